@@ -1,0 +1,148 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+namespace fathom {
+namespace {
+
+struct OpenFile {
+  int descriptor;
+  size_t size;
+};
+
+// O_NONBLOCK: opening a pipe must not hang; the type check then refuses it.
+Result<OpenFile> open_regular(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) {
+    if (errno == ENOENT) return not_found("{}: no such file", path);
+    return io_error("{}: cannot open: {}", path, std::strerror(errno));
+  }
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(descriptor);
+    return invalid_data("{}: not a regular file", path);
+  }
+  return OpenFile{descriptor, static_cast<size_t>(info.st_size)};
+}
+
+std::string partial_name(const std::string& path) { return path + ".partial"; }
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, size_t max_bytes) {
+  FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  if (file.size > max_bytes) {
+    ::close(file.descriptor);
+    return invalid_data("{}: file of {} bytes is over the limit of {} bytes", path, file.size, max_bytes);
+  }
+  std::string text(file.size, '\0');
+  size_t done = 0;
+  while (done < file.size) {
+    const ssize_t got = ::read(file.descriptor, text.data() + done, file.size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      const std::string reason = got == 0 ? "file ended early" : std::strerror(errno);
+      ::close(file.descriptor);
+      return io_error("{}: cannot read: {}", path, reason);
+    }
+    done += static_cast<size_t>(got);
+  }
+  ::close(file.descriptor);
+  return text;
+}
+
+bool file_exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
+}
+
+bool directory_exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
+Status make_directories(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (!directory_exists(path)) return io_error("{}: cannot make directory: {}", path, error.message());
+  return ok_status();
+}
+
+std::string join_path(const std::string& directory, std::string_view name) {
+  return (std::filesystem::path(directory) / name).string();
+}
+
+Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path) {
+  FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  if (file.size == 0) {
+    ::close(file.descriptor);
+    return invalid_data("{}: file is empty", path);
+  }
+  void* address = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.descriptor, 0);
+  const int map_error = errno;
+  ::close(file.descriptor);
+  if (address == MAP_FAILED) {
+    return io_error("{}: cannot map {} bytes: {}", path, file.size, std::strerror(map_error));
+  }
+  return std::unique_ptr<MappedFile>(new MappedFile(path, static_cast<const std::byte*>(address), file.size));
+}
+
+MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
+
+Result<std::unique_ptr<FileWriter>> FileWriter::create(const std::string& path) {
+  const int descriptor =
+      ::open(partial_name(path).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (descriptor < 0) return io_error("{}: cannot create: {}", partial_name(path), std::strerror(errno));
+  return std::unique_ptr<FileWriter>(new FileWriter(path, descriptor));
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(partial_name(path_).c_str());
+}
+
+Status FileWriter::write(std::span<const std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return io_error("{}: cannot write: {}", partial_name(path_), std::strerror(errno));
+    done += static_cast<size_t>(put);
+  }
+  size_ += bytes.size();
+  return ok_status();
+}
+
+Status FileWriter::write(std::string_view text) { return write(std::as_bytes(std::span(text.data(), text.size()))); }
+
+Status FileWriter::commit() {
+  if (::fsync(descriptor_) != 0) return io_error("{}: cannot flush: {}", partial_name(path_), std::strerror(errno));
+  if (::rename(partial_name(path_).c_str(), path_.c_str()) != 0) {
+    return io_error("{}: cannot rename into place: {}", path_, std::strerror(errno));
+  }
+  ::close(descriptor_);
+  descriptor_ = -1;
+  const std::string directory = std::filesystem::path(path_).parent_path().string();
+  const int parent = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (parent >= 0) {
+    ::fsync(parent);
+    ::close(parent);
+  }
+  return ok_status();
+}
+
+Status write_file(const std::string& path, std::string_view text) {
+  FATHOM_ASSIGN_OR_RETURN(const auto writer, FileWriter::create(path));
+  FATHOM_RETURN_IF_ERROR(writer->write(text));
+  return writer->commit();
+}
+
+}  // namespace fathom

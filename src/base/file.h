@@ -1,0 +1,70 @@
+// Files: whole reads with a limit, read-only mappings, and writes that appear under their final name only
+// when they are complete. Only regular files are opened, never pipes or devices.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace fathom {
+
+// The whole file; a file larger than max_bytes is an error that names both sizes.
+Result<std::string> read_file(const std::string& path, size_t max_bytes);
+
+bool file_exists(const std::string& path);
+bool directory_exists(const std::string& path);
+// Makes the directory and its parents; an existing one is fine.
+Status make_directories(const std::string& path);
+std::string join_path(const std::string& directory, std::string_view name);
+
+// A read-only private mapping of a regular file. The address stays valid until destruction. A file that
+// somebody truncates meanwhile cannot be guarded against here: sizes are checked when it is opened.
+class MappedFile {
+ public:
+  static Result<std::unique_ptr<MappedFile>> open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+
+ private:
+  MappedFile(std::string path, const std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+  std::string path_;
+  const std::byte* data_;
+  size_t size_;
+};
+
+// Writes path through "path.partial" in the same directory: commit() flushes to disk and renames; without
+// commit() the destructor removes the partial file. One thread.
+class FileWriter {
+ public:
+  static Result<std::unique_ptr<FileWriter>> create(const std::string& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  // Appends. On failure (disk full, for one) the message names the path.
+  Status write(std::span<const std::byte> bytes);
+  Status write(std::string_view text);
+  Status commit();
+  uint64_t size() const { return size_; }
+
+ private:
+  FileWriter(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+  uint64_t size_ = 0;
+};
+
+// The whole text under its final name, or nothing.
+Status write_file(const std::string& path, std::string_view text);
+
+}  // namespace fathom

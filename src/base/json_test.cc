@@ -1,0 +1,41 @@
+#include "base/json.h"
+
+#include <gtest/gtest.h>
+
+namespace fathom {
+namespace {
+
+TEST(Json, ParsesAndKeepsOrder) {
+  const auto parsed = parse_json(R"({"b": 1, "a": [true, null]})", "x", {});
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(dump_json(*parsed), R"({"b":1,"a":[true,null]})");
+}
+
+TEST(Json, DepthLimitIsExact) {
+  const JsonLimits limits{.max_bytes = 1000, .max_depth = 3};
+  EXPECT_TRUE(parse_json("[[[1]]]", "x", limits).ok());
+  const auto deep = parse_json("[[[[1]]]]", "file.json", limits);
+  ASSERT_FALSE(deep.ok());
+  EXPECT_EQ(deep.status().message(), "file.json: JSON is nested deeper than the limit of 3 levels");
+}
+
+TEST(Json, HugeDepthIsRefusedWithoutRecursion) {
+  EXPECT_FALSE(parse_json(std::string(1 << 19, '['), "x", {}).ok());
+  EXPECT_FALSE(parse_json(std::string(1 << 19, '{'), "x", {}).ok());
+}
+
+TEST(Json, DuplicateKeysAreRefusedAtAnyDepth) {
+  EXPECT_FALSE(parse_json(R"({"a": 1, "a": 2})", "x", {}).ok());
+  EXPECT_FALSE(parse_json(R"({"a": [{"b": 1, "b": 1}]})", "x", {}).ok());
+  EXPECT_TRUE(parse_json(R"({"a": {"b": 1}, "c": {"b": 1}})", "x", {}).ok());
+}
+
+TEST(Json, SizeLimitAndGarbage) {
+  EXPECT_FALSE(parse_json("[1,2,3]", "x", {.max_bytes = 6}).ok());
+  EXPECT_FALSE(parse_json("", "x", {}).ok());
+  EXPECT_FALSE(parse_json("{} x", "x", {}).ok());
+  EXPECT_FALSE(parse_json("\"\xff\"", "x", {}).ok());
+}
+
+}  // namespace
+}  // namespace fathom

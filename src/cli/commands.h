@@ -1,0 +1,13 @@
+// The subcommands: each lives in cli/<name>_command.cc and adds itself to the application. Its callback
+// runs after parsing and stores the exit status: 0 done, 1 failed (one line on stderr), 2 wrong usage.
+#pragma once
+
+#include <CLI/App.hpp>
+
+namespace fathom {
+
+using AddCommand = void (*)(CLI::App& app, int& exit_status);
+
+void add_env_command(CLI::App& app, int& exit_status);
+
+}  // namespace fathom
