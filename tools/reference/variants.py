@@ -128,7 +128,7 @@ VARIANTS = {
         "no size is a multiple of 8: tails of every kernel; float32; small latents and rms_norm_eps 1e-5, so that the "
         "fixed 1e-6 inside attention shows",
         {"hidden_size": 75, "intermediate_size": 91, "kv_lora_rank": 44, "q_lora_rank": 27, "moe_intermediate_size": 37,
-         "num_attention_heads": 3, "num_key_value_heads": 3, "qk_nope_head_dim": 13, "qk_rope_head_dim": 10,
+         "num_attention_heads": 3, "num_key_value_heads": 3, "qk_nope_head_dim": 12, "qk_rope_head_dim": 10,
          "v_head_dim": 11, "n_routed_experts": 7, "num_experts_per_tok": 3, "n_shared_experts": 1, "vocab_size": 1003,
          "rms_norm_eps": 1e-05, "torch_dtype": "float32", "rope_theta": 10000.0},
         seed=3000, num_tokens=37, dtype=torch.float32, gains={"q_a_proj": 0.01, "kv_a_proj": 0.01}),
