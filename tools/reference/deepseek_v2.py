@@ -125,16 +125,16 @@ class DeepseekV2:
 
     # ---- rotary positions ----------------------------------------------------------------------------------------
 
-    def inv_freq(self) -> torch.Tensor:
-        """[qk_rope_head_dim / 2] float32, the angle per position of each pair."""
+    def inv_freq(self, dtype=torch.float32) -> torch.Tensor:
+        """[qk_rope_head_dim / 2], the angle per position of each pair; float32 whatever the other arithmetic is."""
         cfg, dim = self.config, self.config.qk_rope_head_dim
-        period = cfg.rope_theta ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+        period = cfg.rope_theta ** (torch.arange(0, dim, 2, dtype=dtype) / dim)
         plain = 1.0 / period
         if cfg.rope_scaling is None:
             return plain
         stretched = 1.0 / (cfg.rope_scaling["factor"] * period)
         low, high = self.yarn_range()
-        ramp = ((torch.arange(dim // 2, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
+        ramp = ((torch.arange(dim // 2, dtype=dtype) - low) / (high - low)).clamp(0, 1)
         return stretched * ramp + plain * (1 - ramp)
 
     def yarn_range(self) -> tuple[float, float]:
@@ -200,13 +200,16 @@ class DeepseekV2:
         k_nope, v = kv.split([cfg.qk_nope_head_dim, cfg.v_head_dim], dim=-1)
         return k_nope, k_rope[:, None, :], v
 
+    def unseen(self, num_tokens: int) -> torch.Tensor:
+        """[T, T] true where a query (row) must not see a key (column): everything later than itself."""
+        return torch.ones(num_tokens, num_tokens, dtype=torch.bool).triu(1)
+
     def attention(self, name: str, x: torch.Tensor) -> torch.Tensor:
         q_nope, q_rope = self.queries(name, x)
         k_nope, k_rope, v = self.keys_and_values(name, x)
         q_rope, k_rope = self.rotate(q_rope), self.rotate(k_rope)[:, 0, :]
         scores = torch.einsum("qhd,khd->hqk", q_nope, k_nope) + torch.einsum("qhd,kd->hqk", q_rope, k_rope)
-        future = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
-        probs = (scores * self.softmax_scale()).masked_fill(future, -math.inf).softmax(-1)
+        probs = (scores * self.softmax_scale()).masked_fill(self.unseen(x.shape[0]), -math.inf).softmax(-1)
         return self.linear(name + ".o_proj", torch.einsum("hqk,khd->qhd", probs, v).flatten(1))
 
     # ---- experts -------------------------------------------------------------------------------------------------

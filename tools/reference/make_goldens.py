@@ -10,6 +10,7 @@ so that no rounding of float32 can flip it. The same machine and the pinned vers
 import argparse
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def draw_tensor(name: str, shape: tuple[int, ...], gains: dict, generator: torch
         return torch.rand(shape, generator=generator) + 0.5
     values = torch.randn(shape, generator=generator)
     gain = 1.0
-    for part, value in gains.items():
-        gain = value if part in name else gain
+    for pattern, value in gains.items():
+        gain = value if re.search(pattern, name) else gain
     if "embed_tokens" in name or name.endswith(".bias"):
         return values * gain
     return values * (gain / math.sqrt(shape[-1]))
