@@ -10,7 +10,13 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("fathom ") + FATHOM_VERSION);
   int exit_status = 0;
-  for (const fathom::AddCommand add : {fathom::add_env_command}) add(app, exit_status);
+  for (const fathom::AddCommand add : {
+           fathom::add_env_command,
+           fathom::add_tokenize_command,
+           fathom::add_detokenize_command,
+       }) {
+    add(app, exit_status);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,100 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/text_input.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom detokenize models/demo --ids 17,4,250
+  fathom tokenize models/demo --json "some text" | fathom detokenize models/demo
+
+Without --ids, standard input holds ids between any of spaces, commas and brackets, or the JSON of tokenize.
+Prints the text as it is, without a line end of its own; --json prints {"text": ".."}.)";
+
+constexpr size_t kMaxInputBytes = size_t{512} << 20;
+
+struct Options {
+  std::string model;
+  std::string ids;
+  bool no_special = false;
+  bool json = false;
+};
+
+Result<std::vector<int32_t>> parse_ids(const std::string& text, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < text.size();) {
+    constexpr std::string_view kBetween = " \t\r\n,[]";
+    if (kBetween.find(text[i]) != std::string_view::npos) {
+      ++i;
+      continue;
+    }
+    const size_t end = std::min(text.find_first_of(kBetween, i), text.size());
+    const std::string word = text.substr(i, end - i);
+    i = end;
+    if (word.find_first_not_of("0123456789") != std::string::npos) {
+      return invalid_argument("\"{}\" is not a token id", word.substr(0, 64));
+    }
+    const size_t first_digit = std::min(word.find_first_not_of('0'), word.size() - 1);
+    const std::string digits = word.substr(first_digit);
+    constexpr size_t kMaxDigits = 9;
+    if (digits.size() > kMaxDigits || std::stoi(digits) >= tokenizer.vocab_size()) {
+      return invalid_argument("token id {} is outside [0, {})", digits.substr(0, 64), tokenizer.vocab_size());
+    }
+    ids.push_back(std::stoi(digits));
+  }
+  return ids;
+}
+
+// {"ids": [..], ..}, as tokenize --json prints it, reduced to the list.
+Result<std::string> ids_of_json(const std::string& text) {
+  FATHOM_ASSIGN_OR_RETURN(const Json value,
+                          parse_json(text, "standard input", {.max_bytes = kMaxInputBytes}));
+  if (!value.contains("ids") || !value["ids"].is_array()) {
+    return invalid_data("standard input: no list \"ids\" in the JSON object");
+  }
+  return dump_json(value["ids"]);
+}
+
+Status detokenize(const Options& options, bool has_ids) {
+  FATHOM_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::load(options.model));
+  std::string text = options.ids;
+  if (!has_ids) {
+    FATHOM_ASSIGN_OR_RETURN(text, read_stdin(kMaxInputBytes));
+    const size_t first = text.find_first_not_of(" \t\r\n");
+    if (first != std::string::npos && text[first] == '{') {
+      FATHOM_ASSIGN_OR_RETURN(text, ids_of_json(text));
+    }
+  }
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids(text, *tokenizer));
+  const std::string decoded =
+      tokenizer->decode(ids, options.no_special ? SpecialInOutput::kSkip : SpecialInOutput::kKeep);
+  if (options.json) {
+    print_json(Json{{"text", decoded}});
+  } else {
+    print_text(decoded);
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+void add_detokenize_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("detokenize", "token ids to text");
+  command->footer(kExamples);
+  command->add_option("MODEL", options->model, "checkpoint folder")->required();
+  CLI::Option* ids = command->add_option("--ids", options->ids, "ids, as 17,4,250");
+  command->add_flag("--no-special", options->no_special, "leave special tokens out");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, ids, &exit_status] {
+    const Status status = detokenize(*options, ids->count() > 0);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom
