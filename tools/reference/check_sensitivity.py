@@ -112,13 +112,19 @@ MISTAKES = {
     "no YaRN frequencies": (Model, "inv_freq", inv_freq_without_yarn),
     "YaRN's lower bound not clamped to 0": (Model, "yarn_range", lambda self: yarn_range(self, -math.inf, math.inf)),
     "YaRN's upper bound clamped to d/2 - 1": (
-        Model, "yarn_range", lambda self: yarn_range(self, 0, self.config.qk_rope_head_dim // 2 - 1)),
+        Model,
+        "yarn_range",
+        lambda self: yarn_range(self, 0, self.config.qk_rope_head_dim // 2 - 1),
+    ),
     "no m^2 in the softmax scale": (Model, "softmax_scale", lambda self: scale_from(self, None)),
     "m^2 from mscale instead of mscale_all_dim": (Model, "softmax_scale", lambda self: scale_from(self, "mscale")),
     "cos and sin not scaled": (Model, "rope_magnitude", lambda self: 1.0),
     "absent mscale_all_dim: m(1) on cos and sin": (Model, "rope_magnitude", magnitude_of_plain_yarn),
-    "latent norms with rms_norm_eps": (Model, "rms_norm", lambda self, name, x, eps: plain_rms_norm(
-        self, name, x, self.config.rms_norm_eps)),
+    "latent norms with rms_norm_eps": (
+        Model,
+        "rms_norm",
+        lambda self, name, x, eps: plain_rms_norm(self, name, x, self.config.rms_norm_eps),
+    ),
     "k_rope normalised": (Model, "keys_and_values", normalised_rope_key),
     "biases ignored": (Model, "linear", without_bias),
     "groups ignored": (Model, "choose", lambda self, scores: scores.topk(self.config.num_experts_per_tok).indices),

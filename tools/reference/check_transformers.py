@@ -114,7 +114,10 @@ def is_yarn(raw: dict) -> bool:
 PATCHES = {
     "moe_layer_freq": (lambda raw: raw["moe_layer_freq"] != 1, respect_moe_layer_freq),
     "norm_topk_prob": (lambda raw: raw["norm_topk_prob"] and raw["num_experts_per_tok"] > 1, respect_norm_topk_prob),
-    "mscale_all_dim": (lambda raw: is_yarn(raw) and not rope_of(raw).get("mscale_all_dim"), absent_mscale_all_dim_is_zero),
+    "mscale_all_dim": (
+        lambda raw: is_yarn(raw) and not rope_of(raw).get("mscale_all_dim"),
+        absent_mscale_all_dim_is_zero,
+    ),
     "gready": (lambda raw: raw["topk_method"] == "gready", accept_gready),
     "n_routed_experts": (lambda raw: raw["n_routed_experts"] is None, no_routed_experts),
     "n_shared_experts": (lambda raw: raw["n_shared_experts"] is None, no_shared_experts),

@@ -216,7 +216,9 @@ class DeepseekV2:
 
     def is_moe_layer(self, layer: int) -> bool:
         cfg = self.config
-        return cfg.n_routed_experts is not None and layer >= cfg.first_k_dense_replace and layer % cfg.moe_layer_freq == 0
+        return (
+            cfg.n_routed_experts is not None and layer >= cfg.first_k_dense_replace and layer % cfg.moe_layer_freq == 0
+        )
 
     def kept_groups(self, scores: torch.Tensor) -> torch.Tensor:
         """[T, n_group] true for the groups whose best expert is among the topk_group best."""

@@ -109,7 +109,9 @@ def write_checkpoint(folder: Path, variant: Variant, weights: dict[str, torch.Te
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def golden_tensors(model: DeepseekV2, ids: list[int], greedy: list[int], keep_activations: bool) -> dict[str, torch.Tensor]:
+def golden_tensors(
+    model: DeepseekV2, ids: list[int], greedy: list[int], keep_activations: bool
+) -> dict[str, torch.Tensor]:
     trace = Trace()
     tensors = {
         "ids": torch.tensor(ids),
@@ -153,7 +155,7 @@ def make(name: str, variant: Variant, out: Path) -> str:
         "reference": "tools/reference/deepseek_v2.py in float32",
         "softmax_scale": model.softmax_scale(),
         "rope_magnitude": model.rope_magnitude(),
-        "least_expert_score_margin": trace.score_margin,
+        "least_expert_score_margin": trace.score_margin if trace.experts else None,
         "least_greedy_logit_margin": greedy_margin,
     }
     # One key: the writer keeps several in no fixed order, and the file should come out the same every time.
@@ -161,9 +163,11 @@ def make(name: str, variant: Variant, out: Path) -> str:
     size = sum(f.stat().st_size for f in folder.iterdir())
     logits = tensors["logits"]
     largest = max(h.abs().max().item() for h in trace.hidden)
-    return (f"{name:22} seed {seed:6} {size / 1024:7.0f} KiB  logits std {logits.std():.2f} max {logits.abs().max():.1f}"
-            f"  residual max {largest:.3g}  margins: score {trace.score_margin:.1e} log score {trace.logit_margin:.1e}"
-            f" greedy {greedy_margin:.1e}  distinct greedy {len(set(greedy))}")
+    return (
+        f"{name:22} seed {seed:6} {size / 1024:7.0f} KiB  logits std {logits.std():.2f} max {logits.abs().max():.1f}"
+        f"  residual max {largest:.3g}  margins: score {trace.score_margin:.1e} log score {trace.logit_margin:.1e}"
+        f" greedy {greedy_margin:.1e}  distinct greedy {len(set(greedy))}"
+    )
 
 
 def main() -> None:
