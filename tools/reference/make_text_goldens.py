@@ -153,7 +153,10 @@ def binary_ids(binary: str, model: Path, texts: list[str]) -> list[list[int]]:
         file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
         file.flush()
         command = [binary, "tokenize", str(model), "--file", file.name, "--json"]
-        answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: status {run.returncode}: {run.stderr.strip()}")
+    answer = json.loads(run.stdout)
     return [row["ids"] for row in (answer if isinstance(answer, list) else [answer])]
 
 
