@@ -1,0 +1,95 @@
+#include "cli/engine_options.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "cli/console.h"
+
+namespace fathom {
+namespace {
+
+Status parse_dtype(const std::string& text, const char* option, std::optional<DType>& dtype) {
+  if (text == "auto") return ok_status();
+  dtype = dtype_from_name(text);
+  if (!dtype || !is_floating(*dtype)) {
+    return invalid_argument("{}: \"{}\" is not one of auto, fp32, bf16, fp16", option, text);
+  }
+  return ok_status();
+}
+
+Status parse_optional_size(const std::string& text, const char* option, std::optional<uint64_t>& size) {
+  if (text.empty()) return ok_status();
+  FATHOM_ASSIGN_OR_RETURN(size, parse_size(text, option));
+  return ok_status();
+}
+
+Result<int64_t> in_range(int64_t value, int64_t low, int64_t high, const char* option) {
+  if (value < low || value > high) return invalid_argument("{}: {} is outside [{}, {}]", option, value, low, high);
+  return value;
+}
+
+}  // namespace
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags) {
+  const std::string group = "Engine";
+  command.add_option("MODEL", flags.model, "checkpoint folder")->required();
+  command.add_option("--device", flags.device, "cpu")->capture_default_str()->group(group);
+  command.add_option("--dtype", flags.dtype, "activations: auto (the checkpoint's), fp32, bf16, fp16")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--kv-cache-dtype", flags.kv_cache_dtype, "latent cache: auto (as --dtype), fp32, bf16, fp16")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--kv-memory", flags.kv_memory, "memory for the latent cache, for example 4G")->group(group);
+  command.add_option("--max-model-len", flags.max_model_len, "longest sequence, prompt and answer, in tokens")->group(group);
+  command.add_option("--max-num-seqs", flags.max_num_seqs, "sequences computed at once")->capture_default_str()->group(group);
+  command.add_option("--max-num-batched-tokens", flags.max_num_batched_tokens, "tokens of one step")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--block-size", flags.block_size, "tokens of a cache page")->capture_default_str()->group(group);
+  command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
+      ->capture_default_str()
+      ->group(group);
+  command.add_flag("--trust-remote-code", "accepted, never needed: no code of a model folder is run")->group(group);
+}
+
+Result<Isa> isa_in_use(const CpuFeatures& features) {
+  const Isa best = features.best_isa();
+  const char* forced = std::getenv("FATHOM_ISA");
+  if (forced == nullptr || *forced == '\0') return best;
+  const std::optional<Isa> isa = isa_from_name(forced);
+  if (!isa) return invalid_argument("FATHOM_ISA: \"{}\" is not one of reference, avx2, avx512, amx", forced);
+  if (*isa > best) {
+    return unsupported("FATHOM_ISA: this machine has no {}; its best is {}", isa_name(*isa), isa_name(best));
+  }
+  return *isa;
+}
+
+Result<EngineOptions> to_engine_options(const EngineFlags& flags) {
+  EngineOptions options;
+  options.model_dir = flags.model;
+  if (flags.device != "cpu") return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
+  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.dtype, "--dtype", options.dtype));
+  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.kv_cache_dtype, "--kv-cache-dtype", options.kv_cache_dtype));
+  FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.kv_memory, "--kv-memory", options.kv_memory_bytes));
+  std::optional<uint64_t> max_model_len;
+  FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.max_model_len, "--max-model-len", max_model_len));
+  constexpr int64_t kMaxLen = int64_t{1} << 24;
+  if (max_model_len) {
+    FATHOM_ASSIGN_OR_RETURN(options.max_model_len,
+                            in_range(static_cast<int64_t>(std::min<uint64_t>(*max_model_len, kMaxLen + 1)), 1, kMaxLen,
+                                     "--max-model-len"));
+  }
+  FATHOM_ASSIGN_OR_RETURN(const uint64_t batched, parse_size(flags.max_num_batched_tokens, "--max-num-batched-tokens"));
+  FATHOM_ASSIGN_OR_RETURN(options.max_num_batched_tokens,
+                          in_range(static_cast<int64_t>(std::min<uint64_t>(batched, 1 << 20)), 1, 65536,
+                                   "--max-num-batched-tokens"));
+  FATHOM_ASSIGN_OR_RETURN(options.block_size, in_range(flags.block_size, 1, 4096, "--block-size"));
+  FATHOM_ASSIGN_OR_RETURN(options.max_num_seqs, in_range(flags.max_num_seqs, 1, 4096, "--max-num-seqs"));
+  FATHOM_ASSIGN_OR_RETURN(const int64_t threads, in_range(flags.threads, 0, 1024, "--threads"));
+  options.num_threads = static_cast<int>(threads);
+  FATHOM_ASSIGN_OR_RETURN(options.isa, isa_in_use(detect_cpu_features()));
+  return options;
+}
+
+}  // namespace fathom

@@ -1,0 +1,33 @@
+// The options every command that loads a model shares, and how they become EngineOptions.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace fathom {
+
+struct EngineFlags {
+  std::string model;
+  std::string device = "cpu";
+  std::string dtype = "auto";
+  std::string kv_cache_dtype = "auto";
+  std::string kv_memory;
+  std::string max_model_len;
+  std::string max_num_batched_tokens = "512";
+  int64_t block_size = 128;
+  int64_t max_num_seqs = 64;
+  int threads = 0;
+};
+
+// Adds MODEL and the shared options to a subcommand. flags must outlive the parse.
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+
+// Reads FATHOM_ISA from the environment. Errors name the option, the value and what is allowed.
+Result<EngineOptions> to_engine_options(const EngineFlags& flags);
+
+// The instruction set in use: the best this machine has, or less if FATHOM_ISA says so.
+Result<Isa> isa_in_use(const CpuFeatures& features);
+
+}  // namespace fathom

@@ -1,0 +1,77 @@
+#include "cli/generate.h"
+
+#include "base/clock.h"
+
+namespace fathom {
+namespace {
+
+double per_second(size_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+
+// The first token belongs to the prompt's time.
+size_t decoded_tokens(const Generation& generation) { return generation.ids.empty() ? 0 : generation.ids.size() - 1; }
+
+void record(Generation& generation, const RequestEvent& event, double now) {
+  if (event.token_id) {
+    if (generation.ids.empty()) {
+      generation.prefill_seconds = now;
+    } else {
+      generation.decode_seconds = now - generation.prefill_seconds;
+    }
+    generation.ids.push_back(*event.token_id);
+  }
+  generation.text += event.text;
+  if (event.finish_reason) generation.finish_reason = *event.finish_reason;
+  if (!event.status.ok()) generation.status = event.status;
+}
+
+}  // namespace
+
+Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
+                                         const SamplingParams& sampling, const TextSink& sink) {
+  std::vector<Generation> generations(prompts.size());
+  const double started = monotonic_seconds();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Generation& generation = generations[i];
+    generation.prompt_ids = prompts[i];
+    const auto listener = [&generation, &sink, i, started](const RequestEvent& event) {
+      record(generation, event, monotonic_seconds() - started);
+      if (sink && !event.text.empty()) sink(i, event.text);
+    };
+    const Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
+    if (!id.ok()) generation.status = id.status();
+  }
+  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
+  return generations;
+}
+
+Json to_json(const Generation& generation) {
+  return {
+      {"prompt_ids", generation.prompt_ids},
+      {"ids", generation.ids},
+      {"text", generation.text},
+      {"finish_reason", generation.status.ok() ? std::string(finish_reason_name(generation.finish_reason)) : "error"},
+      {"prefill_seconds", generation.prefill_seconds},
+      {"decode_seconds", generation.decode_seconds},
+      {"prefill_tokens_per_second", per_second(generation.prompt_ids.size(), generation.prefill_seconds)},
+      {"decode_tokens_per_second", per_second(decoded_tokens(generation), generation.decode_seconds)},
+  };
+}
+
+std::string statistics_line(const std::vector<Generation>& generations, double seconds) {
+  if (generations.size() == 1) {
+    const Generation& one = generations[0];
+    return fmt::format("prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}",
+                       one.prompt_ids.size(), one.prefill_seconds, per_second(one.prompt_ids.size(), one.prefill_seconds),
+                       one.ids.size(), one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
+                       finish_reason_name(one.finish_reason));
+  }
+  size_t prompt_tokens = 0, tokens = 0;
+  for (const Generation& generation : generations) {
+    prompt_tokens += generation.prompt_ids.size();
+    tokens += generation.ids.size();
+  }
+  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s)", generations.size(),
+                     prompt_tokens, tokens, seconds, per_second(tokens, seconds));
+}
+
+}  // namespace fathom

@@ -1,0 +1,144 @@
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <memory>
+#include <numbers>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/engine_options.h"
+#include "cli/id_list.h"
+#include "cli/npy_writer.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom score models/demo --text "It was a bright cold day"
+  fathom score models/demo --text-file chapter.txt --json
+  fathom score models/demo --ids 0,17,4 --out logits.npy
+
+Feeds the tokens in and measures how well each is predicted from those before it. --out writes the logits of every
+position, float32 [T, vocab].)";
+
+struct Options {
+  EngineFlags engine;
+  std::string ids;
+  std::string ids_file;
+  std::string text;
+  std::string text_file;
+  std::string out;
+  bool json = false;
+};
+
+struct Given {
+  CLI::Option* ids = nullptr;
+  CLI::Option* text = nullptr;
+};
+
+struct Input {
+  std::vector<int32_t> ids;
+  std::optional<size_t> text_bytes;  // of a text
+};
+
+Result<Input> read_input(const Options& options, const Given& given, const Engine& engine) {
+  constexpr size_t kMaxBytes = size_t{512} << 20;
+  const int sources = (given.ids->count() > 0) + !options.ids_file.empty() + (given.text->count() > 0) +
+                      !options.text_file.empty();
+  if (sources != 1) return invalid_argument("give one of --ids, --ids-file, --text, --text-file");
+  Input input;
+  if (given.ids->count() > 0) {
+    FATHOM_ASSIGN_OR_RETURN(input.ids, parse_id_list(options.ids, "--ids"));
+    return input;
+  }
+  if (!options.ids_file.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(const std::string content, read_file(options.ids_file, kMaxBytes));
+    FATHOM_ASSIGN_OR_RETURN(input.ids, parse_id_list(content, options.ids_file));
+    return input;
+  }
+  std::string text = options.text;
+  if (!options.text_file.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(text, read_file(options.text_file, kMaxBytes));
+  }
+  if (engine.tokenizer() == nullptr) {
+    return invalid_argument("{}: no tokenizer.json, so only ids can be scored", options.engine.model);
+  }
+  FATHOM_ASSIGN_OR_RETURN(input.ids, engine.tokenizer()->encode(text, {.special = SpecialInText::kAsText}));
+  input.text_bytes = text.size();
+  return input;
+}
+
+// -log softmax(logits)[id]; sums in double.
+double negative_log_likelihood(std::span<const float> logits, int32_t id) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  return std::log(sum) + largest - logits[static_cast<size_t>(id)];
+}
+
+Json summary(const Input& input, double nll) {
+  const auto predicted = static_cast<double>(input.ids.size() - 1);
+  Json json = {{"tokens", input.ids.size()},
+               {"nll", nll},
+               {"perplexity", predicted > 0 ? Json(std::exp(nll / predicted)) : Json(nullptr)}};
+  if (input.text_bytes && *input.text_bytes > 0) {
+    json["bits_per_byte"] = nll / std::numbers::ln2 / static_cast<double>(*input.text_bytes);
+  }
+  return json;
+}
+
+Status score(const Options& options, const Given& given) {
+  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
+  std::unique_ptr<Engine> engine;
+  {
+    ProgressBar progress;
+    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
+  }
+  FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, given, *engine));
+  const int64_t vocab_size = engine->config().vocab_size;
+  std::unique_ptr<NpyWriter> writer;
+  if (!options.out.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()), vocab_size));
+  }
+  double nll = 0;
+  ProgressBar progress;
+  FATHOM_RETURN_IF_ERROR(engine->score(input.ids, [&](int64_t first, std::span<const float> logits) -> Status {
+    const auto width = static_cast<size_t>(vocab_size);
+    for (size_t row = 0; row * width < logits.size(); ++row) {
+      const size_t next = static_cast<size_t>(first) + row + 1;
+      if (next < input.ids.size()) nll += negative_log_likelihood(logits.subspan(row * width, width), input.ids[next]);
+    }
+    progress.report("scoring", static_cast<uint64_t>(first), input.ids.size());
+    return writer ? writer->append(logits) : ok_status();
+  }));
+  if (writer) FATHOM_RETURN_IF_ERROR(writer->commit());
+  const Json result = summary(input, nll);
+  if (options.json) {
+    print_json(result);
+    return ok_status();
+  }
+  for (const auto& [key, value] : result.items()) print_text(fmt::format("{:<14} {}\n", key, dump_json(value)));
+  return ok_status();
+}
+
+}  // namespace
+
+void add_score_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("score", "teacher-forced logits and likelihood of a text");
+  command->footer(kExamples);
+  add_engine_flags(*command, options->engine);
+  Given given;
+  given.ids = command->add_option("--ids", options->ids, "token ids: 1,2,3");
+  command->add_option("--ids-file", options->ids_file, "a file of token ids");
+  given.text = command->add_option("--text", options->text, "a text");
+  command->add_option("--text-file", options->text_file, "a file of text");
+  command->add_option("--out", options->out, "write the logits of every position as .npy");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, given, &exit_status] {
+    const Status status = score(*options, given);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,106 @@
+// The engine: many requests at once on one model. Integers in (prompt ids, sampling parameters), tokens and text out
+// through listeners. Not here: HTTP, chat templates, threads of its own.
+//
+// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "checkpoint/generation_config.h"
+#include "checkpoint/model_config.h"
+#include "base/cpu_features.h"
+#include "sample/sampling_params.h"
+#include "schedule/sequence.h"
+#include "tensor/dtype.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+struct EngineOptions {
+  std::string model_dir;
+  std::optional<DType> dtype;           // activations; default: the checkpoint's
+  std::optional<DType> kv_cache_dtype;  // default: the activation dtype
+  int64_t block_size = 128;
+  std::optional<int64_t> max_model_len;  // default: the config's max_position_embeddings, less where memory is short
+  int64_t max_num_seqs = 64;
+  int64_t max_num_batched_tokens = 512;
+  std::optional<uint64_t> kv_memory_bytes;  // default: what max_num_seqs need, at most a share of free memory
+  int num_threads = 0;                      // 0: all CPUs this process may use
+  Isa isa = Isa::kReference;
+};
+
+struct Request {
+  std::vector<int32_t> prompt_ids;
+  SamplingParams sampling;
+};
+
+using RequestId = int64_t;
+
+// What a step did for one request.
+struct RequestEvent {
+  RequestId request_id = 0;
+  std::optional<int32_t> token_id;  // absent when the request ends without a token (cancelled, failed)
+  double logprob = 0;
+  std::string_view text;  // what may be shown now; valid during the call
+  std::optional<FinishReason> finish_reason;
+  Status status;  // not ok: the request failed
+};
+
+// Called for every token and at the end. May submit and cancel, may not call step().
+using RequestListener = std::function<void(const RequestEvent&)>;
+
+struct EngineStatistics {
+  int64_t num_waiting = 0;
+  int64_t num_running = 0;
+  int64_t num_preemptions = 0;
+  int64_t num_steps = 0;
+  int64_t pages_used = 0;
+  int64_t pages_total = 0;
+};
+
+class Engine {
+ public:
+  // Opens the folder, plans the memory, loads. progress may be null.
+  static Result<std::unique_ptr<Engine>> load(const EngineOptions& options, ProgressSink* progress);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const ModelConfig& config() const;
+  const GenerationConfig& generation_config() const;
+  // Null where the folder has no tokenizer: then text stays empty and stop strings are refused.
+  const Tokenizer* tokenizer() const;
+  int64_t max_model_len() const;
+
+  // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters.
+  Result<RequestId> submit(Request request, RequestListener listener);
+  // Ends a request before the next step; unknown ids are ignored.
+  void cancel(RequestId id);
+  bool has_work() const;
+  // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
+  Status step();
+
+  // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of positions.
+  // Precondition: has_work() is false.
+  using ScoreSink = std::function<Status(int64_t first_position, std::span<const float> logits)>;
+  Status score(std::span<const int32_t> ids, const ScoreSink& sink);
+
+  EngineStatistics statistics() const;
+  // (what, value) lines for people: device, kernels, memory.
+  std::vector<std::pair<std::string, std::string>> describe() const;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fathom

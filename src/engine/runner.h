@@ -1,0 +1,54 @@
+// Where the integer world meets the tensor world: lays out segments of sequences as one flat batch, runs the model and
+// brings the wanted logits back. Decides nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/deepseek_v2.h"
+#include "model/latent_cache.h"
+
+namespace fathom {
+
+enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
+
+// Positions [begin, end) of one sequence, which lie on one side of prompt_len: prompt tokens are computed in the
+// expanded form, generated ones in the absorbed form.
+struct Segment {
+  std::span<const int32_t> tokens;  // the sequence's tokens, at least end
+  std::span<const int32_t> pages;   // its page table, enough for end tokens
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t prompt_len = 0;
+  LogitsWanted logits = LogitsWanted::kNone;
+};
+
+class Runner {
+ public:
+  // All three are borrowed.
+  Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
+
+  // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows, vocab_size]
+  // on the host, valid until the next call.
+  Result<std::span<const float>> run(std::span<const Segment> segments);
+
+ private:
+  void lay_out(std::span<const Segment> segments);
+
+  Backend& backend_;
+  DeepseekV2& model_;
+  const LatentCache& cache_;
+  std::vector<int32_t> token_ids_;
+  std::vector<int32_t> positions_;
+  std::vector<int64_t> slots_;
+  std::vector<int32_t> starts_;
+  std::vector<AttentionForm> forms_;
+  std::vector<int32_t> page_tables_;
+  std::vector<int32_t> page_table_starts_;
+  std::vector<int32_t> logits_rows_;
+  std::vector<float> logits_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""The commands as a user runs them, on the demo model and on broken folders. Standard library only.
+
+usage: cli_test.py FATHOM_BINARY"""
+import json
+import os
+import pathlib
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "models" / "demo"
+GOLDEN = ROOT / "tests" / "golden"
+TINY = GOLDEN / "lite_like"
+BINARY = ""
+
+
+def fathom(*arguments, stdin="", env=None):
+    return subprocess.run([BINARY, *map(str, arguments)], input=stdin, capture_output=True, text=True,
+                          env={**os.environ, **(env or {})}, timeout=300, check=False)
+
+
+def read_safetensors(path):
+    """{name: (dtype, shape, bytes)}"""
+    data = pathlib.Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    tensors = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        tensors[name] = (entry["dtype"], entry["shape"], data[8 + length + begin:8 + length + end])
+    return tensors
+
+
+def int64_list(tensor):
+    return list(struct.unpack(f"<{len(tensor[2]) // 8}q", tensor[2]))
+
+
+class Case(unittest.TestCase):
+    def succeed(self, *arguments, **keywords):
+        done = fathom(*arguments, **keywords)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def fail_with(self, *parts, arguments, stdin="", status=1):
+        """The command fails with one line on stderr that holds every part, and prints nothing."""
+        done = fathom(*arguments, stdin=stdin)
+        self.assertEqual(done.returncode, status, (arguments, done.stdout, done.stderr))
+        lines = done.stderr.strip().splitlines()
+        self.assertEqual(len(lines), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, lines[0])
+        self.assertEqual(done.stdout, "")
+
+
+class Run(Case):
+    def test_text_streams_and_statistics_come_last(self):
+        done = self.succeed("run", DEMO, "The old house", "--max-tokens", 24, "--greedy", "--stats")
+        self.assertGreater(len(done.stdout), 20)
+        self.assertIn("answer 24 tokens", done.stderr.strip().splitlines()[-1])
+
+    def test_json_has_the_promised_fields(self):
+        out = json.loads(self.succeed("run", DEMO, "It was", "--max-tokens", 5, "--json").stdout)
+        self.assertEqual(set(out), {"prompt_ids", "ids", "text", "finish_reason", "prefill_seconds", "decode_seconds",
+                                    "prefill_tokens_per_second", "decode_tokens_per_second"})
+        self.assertEqual(len(out["ids"]), 5)
+        self.assertEqual(out["finish_reason"], "length")
+
+    def test_greedy_continuations_equal_the_training_framework(self):
+        golden = read_safetensors(GOLDEN / "demo" / "golden.safetensors")
+        for k in range(3):
+            ids = int64_list(golden[f"prompt{k}.ids"])
+            want = int64_list(golden[f"prompt{k}.greedy"])
+            out = json.loads(self.succeed("run", DEMO, "--ids", ",".join(map(str, ids)), "--greedy", "--ignore-eos", "--dtype",
+                                          "fp32", "--max-tokens", len(want), "--json").stdout)
+            self.assertEqual(out["ids"], want)
+
+    def test_many_prompts_equal_single_ones_bit_for_bit(self):
+        prompts = [{"prompt": "The"}, {"text": "She looked at him and"}, {"ids": [5, 6, 7]}, {"prompt": "话说"}]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "prompts.jsonl"
+            path.write_text("\n".join(map(json.dumps, prompts)), encoding="utf-8")
+            common = ["--max-tokens", 12, "--temperature", 0.9, "--seed", 7, "--json"]
+            together = json.loads(self.succeed("run", DEMO, "--file", path, *common).stdout)
+            for i, prompt in enumerate(prompts):
+                path.write_text(json.dumps(prompt), encoding="utf-8")
+                alone = json.loads(self.succeed("run", DEMO, "--file", path, *common).stdout)[0]
+                self.assertEqual(alone["ids"], together[i]["ids"])
+                self.assertEqual(alone["text"], together[i]["text"])
+
+    def test_standard_input_is_the_prompt(self):
+        a = self.succeed("run", DEMO, "--max-tokens", 6, "--greedy", stdin="The old house").stdout
+        b = self.succeed("run", DEMO, "The old house", "--max-tokens", 6, "--greedy").stdout
+        self.assertEqual(a, b)
+
+    def test_reference_kernels_continue_alike(self):
+        arguments = ["run", DEMO, "The old house", "--max-tokens", 8, "--greedy", "--dtype", "fp32"]
+        self.assertEqual(self.succeed(*arguments).stdout,
+                         self.succeed(*arguments, env={"FATHOM_ISA": "reference"}).stdout)
+
+    def test_wrong_prompts(self):
+        self.fail_with("8192", "99999", arguments=["run", DEMO, "--ids", "99999"])
+        self.fail_with("-1", arguments=["run", DEMO, "--ids=-1"])
+        self.fail_with("--ids", "x", arguments=["run", DEMO, "--ids", "1,x"])
+        self.fail_with("empty", arguments=["run", DEMO, "--ids", ","])
+        self.fail_with("--max-model-len", "5000", "4096", arguments=["run", DEMO, "--ids", "1", "--max-model-len", "5000"])
+        self.fail_with("32", arguments=["run", DEMO, "--ids", ",".join(["5"] * 40), "--max-model-len", "32"])
+        self.fail_with("temperature", arguments=["run", DEMO, "x", "--temperature", "-1"])
+        self.fail_with("--dtype", "int3", arguments=["run", DEMO, "x", "--dtype", "int3"])
+
+    def test_wrong_usage_is_status_2(self):
+        self.assertEqual(fathom("run").returncode, 2)
+        self.assertEqual(fathom("nonsense").returncode, 2)
+        self.assertEqual(fathom("run", DEMO, "--no-such-option").returncode, 2)
+
+    def test_invalid_utf8_prompt(self):
+        done = subprocess.run([BINARY, "run", str(DEMO)], input=b"ab\xff\xfe", capture_output=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"UTF-8", done.stderr)
+
+
+class Score(Case):
+    def test_logits_equal_the_golden(self):
+        golden = read_safetensors(TINY / "golden.safetensors")
+        ids = int64_list(golden["ids"])
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder) / "logits.npy"
+            self.succeed("score", TINY, "--ids", ",".join(map(str, ids)), "--dtype", "fp32", "--out", out, "--json")
+            data = out.read_bytes()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        (length,) = struct.unpack("<H", data[8:10])
+        self.assertIn(b"'shape': (20, 256)", data[10:10 + length])
+        want = golden["logits"][2]
+        self.assertEqual(len(data) - 10 - length, len(want))
+        a = struct.unpack(f"<{len(want) // 4}f", data[10 + length:])
+        b = struct.unpack(f"<{len(want) // 4}f", want)
+        difference = sum((x - y) ** 2 for x, y in zip(a, b)) ** 0.5
+        self.assertLess(difference / sum(y * y for y in b) ** 0.5, 1e-5)
+
+    def test_held_out_text(self):
+        text = GOLDEN / "demo" / "held_out_en.txt"
+        header = json.loads((lambda d: d[8:8 + struct.unpack("<Q", d[:8])[0]])((GOLDEN / "demo" / "golden.safetensors").read_bytes()))
+        want = float(header["__metadata__"]["held_out_en.nll_nats"])
+        out = json.loads(self.succeed("score", DEMO, "--text-file", text, "--dtype", "fp32", "--json").stdout)
+        self.assertEqual(set(out), {"tokens", "nll", "perplexity", "bits_per_byte"})
+        self.assertAlmostEqual(out["nll"] / want, 1, delta=1e-5)
+
+    def test_out_appears_only_when_whole(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder) / "x.npy"
+            self.assertEqual(fathom("score", TINY, "--ids", "1,2,300", "--out", out).returncode, 1)
+            self.assertEqual(os.listdir(folder), [])
+
+
+class BrokenFolders(Case):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.temporary.name) / "model"
+        shutil.copytree(TINY, self.folder)
+        (self.folder / "golden.safetensors").unlink()
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def refuse(self, *parts):
+        self.fail_with(*parts, arguments=["run", self.folder, "--ids", "1,2", "--max-tokens", "1"])
+
+    def edit_config(self, **changes):
+        path = self.folder / "config.json"
+        config = json.loads(path.read_text())
+        for key, value in changes.items():
+            if value is None:
+                config.pop(key, None)
+            else:
+                config[key] = value
+        path.write_text(json.dumps(config))
+
+    def test_the_copy_works(self):
+        self.succeed("run", self.folder, "--ids", "1,2", "--max-tokens", "1")
+
+    def test_folder(self):
+        self.fail_with("/no/such/folder", arguments=["run", "/no/such/folder", "--ids", "1"])
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.refuse("config.json")
+
+    def test_config_fields(self):
+        for key, value in [("hidden_size", 0), ("num_hidden_layers", -3), ("vocab_size", 10 ** 12), ("kv_lora_rank", "x"),
+                           ("num_attention_heads", None), ("model_type", "llama"), ("qk_rope_head_dim", 15),
+                           ("num_experts_per_tok", 17)]:
+            with self.subTest(key=key):
+                original = (self.folder / "config.json").read_text()
+                self.edit_config(**{key: value})
+                self.refuse("config.json", key)
+                (self.folder / "config.json").write_text(original)
+
+    def test_config_that_disagrees_with_the_weights(self):
+        self.edit_config(hidden_size=128)
+        self.refuse("96", "128")
+
+    def test_truncated_weights(self):
+        path = self.folder / "model.safetensors"
+        data = path.read_bytes()
+        for size in (0, 4, 9, 1000, len(data) - 1):
+            path.write_bytes(data[:size])
+            self.refuse("model.safetensors")
+
+    def test_lfs_pointer(self):
+        (self.folder / "model.safetensors").write_text(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123\n")
+        self.refuse("model.safetensors", "LFS")
+
+    def test_header_longer_than_the_file(self):
+        path = self.folder / "model.safetensors"
+        path.write_bytes(struct.pack("<Q", 1 << 40) + path.read_bytes()[8:])
+        self.refuse("model.safetensors")
+
+    def test_index_with_paths(self):
+        (self.folder / "model.safetensors").rename(self.folder / "inner.safetensors")
+        for name in ("../model/inner.safetensors", "/etc/passwd", "a/b.safetensors"):
+            (self.folder / "model.safetensors.index.json").write_text(
+                json.dumps({"weight_map": {"model.embed_tokens.weight": name}}))
+            self.refuse("model.safetensors.index.json", name)
+
+    def test_fifo_as_weights(self):
+        path = self.folder / "model.safetensors"
+        path.unlink()
+        os.mkfifo(path)
+        self.refuse("model.safetensors")
+
+    def test_deep_json(self):
+        (self.folder / "config.json").write_text("[" * 100000)
+        self.refuse("config.json")
+
+
+class Tools(Case):
+    def test_every_command_has_help_with_examples(self):
+        for command in ("run", "score", "tokenize", "detokenize", "template", "show", "synth", "env"):
+            with self.subTest(command=command):
+                self.assertIn("Examples:", self.succeed(command, "--help").stdout)
+
+    def test_tokens_round_trip(self):
+        text = "It was a bright cold day.\r\n  话说天下大势 🙂"
+        ids = json.loads(self.succeed("tokenize", DEMO, "--json", "--no-bos", text).stdout)["ids"]
+        self.assertEqual(self.succeed("detokenize", DEMO, "--ids", ",".join(map(str, ids))).stdout, text)
+
+    def test_show_reports_and_refuses_what_does_not_fit(self):
+        self.assertIn("hidden_size", self.succeed("show", DEMO).stdout)
+        plan = fathom("show", DEMO, "--max-model-len", "4096", "--max-num-seqs", "1000000", "--json")
+        json.loads(plan.stdout)
+        self.assertEqual(plan.returncode, 1)
+
+    def test_synth_makes_a_folder_that_runs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder) / "tiny"
+            self.succeed("synth", TINY / "config.json", out, "--seed", 3)
+            done = self.succeed("run", out, "--ids", "1,2,3", "--max-tokens", 4, "--ignore-eos", "--json")
+            self.assertEqual(len(json.loads(done.stdout)["ids"]), 4)
+
+    def test_environment(self):
+        shown = json.loads(self.succeed("env", "--json").stdout)
+        self.assertIn(shown["isa_in_use"], ("reference", "avx2", "avx512", "amx"))
+        done = fathom("env", env={"FATHOM_ISA": "mmx"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("mmx", done.stderr)
+
+    def test_memory_that_cannot_be_had_is_refused_before_loading(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        done = subprocess.run([BINARY, "run", str(DEMO), "x", "--kv-memory", "8G"], capture_output=True, text=True,
+                              preexec_fn=limit, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("memory", done.stderr)
+
+
+if __name__ == "__main__":
+    BINARY = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=1)
