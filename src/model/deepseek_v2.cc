@@ -70,7 +70,7 @@ void DeepseekV2::normalize(const float* x, const Weight& weight, float* y, int64
                      .y = y,
                      .num_tokens = num_tokens,
                      .width = config_.hidden_size,
-                     .eps = config_.rms_norm_eps,
+                     .eps = static_cast<float>(config_.rms_norm_eps),
                      .rounding = rounding_});
 }
 
@@ -157,7 +157,7 @@ void DeepseekV2::feed_forward_block(const LayerWeights& layer) {
                   .experts_per_token = config_.num_experts_per_tok,
                   .n_group = grouped ? config_.n_group : 1,
                   .topk_group = grouped ? config_.topk_group : 1,
-                  .scaling = config_.routed_scaling_factor,
+                  .scaling = static_cast<float>(config_.routed_scaling_factor),
                   .weights = normalized ? kernels::RouterParams::Weights::kNormalized
                                         : kernels::RouterParams::Weights::kScaled});
   backend_.experts({.x = normed_.floats(),

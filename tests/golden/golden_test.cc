@@ -1,0 +1,87 @@
+// The engine against logits of the reference implementation, for every variant of the config (tools/reference).
+#include <gtest/gtest.h>
+
+#include "model/rope.h"
+#include "support/engine.h"
+#include "support/golden.h"
+
+namespace fathom::testing {
+namespace {
+
+class GoldenTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  EngineOptions options(DType dtype) const {
+    EngineOptions options = small_options(golden_dir(GetParam()));
+    options.dtype = dtype;
+    return options;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Variants, GoldenTest, ::testing::ValuesIn(golden_variants()),
+                         [](const auto& info) { return info.param; });
+
+// ‖ours - reference‖ / ‖reference‖ of each position's logits; the worst one.
+double worst_position(const std::vector<float>& ours, const std::vector<float>& reference, size_t vocab_size) {
+  double worst = 0;
+  for (size_t first = 0; first < reference.size(); first += vocab_size) {
+    worst = std::max(worst, relative_distance(std::span(ours).subspan(first, vocab_size),
+                                              std::span(reference).subspan(first, vocab_size)));
+  }
+  return worst;
+}
+
+TEST_P(GoldenTest, Float32AgreesAtEveryPosition) {
+  const Golden golden = read_golden(GetParam());
+  const auto engine = load_engine(options(DType::kFloat32));
+  ASSERT_NE(engine, nullptr);
+  const std::vector<float> ours = score_all(*engine, golden.ids);
+  ASSERT_EQ(ours.size(), golden.logits.size());
+  const double worst = worst_position(ours, golden.logits, golden.logits.size() / golden.ids.size());
+  RecordProperty("worst_relative_distance", std::to_string(worst));
+  std::printf("  %-22s worst position %.2e, all positions %.2e\n", GetParam().c_str(), worst,
+              relative_distance(ours, golden.logits));
+  EXPECT_LE(worst, 1e-5);
+}
+
+TEST_P(GoldenTest, GreedyContinuationIsEqual) {
+  const Golden golden = read_golden(GetParam());
+  const auto engine = load_engine(options(DType::kFloat32));
+  ASSERT_NE(engine, nullptr);
+  const auto answers = run_all(*engine, {{golden.ids, greedy_params(static_cast<int64_t>(golden.greedy.size()))}});
+  EXPECT_EQ(answers[0].ids, golden.greedy);
+}
+
+// docs/numerics.md: each rounding to bf16 errs by 2^-9 / sqrt(3) of its value at most on average; a layer has six
+// independent ones, the head one more; independent errors add as squares. Three times that is allowed.
+double rounding_tolerance(DType dtype, int64_t num_layers) {
+  const double unit = dtype == DType::kBFloat16 ? 0x1p-9 : 0x1p-12;
+  return 3 * unit / std::sqrt(3.0) * std::sqrt(static_cast<double>(6 * num_layers + 1));
+}
+
+TEST_P(GoldenTest, RoundedActivationsStayWithinTheirBound) {
+  const Golden golden = read_golden(GetParam());
+  for (DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    const auto engine = load_engine(options(dtype));
+    ASSERT_NE(engine, nullptr);
+    const std::vector<float> ours = score_all(*engine, golden.ids);
+    for (float logit : ours) ASSERT_TRUE(std::isfinite(logit));
+    const double distance = relative_distance(ours, golden.logits);
+    const double tolerance = rounding_tolerance(dtype, engine->config().num_hidden_layers);
+    std::printf("  %-22s %s %.2e of %.2e\n", GetParam().c_str(), std::string(dtype_name(dtype)).c_str(), distance, tolerance);
+    EXPECT_LE(distance, tolerance) << dtype_name(dtype);
+  }
+}
+
+TEST_P(GoldenTest, RopeFrequenciesAreTheReferences) {
+  const auto config = load_model_config(golden_dir(GetParam()));
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const auto file = SafetensorsFile::open(golden_dir(GetParam()) + "/golden.safetensors");
+  ASSERT_TRUE(file.ok());
+  const auto want = read_tensor<float>(**file, "rope.inv_freq");
+  const auto got = rope_frequencies(*config);
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t j = 0; j < want.size(); ++j) EXPECT_NEAR(got[j], want[j], want[j] * 0x1p-22) << j;
+}
+
+}  // namespace
+}  // namespace fathom::testing
