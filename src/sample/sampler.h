@@ -1,0 +1,81 @@
+// From a row of logits to the next token. A pure function of its arguments: the same request gets the same
+// token whatever else is in the batch, and in whatever order and on whatever thread its rows are sampled.
+//
+// Order, as in vLLM: penalties, temperature, min_p, top_k, top_p, draw. In detail, for logits x:
+// 1. Penalties, in double, rounded to float and kept finite. A token of prompt or generated: x / r if x > 0,
+//    else x * r. A token generated c > 0 times: x - frequency * c - presence.
+// 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) / temperature), in
+// double,
+//    so that the greatest weight is 1.
+// 3. min_p keeps weights >= min_p. 4. top_k keeps the k first in rank. 5. top_p keeps the fewest first in
+// rank
+//    whose weights reach top_p times the sum of the weights that are left; at least one.
+// 6. u in [0, 1) is random_uniform(random_key, position of the new token); the draw is the first token in
+// order
+//    of id at which the running sum of kept weights exceeds u times their sum.
+// Rank is by x, greatest first, the lower id first among equals. Sums run in order of id (for top_p's running
+// sum: of rank). exp is our own (sample/exact_exp.h): no result depends on the C library or the CPU.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "sample/sampling_params.h"
+
+namespace fathom {
+
+struct SampleInput {
+  // [vocabulary] float32 of one row, not empty. Ids without text are excluded by passing a shorter span.
+  std::span<const float> logits;
+  std::span<const int32_t> prompt_tokens;
+  std::span<const int32_t> generated_tokens;  // the new token's position is the length of both together
+  uint64_t random_key = 0;                    // from sampler_key
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  double logprob = 0;
+};
+
+struct SampledToken {
+  int32_t id = 0;
+  // Where params.logprobs asks: natural logarithms of the softmax of the logits as the model gave them,
+  // before penalties and temperature.
+  std::optional<double> logprob;
+  std::vector<TokenLogprob> top_logprobs;  // first in rank first
+};
+
+// A token that may be drawn; its probability is weight over the sum of all.
+struct Candidate {
+  uint64_t rank = 0;  // smaller is more likely; the low 32 bits are the id
+  double weight = 0;
+
+  int32_t id() const { return static_cast<int32_t>(rank & 0xffffffffu); }
+};
+
+// Memory reused from call to call, about 3 MB at a vocabulary of 102,400 where every option is in use. One
+// thread at a time; no content matters between calls.
+struct SamplerWorkspace {
+  std::vector<float> logits;          // penalised copy
+  std::vector<int32_t> seen;          // [vocabulary], all zero between calls
+  std::vector<int32_t> touched;       // ids with seen != 0
+  std::vector<uint64_t> ranks;        // of a selection
+  std::vector<Candidate> candidates;  // in order of id
+};
+
+// The key of a request's random numbers.
+uint64_t sampler_key(uint64_t seed);
+
+// Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity or all are -infinity:
+// the request fails, the engine goes on. Token ids outside the vocabulary are ignored by penalties.
+Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
+                            SamplerWorkspace& workspace);
+
+// What sample() draws from, in order of id, for a temperature above 0. Valid until the workspace's next use.
+Result<std::span<const Candidate>> sample_candidates(const SampleInput& input, const SamplingParams& params,
+                                                     SamplerWorkspace& workspace);
+
+}  // namespace fathom
