@@ -20,7 +20,7 @@ void record(Generation& generation, const RequestEvent& event, double now) {
     generation.ids.push_back(*event.token_id);
   }
   generation.text += event.text;
-  if (event.finish_reason) generation.finish_reason = *event.finish_reason;
+  if (event.finish_reason != FinishReason::kNone) generation.finish_reason = event.finish_reason;
   if (!event.status.ok()) generation.status = event.status;
 }
 
@@ -38,7 +38,10 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
       if (sink && !event.text.empty()) sink(i, event.text);
     };
     const Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
-    if (!id.ok()) generation.status = id.status();
+    if (!id.ok()) {
+      generation.status = id.status();
+      generation.finish_reason = FinishReason::kError;
+    }
   }
   while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
   return generations;
@@ -49,7 +52,7 @@ Json to_json(const Generation& generation) {
       {"prompt_ids", generation.prompt_ids},
       {"ids", generation.ids},
       {"text", generation.text},
-      {"finish_reason", generation.status.ok() ? std::string(finish_reason_name(generation.finish_reason)) : "error"},
+      {"finish_reason", finish_reason_name(generation.finish_reason)},
       {"prefill_seconds", generation.prefill_seconds},
       {"decode_seconds", generation.decode_seconds},
       {"prefill_tokens_per_second", per_second(generation.prompt_ids.size(), generation.prefill_seconds)},

@@ -27,6 +27,8 @@ constexpr const char* kExamples = R"(Examples:
 
 Sampling defaults come from the model's generation_config.json; --seed makes other answers, the same seed the same.)";
 
+constexpr int64_t kDefaultMaxTokens = 256;
+
 struct Options {
   EngineFlags engine;
   std::string prompt;
@@ -54,7 +56,7 @@ SamplingParams sampling_of(const Options& options, const Given& given, const Gen
   SamplingParams sampling = options.sampling;
   if (given.temperature->count() == 0) sampling.temperature = defaults.do_sample ? defaults.temperature : 0;
   if (given.top_p->count() == 0) sampling.top_p = defaults.top_p;
-  if (given.top_k->count() == 0) sampling.top_k = defaults.top_k;
+  if (given.top_k->count() == 0) sampling.top_k = static_cast<int32_t>(defaults.top_k);
   if (given.repetition_penalty->count() == 0) sampling.repetition_penalty = defaults.repetition_penalty;
   if (options.greedy) sampling.temperature = 0;
   sampling.ignore_eos = options.ignore_eos;
@@ -218,7 +220,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_option("--file", options->file, "prompts, one JSON object a line");
   command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3");
   SamplingParams& sampling = options->sampling;
-  command->add_option("--max-tokens", sampling.max_tokens, "longest answer")->capture_default_str();
+  sampling.max_tokens = kDefaultMaxTokens;
+  command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")->capture_default_str();
   given.temperature = command->add_option("--temperature", sampling.temperature, "0: greedy");
   given.top_p = command->add_option("--top-p", sampling.top_p, "smallest set of tokens with this probability");
   given.top_k = command->add_option("--top-k", sampling.top_k, "the k most likely tokens; 0: all");

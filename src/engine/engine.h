@@ -1,7 +1,8 @@
 // The engine: many requests at once on one model. Integers in (prompt ids, sampling parameters), tokens and text out
 // through listeners. Not here: HTTP, chat templates, threads of its own.
 //
-// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step().
+// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step() and
+// cancel().
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "checkpoint/generation_config.h"
 #include "checkpoint/model_config.h"
 #include "base/cpu_features.h"
+#include "sample/sampler.h"
 #include "sample/sampling_params.h"
 #include "schedule/sequence.h"
 #include "tensor/dtype.h"
@@ -42,19 +44,23 @@ struct Request {
   SamplingParams sampling;
 };
 
-using RequestId = int64_t;
+using RequestId = SequenceId;
 
 // What a step did for one request.
 struct RequestEvent {
   RequestId request_id = 0;
-  std::optional<int32_t> token_id;  // absent when the request ends without a token (cancelled, failed)
-  double logprob = 0;
-  std::string_view text;  // what may be shown now; valid during the call
-  std::optional<FinishReason> finish_reason;
-  Status status;  // not ok: the request failed
+  std::optional<int32_t> token_id = {};  // absent when the request ends without a token (cancelled, failed)
+  std::optional<double> logprob = {};  // where SamplingParams::logprobs asks
+  std::vector<TokenLogprob> top_logprobs = {};
+  std::string_view text = {};  // what may be shown now; valid during the call
+  FinishReason finish_reason = FinishReason::kNone;
+  Status status = {};  // not ok: the request failed, finish_reason is kError
 };
 
-// Called for every token and at the end. May submit and cancel, may not call step().
+// "stop", "length", "cancelled", "error"; "" for kNone.
+std::string_view finish_reason_name(FinishReason reason);
+
+// Called for every token and once at the end, which may be the same call. May submit and cancel, may not call step().
 using RequestListener = std::function<void(const RequestEvent&)>;
 
 struct EngineStatistics {
@@ -82,7 +88,7 @@ class Engine {
 
   // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters.
   Result<RequestId> submit(Request request, RequestListener listener);
-  // Ends a request before the next step; unknown ids are ignored.
+  // Ends a request at once; unknown ids are ignored.
   void cancel(RequestId id);
   bool has_work() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "sample/sampling_params.h"
 #include "sample/stop_checker.h"
@@ -15,22 +15,18 @@ namespace fathom {
 
 class RequestStream {
  public:
-  // tokenizer may be null; end_ids are the model's own end-of-sequence ids. Both are borrowed.
-  RequestStream(const Tokenizer* tokenizer, const std::vector<int32_t>& end_ids, const SamplingParams& params);
+  // tokenizer may be null: then there is no text. It must outlive the stream.
+  RequestStream(const Tokenizer* tokenizer, const SamplingParams& params, std::span<const int32_t> end_ids);
 
   struct Piece {
-    std::string text;      // may be shown now
-    bool stopped = false;  // an end id or a stop string
+    std::string text;  // may be shown now
+    StopVerdict verdict = StopVerdict::kContinue;
   };
   Piece push(int32_t token_id);
   // What was held back, at the end of a request that did not stop by itself.
   std::string flush();
 
  private:
-  bool ends(int32_t token_id) const;
-
-  const std::vector<int32_t>& end_ids_;
-  SamplingParams params_;
   std::optional<Detokenizer> detokenizer_;
   StopChecker stop_checker_;
 };

@@ -9,7 +9,7 @@ Runner::Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache)
   logits_.resize(static_cast<size_t>(model.options().max_logits_rows * model.config().vocab_size));
 }
 
-void Runner::lay_out(std::span<const Segment> segments) {
+void Runner::lay_out(std::span<const SegmentInput> segments) {
   const int64_t block_size = cache_.options().block_size;
   token_ids_.clear();
   positions_.clear();
@@ -19,7 +19,7 @@ void Runner::lay_out(std::span<const Segment> segments) {
   page_tables_.clear();
   page_table_starts_.assign(1, 0);
   logits_rows_.clear();
-  for (const Segment& segment : segments) {
+  for (const SegmentInput& segment : segments) {
     FATHOM_CHECK(segment.begin < segment.end, "[{}, {})", segment.begin, segment.end);
     const bool is_prompt = segment.end <= segment.prompt_len;
     FATHOM_CHECK(is_prompt || segment.begin >= segment.prompt_len, "segment [{}, {}) crosses the prompt's end {}",
@@ -40,7 +40,7 @@ void Runner::lay_out(std::span<const Segment> segments) {
   }
 }
 
-Result<std::span<const float>> Runner::run(std::span<const Segment> segments) {
+Result<std::span<const float>> Runner::run(std::span<const SegmentInput> segments) {
   lay_out(segments);
   const Batch batch{.token_ids = token_ids_,
                     .positions = positions_,

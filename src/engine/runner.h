@@ -16,7 +16,7 @@ enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
 // Positions [begin, end) of one sequence, which lie on one side of prompt_len: prompt tokens are computed in the
 // expanded form, generated ones in the absorbed form.
-struct Segment {
+struct SegmentInput {
   std::span<const int32_t> tokens;  // the sequence's tokens, at least end
   std::span<const int32_t> pages;   // its page table, enough for end tokens
   int64_t begin = 0;
@@ -32,10 +32,10 @@ class Runner {
 
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows, vocab_size]
   // on the host, valid until the next call.
-  Result<std::span<const float>> run(std::span<const Segment> segments);
+  Result<std::span<const float>> run(std::span<const SegmentInput> segments);
 
  private:
-  void lay_out(std::span<const Segment> segments);
+  void lay_out(std::span<const SegmentInput> segments);
 
   Backend& backend_;
   DeepseekV2& model_;

@@ -36,6 +36,7 @@ inline SamplingParams greedy_params(int64_t max_tokens) {
   sampling.temperature = 0;
   sampling.ignore_eos = true;
   sampling.max_tokens = max_tokens;
+  sampling.logprobs = 0;
   return sampling;
 }
 
@@ -53,7 +54,7 @@ inline std::vector<Answer> run_all(Engine& engine, const std::vector<Request>& r
       EXPECT_TRUE(event.status.ok()) << event.status.message();
       if (!event.token_id) return;
       answers[i].ids.push_back(*event.token_id);
-      answers[i].logprobs.push_back(event.logprob);
+      answers[i].logprobs.push_back(event.logprob.value_or(0));
     });
     EXPECT_TRUE(id.ok()) << id.status().message();
   }
