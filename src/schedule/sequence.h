@@ -14,7 +14,7 @@ using SequenceId = uint64_t;
 
 enum class SequenceState {
   kWaiting,   // holds no page; new, or preempted
-  kRunning,   // holds pages for all its known tokens
+  kRunning,   // holds pages for the tokens it knew at the last plan
   kFinished,  // holds no page; readable until the next plan
 };
 
