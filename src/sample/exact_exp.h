@@ -1,0 +1,38 @@
+// exp for arguments <= 0, the same bits on every x86-64 machine and C library. The C library's exp picks a
+// variant by CPU; a last bit that differs there could draw another token.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace fathom {
+
+// Precondition: x <= 0, not NaN; -infinity gives 0. Within 2 units in the last place of e^x down to e^-708,
+// below that 0. x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series of degree 13 (remainder below
+// 2^-57), in Horner's order.
+inline double exact_exp(double x) {
+  if (!(x >= -708.0)) return 0.0;
+  constexpr double kLog2E = 0x1.71547652b82fep+0;
+  // ln 2 in two parts; the first has 32 significant bits, so that k * kLn2High is exact.
+  constexpr double kLn2High = 0x1.62e42feep-1;
+  constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
+  const int64_t k = static_cast<int64_t>(x * kLog2E - 0.5);  // x <= 0: towards zero is upwards
+  const double r = (x - static_cast<double>(k) * kLn2High) - static_cast<double>(k) * kLn2Low;
+  double sum = 1.0 / 6227020800.0;
+  sum = sum * r + 1.0 / 479001600.0;
+  sum = sum * r + 1.0 / 39916800.0;
+  sum = sum * r + 1.0 / 3628800.0;
+  sum = sum * r + 1.0 / 362880.0;
+  sum = sum * r + 1.0 / 40320.0;
+  sum = sum * r + 1.0 / 5040.0;
+  sum = sum * r + 1.0 / 720.0;
+  sum = sum * r + 1.0 / 120.0;
+  sum = sum * r + 1.0 / 24.0;
+  sum = sum * r + 1.0 / 6.0;
+  sum = sum * r + 0.5;
+  sum = sum * r + 1.0;
+  sum = sum * r + 1.0;
+  return sum * std::bit_cast<double>(static_cast<uint64_t>(k + 1023) << 52);
+}
+
+}  // namespace fathom
