@@ -1,0 +1,23 @@
+// How much memory this process may still use: the system's, its control group's and its own limit.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace fathom {
+
+// Bytes; nullopt where the system does not say or sets no limit.
+struct MemoryInfo {
+  std::optional<uint64_t> system_available;         // MemAvailable of /proc/meminfo
+  std::optional<uint64_t> cgroup_available;         // the tightest of the group and its parents, version 1 or 2
+  std::optional<uint64_t> address_space_available;  // RLIMIT_AS less what is mapped
+
+  // The smallest of those known; nullopt if none is.
+  std::optional<uint64_t> available() const;
+};
+
+// root is put before every path ("" for the real system), so that a test can lay out a system of its own.
+MemoryInfo read_memory_info(const std::string& root = "");
+
+}  // namespace fathom

@@ -1,0 +1,208 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "base/file.h"
+#include "checkpoint/known_configs.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "model/memory_plan.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom show models/demo
+  fathom show deepseek-v2 --tp 8 --max-model-len 32k        a released model's sizes, without its files
+  fathom show MODEL --kv-cache-dtype fp32 --json
+
+Exit status 1 where one rank does not fit into this machine's memory.)";
+
+struct Options {
+  std::string model;
+  std::string max_model_len;
+  std::string kv_cache_dtype = "auto";
+  int64_t num_ranks = 1;
+  int64_t max_num_seqs = MemoryPlanOptions().max_num_seqs;
+  bool json = false;
+};
+
+// What is shown: a folder with weights, or a config alone.
+struct Subject {
+  ModelConfig config;
+  std::unique_ptr<Checkpoint> checkpoint;  // null for a config alone
+  std::vector<std::string> unused;         // tensors that the model does not need
+};
+
+Result<Subject> find_subject(const std::string& model) {
+  Subject subject;
+  if (const auto known = known_config(model)) {
+    subject.config = *known;
+  } else if (file_exists(model)) {
+    FATHOM_ASSIGN_OR_RETURN(const Json json, read_json_file(model, JsonLimits{}));
+    FATHOM_ASSIGN_OR_RETURN(subject.config, parse_model_config(json, model));
+  } else {
+    FATHOM_ASSIGN_OR_RETURN(subject.config, load_model_config(model));
+    FATHOM_ASSIGN_OR_RETURN(subject.checkpoint, Checkpoint::open(model));
+    FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config));
+    subject.unused = unused_tensors(*subject.checkpoint, subject.config);
+  }
+  return subject;
+}
+
+Status check_range(int64_t value, int64_t highest, const char* option) {
+  if (value >= 1 && value <= highest) return ok_status();
+  return invalid_argument("{}: {} is outside [1, {}]", option, value, highest);
+}
+
+Result<MemoryPlanOptions> to_plan_options(const Options& options, const ModelConfig& config) {
+  MemoryPlanOptions plan;
+  FATHOM_RETURN_IF_ERROR(check_range(options.num_ranks, 1024, "--tp"));
+  if (config.num_attention_heads % options.num_ranks != 0) {
+    return invalid_argument("--tp: {} does not divide num_attention_heads {}", options.num_ranks,
+                            config.num_attention_heads);
+  }
+  FATHOM_RETURN_IF_ERROR(check_range(options.max_num_seqs, 65536, "--max-num-seqs"));
+  plan.num_ranks = options.num_ranks;
+  plan.max_num_seqs = options.max_num_seqs;
+  plan.max_model_len = std::min(plan.max_model_len, config.max_position_embeddings);
+  if (!options.max_model_len.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(const uint64_t length, parse_size(options.max_model_len, "--max-model-len"));
+    plan.max_model_len = static_cast<int64_t>(std::min<uint64_t>(length, INT64_MAX));
+    FATHOM_RETURN_IF_ERROR(check_range(plan.max_model_len, config.max_position_embeddings, "--max-model-len"));
+  }
+  plan.kv_cache_dtype = config.torch_dtype;
+  if (options.kv_cache_dtype != "auto") {
+    const auto dtype = dtype_from_name(options.kv_cache_dtype);
+    if (!dtype || (!is_floating(*dtype) && *dtype != DType::kInt8)) {
+      return invalid_argument("--kv-cache-dtype: \"{}\" is not one of auto, fp32, bf16, fp16, int8",
+                              options.kv_cache_dtype);
+    }
+    plan.kv_cache_dtype = *dtype;
+  }
+  return plan;
+}
+
+std::string config_text(const ModelConfig& c) {
+  std::string text;
+  const auto line = [&text](std::string_view name, const std::string& value) {
+    text += fmt::format("{:<24}{}\n", name, value);
+  };
+  line("layers", fmt::format("{}, experts from layer {}{}", c.num_hidden_layers, c.first_k_dense_replace,
+                             c.n_routed_experts == 0 ? " (none)" : ""));
+  line("hidden size", fmt::format("{}, dense {}, expert {}", c.hidden_size, c.intermediate_size, c.moe_intermediate_size));
+  line("attention", fmt::format("{} heads of {} + {} (value {}), latent {}, query {}", c.num_attention_heads,
+                                c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank,
+                                c.q_lora_rank ? fmt::format("compressed to {}", *c.q_lora_rank) : "not compressed"));
+  line("experts", fmt::format("{} routed, {} a token, {} shared, {}", c.n_routed_experts, c.num_experts_per_tok,
+                              c.n_shared_experts, c.topk_method == TopkMethod::kGreedy
+                                                      ? "greedy"
+                                                      : fmt::format("{} of {} groups", c.topk_group, c.n_group)));
+  line("positions", fmt::format("{}, {}", c.max_position_embeddings,
+                                c.rope_scaling ? fmt::format("YaRN {} x {}", c.rope_scaling->factor,
+                                                             c.rope_scaling->original_max_position_embeddings)
+                                               : "no scaling"));
+  line("vocabulary", fmt::format("{}{}", c.vocab_size, c.tie_word_embeddings ? ", embeddings tied" : ""));
+  line("dtype", std::string(dtype_name(c.torch_dtype)));
+  return text;
+}
+
+std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
+  std::string text = fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
+  for (const WeightGroup& group : plan.weights) {
+    text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", role_name(group.role), dtype_name(group.dtype),
+                        group.num_tensors, format_bytes(group.bytes), format_bytes(group.rank_bytes));
+  }
+  text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", "all", "", "", format_bytes(plan.weight_bytes),
+                      format_bytes(plan.rank_weight_bytes));
+  text += fmt::format("\n{:<24}{} a token in {}\n", "cache", format_bytes(plan.cache_bytes_per_token),
+                      dtype_name(options.kv_cache_dtype));
+  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.num_ranks, options.max_num_seqs,
+                      options.max_model_len);
+  text += fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
+                      format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
+                      format_bytes(plan.workspace_bytes), "total", format_bytes(plan.rank_total_bytes));
+  const auto available = memory.available();
+  text += fmt::format("{:<24}{:>14}{}\n", "available here", available ? format_bytes(*available) : "unknown",
+                      check_memory(plan, memory).ok() ? "  fits" : "  does not fit");
+  return text;
+}
+
+Json json_of(std::optional<uint64_t> bytes) { return bytes ? Json(*bytes) : Json(nullptr); }
+
+Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
+  Json weights = Json::array();
+  int64_t num_tensors = 0;
+  uint64_t num_parameters = 0;
+  for (const WeightGroup& group : plan.weights) {
+    num_tensors += group.num_tensors;
+    num_parameters += group.bytes / dtype_bytes(group.dtype);
+    weights.push_back({{"role", role_name(group.role)},
+                       {"format", dtype_name(group.dtype)},
+                       {"tensors", group.num_tensors},
+                       {"bytes", group.bytes},
+                       {"bytes_per_rank", group.rank_bytes}});
+  }
+  return {{"config", to_json(subject.config)},
+          {"tensors", num_tensors},
+          {"parameters", num_parameters},
+          {"unused_tensors", subject.unused.size()},
+          {"weights", std::move(weights)},
+          {"weight_bytes", plan.weight_bytes},
+          {"cache_bytes_per_token", plan.cache_bytes_per_token},
+          {"plan",
+           {{"ranks", options.num_ranks},
+            {"max_model_len", options.max_model_len},
+            {"max_num_seqs", options.max_num_seqs},
+            {"kv_cache_dtype", dtype_name(options.kv_cache_dtype)},
+            {"weight_bytes", plan.rank_weight_bytes},
+            {"cache_bytes", plan.cache_bytes},
+            {"workspace_bytes", plan.workspace_bytes},
+            {"total_bytes", plan.rank_total_bytes}}},
+          {"available",
+           {{"system_bytes", json_of(memory.system_available)},
+            {"cgroup_bytes", json_of(memory.cgroup_available)},
+            {"address_space_bytes", json_of(memory.address_space_available)},
+            {"bytes", json_of(memory.available())}}},
+          {"fits", check_memory(plan, memory).ok()}};
+}
+
+Status run(const Options& options) {
+  FATHOM_ASSIGN_OR_RETURN(const Subject subject, find_subject(options.model));
+  FATHOM_ASSIGN_OR_RETURN(const MemoryPlanOptions plan_options, to_plan_options(options, subject.config));
+  const MemoryPlan plan = plan_memory(
+      subject.config, plan_options,
+      subject.checkpoint ? weight_groups(subject.config, plan_options.num_ranks, *subject.checkpoint)
+                         : weight_groups(subject.config, plan_options.num_ranks));
+  const MemoryInfo memory = read_memory_info();
+  if (options.json) {
+    print_json(plan_json(subject, plan, plan_options, memory));
+  } else {
+    print_text(config_text(subject.config) + plan_text(plan, plan_options, memory));
+    if (!subject.unused.empty()) {
+      print_text(fmt::format("{} tensors are not used, the first is {}\n", subject.unused.size(), subject.unused[0]));
+    }
+  }
+  return check_memory(plan, memory);
+}
+
+}  // namespace
+
+void add_show_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("show", "a model's config, sizes and memory plan");
+  command->footer(kExamples);
+  command->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")->required();
+  command->add_option("--tp", options->num_ranks, "tensor-parallel ranks")->capture_default_str();
+  command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
+  command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
+  command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")->capture_default_str();
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, &exit_status] {
+    const Status status = run(*options);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,135 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/cpu_features.h"
+#include "base/file.h"
+#include "checkpoint/known_configs.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "model/synth.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom synth deepseek-v2-lite /data/v2-lite                 31 GB of random bf16 weights in the released sizes
+  fathom synth deepseek-v2 /data/v2-2-layers --layers 2       one dense and one MoE layer of the 236B model
+  fathom synth config.json out --type fp16 --seed 7
+  fathom synth deepseek-v2-lite out --tokenizer MODEL         with another model's tokenizer, so that text works
+
+The same CONFIG, type and seed give the same bytes, whatever the number of threads.)";
+
+struct Options {
+  std::string config;
+  std::string output;
+  std::string type = "auto";
+  std::string shard_size = "5G";
+  std::string tokenizer;
+  int64_t layers = 0;
+  uint64_t seed = 0;
+  int threads = 0;
+  bool force = false;
+  bool json = false;
+};
+
+// A known name, a model folder or a file. Where it is a folder, its tokenizer is taken along.
+Result<ModelConfig> find_config(const Options& options, SynthOptions& synth) {
+  if (const auto known = known_config(options.config)) return *known;
+  if (directory_exists(options.config)) {
+    synth.tokenizer_directory = options.config;
+    return load_model_config(options.config);
+  }
+  if (!file_exists(options.config)) {
+    return not_found("{}: no such file or folder, nor one of the known names deepseek-v2-lite, deepseek-v2", options.config);
+  }
+  FATHOM_ASSIGN_OR_RETURN(const Json json, read_json_file(options.config, JsonLimits{}));
+  return parse_model_config(json, options.config);
+}
+
+Status apply_type(const std::string& type, ModelConfig& config) {
+  if (type == "auto") return ok_status();
+  if (type == "w8a16" || type == "w8a8-dynamic") return unsupported("--type: {} is not offered by this version", type);
+  const auto dtype = dtype_from_name(type);
+  if (!dtype || !is_floating(*dtype)) {
+    return invalid_argument("--type: \"{}\" is not one of bf16, fp16, fp32", type);
+  }
+  config.torch_dtype = *dtype;
+  return ok_status();
+}
+
+Result<SynthOptions> to_synth_options(const Options& options) {
+  SynthOptions synth;
+  FATHOM_ASSIGN_OR_RETURN(synth.config, find_config(options, synth));
+  FATHOM_RETURN_IF_ERROR(apply_type(options.type, synth.config));
+  if (options.layers != 0) {
+    // Checked like a config's own value.
+    Json json = to_json(synth.config);
+    json["num_hidden_layers"] = options.layers;
+    FATHOM_ASSIGN_OR_RETURN(synth.config, parse_model_config(json, "--layers"));
+  }
+  FATHOM_ASSIGN_OR_RETURN(synth.shard_bytes, parse_size(options.shard_size, "--shard-size"));
+  if (synth.shard_bytes < 1024) return invalid_argument("--shard-size: {} is below 1k", options.shard_size);
+  if (options.threads < 0 || options.threads > 1024) {
+    return invalid_argument("--threads: {} is outside [0, 1024]", options.threads);
+  }
+  synth.num_threads = options.threads == 0 ? available_cpus() : options.threads;
+  if (!options.tokenizer.empty()) {
+    if (!directory_exists(options.tokenizer)) return not_found("--tokenizer: {}: no such folder", options.tokenizer);
+    synth.tokenizer_directory = options.tokenizer;
+  }
+  synth.output = options.output;
+  synth.seed = options.seed;
+  synth.existing_output = options.force ? ExistingOutput::kReplace : ExistingOutput::kRefuse;
+  return synth;
+}
+
+Status run(const Options& options) {
+  FATHOM_ASSIGN_OR_RETURN(const SynthOptions synth, to_synth_options(options));
+  const double started = monotonic_seconds();
+  SynthResult result;
+  {
+    ProgressBar bar;
+    FATHOM_ASSIGN_OR_RETURN(result, synthesize(synth, &bar));
+  }
+  const double seconds = monotonic_seconds() - started;
+  const double rate = static_cast<double>(result.data_bytes) / std::max(seconds, 1e-9);
+  if (options.json) {
+    print_json({{"output", synth.output},
+                {"tensors", result.num_tensors},
+                {"files", result.num_files},
+                {"bytes", result.data_bytes},
+                {"seconds", seconds},
+                {"mb_per_s", rate / 1e6}});
+  } else {
+    print_text(fmt::format("{}: {} tensors in {} files, {} of {}, {:.1f} s, {:.0f} MB/s\n", synth.output,
+                           result.num_tensors, result.num_files, format_bytes(result.data_bytes),
+                           dtype_name(synth.config.torch_dtype), seconds, rate / 1e6));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+void add_synth_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("synth", "write a random checkpoint of any configuration");
+  command->footer(kExamples);
+  command->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")->required();
+  command->add_option("OUT", options->output, "the folder to write")->required();
+  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32")->capture_default_str();
+  command->add_option("--layers", options->layers, "this many layers instead of the config's");
+  command->add_option("--seed", options->seed, "random seed")->capture_default_str();
+  command->add_option("--shard-size", options->shard_size, "largest file")->capture_default_str();
+  command->add_option("--tokenizer", options->tokenizer, "a folder whose tokenizer files are copied");
+  command->add_option("--threads", options->threads, "0: all CPUs this process may use")->capture_default_str();
+  command->add_flag("--force", options->force, "replace the model in OUT");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, &exit_status] {
+    const Status status = run(*options);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,124 @@
+#include "model/memory_plan.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "base/check.h"
+#include "base/checked_math.h"
+
+namespace fathom {
+namespace {
+
+constexpr uint64_t kProcessBytes = uint64_t{64} << 20;  // program, libraries, tokenizer, stacks
+
+double gib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30); }
+
+// A sum of products that stops at the largest int64 instead of wrapping.
+uint64_t saturating_product(std::initializer_list<int64_t> factors) {
+  const auto product = checked_product(std::span(factors.begin(), factors.size()));
+  return product ? std::min<uint64_t>(*product, INT64_MAX) : INT64_MAX;
+}
+uint64_t saturating_sum(std::initializer_list<uint64_t> terms) {
+  uint64_t sum = 0;
+  for (uint64_t term : terms) sum = std::min<uint64_t>(checked_add(sum, term).value_or(INT64_MAX), INT64_MAX);
+  return sum;
+}
+
+uint64_t rank_share(const WeightSpec& spec, const ModelConfig& config, int64_t num_ranks, uint64_t bytes) {
+  switch (spec.shard_axis) {
+    case ShardAxis::kNone:
+      return bytes;
+    case ShardAxis::kRows:
+    case ShardAxis::kColumns:
+      return static_cast<uint64_t>(ceil_div(static_cast<int64_t>(bytes), num_ranks));
+    case ShardAxis::kExperts:
+      // The first rank holds the first ceil(E / ranks) experts.
+      return spec.expert < ceil_div(config.n_routed_experts, num_ranks) ? bytes : 0;
+  }
+  return bytes;
+}
+
+std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ranks,
+                                       const std::function<DType(const WeightSpec&)>& dtype_of) {
+  std::vector<WeightGroup> groups;
+  for (const WeightSpec& spec : weight_table(config)) {
+    const DType dtype = dtype_of(spec);
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const WeightGroup& g) { return g.role == spec.role && g.dtype == dtype; });
+    if (group == groups.end()) group = groups.insert(groups.end(), {.role = spec.role, .dtype = dtype});
+    const uint64_t bytes = static_cast<uint64_t>(spec.shape.num_elements()) * dtype_bytes(dtype);
+    ++group->num_tensors;
+    group->bytes += bytes;
+    group->rank_bytes += rank_share(spec, config, num_ranks, bytes);
+  }
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const WeightGroup& a, const WeightGroup& b) { return a.role < b.role; });
+  return groups;
+}
+
+// Activations are float32: those of the attention and dense path per token, those of the routed experts per token and
+// chosen expert, those of the head per wanted row; and the tables of cosines and sines.
+uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
+  const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
+                            c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim);
+  const int64_t dense = 2 * std::max(c.intermediate_size, c.shared_intermediate_size()) + c.hidden_size;
+  const int64_t routed = c.num_experts_per_tok * 2 * (c.hidden_size + c.moe_intermediate_size) + 2 * c.n_routed_experts;
+  const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
+  constexpr int64_t kFloat = sizeof(float);
+  return saturating_sum({saturating_product({o.max_num_batched_tokens, attention + dense + routed, kFloat}),
+                         saturating_product({rows, 2 * (c.hidden_size + c.vocab_size), kFloat}),
+                         saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), kProcessBytes});
+}
+
+}  // namespace
+
+uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype) {
+  constexpr int64_t kScaleBytes = sizeof(float);
+  constexpr int64_t kHalfBytes = 2;
+  const int64_t layer_bytes = kv_cache_dtype == DType::kInt8
+                                  ? config.kv_lora_rank + kScaleBytes + config.qk_rope_head_dim * kHalfBytes
+                                  : config.cache_dim() * static_cast<int64_t>(dtype_bytes(kv_cache_dtype));
+  return static_cast<uint64_t>(config.num_hidden_layers * layer_bytes);
+}
+
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks) {
+  return group_weights(config, num_ranks, [&](const WeightSpec&) { return config.torch_dtype; });
+}
+
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks, const Checkpoint& checkpoint) {
+  return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
+    const auto view = checkpoint.tensor(spec.name);
+    FATHOM_CHECK(view.ok(), "{}", view.status().message());
+    return view->dtype;
+  });
+}
+
+MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options, std::vector<WeightGroup> weights) {
+  MemoryPlan plan;
+  plan.weights = std::move(weights);
+  for (const WeightGroup& group : plan.weights) {
+    plan.weight_bytes += group.bytes;
+    plan.rank_weight_bytes += group.rank_bytes;
+  }
+  plan.cache_bytes_per_token = cache_bytes_per_token(config, options.kv_cache_dtype);
+  const int64_t sequence_tokens = round_up(options.max_model_len, options.block_size);
+  plan.num_cache_tokens = static_cast<int64_t>(saturating_product({sequence_tokens, options.max_num_seqs}));
+  plan.cache_bytes =
+      saturating_product({plan.num_cache_tokens, static_cast<int64_t>(plan.cache_bytes_per_token)});
+  plan.workspace_bytes = workspace(config, options);
+  plan.rank_total_bytes = saturating_sum({plan.rank_weight_bytes, plan.cache_bytes, plan.workspace_bytes});
+  return plan;
+}
+
+Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory) {
+  const auto available = memory.available();
+  if (!available || plan.rank_total_bytes <= *available) return ok_status();
+  return resource_exhausted(
+      "out of memory foreseen: {:.2f} GiB needed (weights {:.2f}, cache {:.2f}, workspace {:.2f}), {:.2f} GiB available: {}",
+      gib(plan.rank_total_bytes), gib(plan.rank_weight_bytes), gib(plan.cache_bytes), gib(plan.workspace_bytes),
+      gib(*available),
+      plan.rank_weight_bytes > *available ? "the weights alone do not fit, use more ranks or a machine with more memory"
+                                          : "lower --max-model-len or --max-num-seqs");
+}
+
+}  // namespace fathom

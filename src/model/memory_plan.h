@@ -1,0 +1,60 @@
+// What a model will need before any of it is loaded: weights by role and format, latent cache, working memory, for one
+// rank. An estimate for refusing early and for showing; nothing is allocated by it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/memory_info.h"
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_config.h"
+#include "model/weight_table.h"
+
+namespace fathom {
+
+struct MemoryPlanOptions {
+  int64_t num_ranks = 1;
+  int64_t max_model_len = 4096;
+  int64_t max_num_seqs = 16;
+  int64_t max_num_batched_tokens = 512;
+  int64_t block_size = 128;
+  DType kv_cache_dtype = DType::kBFloat16;  // kInt8: int8 latent with a float32 scale a token, 16-bit rotated key
+};
+
+// All weights of one role in one format.
+struct WeightGroup {
+  WeightRole role = WeightRole::kEmbedTokens;
+  DType dtype = DType::kBFloat16;  // as stored
+  int64_t num_tensors = 0;
+  uint64_t bytes = 0;       // of the whole model
+  uint64_t rank_bytes = 0;  // of the rank that holds most
+};
+
+struct MemoryPlan {
+  std::vector<WeightGroup> weights;  // in the order of the roles
+  uint64_t weight_bytes = 0;         // of the whole model
+  uint64_t rank_weight_bytes = 0;
+  uint64_t cache_bytes_per_token = 0;  // of all layers; each rank caches all of it
+  int64_t num_cache_tokens = 0;        // max_num_seqs sequences of max_model_len, in whole pages
+  uint64_t cache_bytes = 0;
+  uint64_t workspace_bytes = 0;
+  uint64_t rank_total_bytes = 0;
+};
+
+// Bytes that one token takes in the cache of all layers.
+uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
+
+// Every weight stored as the config's torch_dtype.
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
+// As the checkpoint stores them. Precondition: check_weights() passed.
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks, const Checkpoint& checkpoint);
+
+// Precondition: options are positive and within the config parser's ranges; sizes beyond 2^63 are cut to it.
+MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options, std::vector<WeightGroup> weights);
+
+// Whether one rank fits into what is available; the error holds both sizes, what takes how much and what to lower.
+Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory);
+
+}  // namespace fathom
