@@ -108,6 +108,34 @@ TEST(Scheduler, LongPromptsShareTheBudget) {
   }
 }
 
+// A page to grow for each running sequence and for the new one, or the new one waits.
+TEST(Scheduler, AdmissionLeavesRoomToGrow) {
+  for (int32_t num_pages : {4, 5}) {
+    PagePool pool(num_pages, 2);
+    Scheduler scheduler(SchedulerConfig(), pool);
+    ASSERT_TRUE(scheduler.submit(make_prompt(4), 1).ok());
+    ASSERT_TRUE(scheduler.submit(make_prompt(2), 1).ok());
+    const BatchPlan& plan = scheduler.plan();
+    EXPECT_EQ(describe(plan), num_pages == 4 ? "1:0-4*" : "1:0-4* 2:0-2*");
+    commit_all(scheduler, plan);
+  }
+}
+
+// A sequence that a step could give no token holds no pages either.
+TEST(Scheduler, AdmissionNeedsATokenInTheStep) {
+  for (int64_t min_chunk_tokens : {3, 4}) {
+    PagePool pool(100, 2);
+    Scheduler scheduler(
+        {.max_num_seqs = 4, .max_num_batched_tokens = 4, .min_chunk_tokens = min_chunk_tokens}, pool);
+    ASSERT_TRUE(scheduler.submit(make_prompt(8), 1).ok());
+    const SequenceId second = scheduler.submit(make_prompt(8), 1).value();
+    const BatchPlan& plan = scheduler.plan();
+    EXPECT_EQ(describe(plan), min_chunk_tokens == 4 ? "1:0-4" : "1:0-3 2:0-1");
+    EXPECT_EQ(scheduler.find(second)->pages.pages().empty(), min_chunk_tokens == 4);
+    commit_all(scheduler, plan);
+  }
+}
+
 TEST(Scheduler, ContextEndFinishesWithLength) {
   PagePool pool(4, 8);
   Scheduler scheduler({.max_model_len = 5}, pool);
