@@ -14,7 +14,7 @@
 // order
 //    of id at which the running sum of kept weights exceeds u times their sum.
 // Rank is by x, greatest first, the lower id first among equals. Sums run in order of id (for top_p's running
-// sum: of rank). exp is our own (sample/exact_exp.h): no result depends on the C library or the CPU.
+// sum: of rank). exp is our own (sample/exact_exp.h): no token depends on the C library or the CPU.
 #pragma once
 
 #include <cstdint>
