@@ -1,0 +1,164 @@
+// The tests: {{ value is name }}.
+#include "text/jinja/arguments.h"
+#include "text/jinja/builtins.h"
+#include "text/jinja/evaluator.h"
+#include "text/jinja/operators.h"
+#include "text/jinja/unicode_text.h"
+#include "text/utf8.h"
+
+namespace fathom::jinja {
+namespace {
+
+using Kind = Value::Kind;
+using Predicate = bool (*)(const Value& value);
+
+// Those that look at nothing but the value's type.
+struct TypeTest {
+  std::string_view name;
+  Predicate holds;
+};
+
+constexpr TypeTest kTypeTests[] = {
+    {"defined", [](const Value& v) { return !v.is_undefined(); }},
+    {"undefined", [](const Value& v) { return v.is_undefined(); }},
+    {"none", [](const Value& v) { return v.is_none(); }},
+    {"boolean", [](const Value& v) { return v.kind() == Kind::kBool; }},
+    {"true", [](const Value& v) { return v.kind() == Kind::kBool && v.as_bool(); }},
+    {"false", [](const Value& v) { return v.kind() == Kind::kBool && !v.as_bool(); }},
+    {"integer", [](const Value& v) { return v.kind() == Kind::kInteger; }},
+    {"float", [](const Value& v) { return v.kind() == Kind::kFloat; }},
+    {"number", [](const Value& v) { return v.is_number(); }},
+    {"string", [](const Value& v) { return v.is_string(); }},
+    {"mapping", [](const Value& v) { return v.is_dict(); }},
+    {"sequence",
+     [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
+    {"iterable",
+     [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
+    {"callable", [](const Value& v) { return v.kind() == Kind::kCallable; }},
+};
+
+template <size_t kIndex>
+Result<bool> test_type(Evaluator&, const Value& value, const Arguments& arguments) {
+  FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());
+  return kTypeTests[kIndex].holds(value);
+}
+
+template <size_t... kIndices>
+TestFunction type_test(size_t index, std::index_sequence<kIndices...>) {
+  constexpr TestFunction kFunctions[] = {test_type<kIndices>...};
+  return kFunctions[index];
+}
+
+Result<Integer> integer_of(const Value& value) {
+  if (value.is_integral()) return value.as_integer();
+  return invalid_argument("a {} is not an int", type_name(value));
+}
+
+Result<bool> odd(Evaluator&, const Value& value, const Arguments&) {
+  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
+  return number % 2 != 0;
+}
+
+Result<bool> even(Evaluator&, const Value& value, const Arguments&) {
+  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
+  return number % 2 == 0;
+}
+
+Result<bool> divisible_by(Evaluator&, const Value& value, const Arguments& arguments) {
+  FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"num"}, 1));
+  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
+  FATHOM_ASSIGN_OR_RETURN(const Integer divisor, bound.integer(0, 1));
+  if (divisor == 0) return invalid_argument("division by zero");
+  return divisor == -1 || number % divisor == 0;
+}
+
+Result<bool> same_as(Evaluator&, const Value& value, const Arguments& arguments) {
+  FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"other"}, 1));
+  return value.same_as(bound[0]);
+}
+
+// Whether there is a letter with case and mapping all letters changes nothing.
+Result<bool> all_in_case(Evaluator& evaluator, const Value& value, std::string (*map)(std::string_view)) {
+  if (!value.is_string()) return invalid_argument("a {} is not a str", type_name(value));
+  const std::string_view text = value.as_string();
+  FATHOM_RETURN_IF_ERROR(evaluator.arena().scan(text.size()));
+  bool any = false;
+  for (size_t i = 0; i < text.size();) {
+    const CodePoint point = decode_utf8(text, i);
+    any = any || has_case(point.value);
+    i += point.length;
+  }
+  return any && map(text) == text;
+}
+
+Result<bool> lower(Evaluator& evaluator, const Value& value, const Arguments&) {
+  return all_in_case(evaluator, value, to_lower);
+}
+
+Result<bool> upper(Evaluator& evaluator, const Value& value, const Arguments&) {
+  return all_in_case(evaluator, value, to_upper);
+}
+
+// Names of comparisons, each with its symbol.
+enum class Comparison { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn };
+
+template <Comparison kComparison>
+Result<bool> compare(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+  constexpr std::string_view kSymbols[] = {"==", "!=", "<", "<=", ">", ">=", "in"};
+  FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"other"}, 1));
+  return apply_compare(evaluator, kSymbols[static_cast<size_t>(kComparison)], value, bound[0]);
+}
+
+Result<bool> is_filter(Evaluator&, const Value& value, const Arguments&) {
+  return value.is_string() && find_filter(value.as_string()) != nullptr;
+}
+
+Result<bool> is_test(Evaluator&, const Value& value, const Arguments&) {
+  return value.is_string() && find_test(value.as_string()) != nullptr;
+}
+
+struct Entry {
+  std::string_view name;
+  TestFunction test;
+};
+constexpr Entry kTests[] = {
+    {"odd", odd},
+    {"even", even},
+    {"divisibleby", divisible_by},
+    {"sameas", same_as},
+    {"lower", lower},
+    {"upper", upper},
+    {"filter", is_filter},
+    {"test", is_test},
+    {"in", compare<Comparison::kIn>},
+    {"eq", compare<Comparison::kEqual>},
+    {"equalto", compare<Comparison::kEqual>},
+    {"==", compare<Comparison::kEqual>},
+    {"ne", compare<Comparison::kNotEqual>},
+    {"!=", compare<Comparison::kNotEqual>},
+    {"lt", compare<Comparison::kLess>},
+    {"lessthan", compare<Comparison::kLess>},
+    {"<", compare<Comparison::kLess>},
+    {"le", compare<Comparison::kLessEqual>},
+    {"<=", compare<Comparison::kLessEqual>},
+    {"gt", compare<Comparison::kGreater>},
+    {"greaterthan", compare<Comparison::kGreater>},
+    {">", compare<Comparison::kGreater>},
+    {"ge", compare<Comparison::kGreaterEqual>},
+    {">=", compare<Comparison::kGreaterEqual>},
+};
+
+}  // namespace
+
+TestFunction find_test(std::string_view name) {
+  constexpr size_t kNumTypeTests = std::size(kTypeTests);
+  for (size_t i = 0; i < kNumTypeTests; ++i) {
+    if (kTypeTests[i].name == name) return type_test(i, std::make_index_sequence<kNumTypeTests>());
+  }
+  for (const Entry& entry : kTests) {
+    if (entry.name == name) return entry.test;
+  }
+  return nullptr;
+}
+
+}  // namespace fathom::jinja
