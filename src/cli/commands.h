@@ -11,5 +11,8 @@ using AddCommand = void (*)(CLI::App& app, int& exit_status);
 void add_env_command(CLI::App& app, int& exit_status);
 void add_tokenize_command(CLI::App& app, int& exit_status);
 void add_detokenize_command(CLI::App& app, int& exit_status);
+void add_synth_command(CLI::App& app, int& exit_status);
+void add_show_command(CLI::App& app, int& exit_status);
+void add_template_command(CLI::App& app, int& exit_status);
 
 }  // namespace fathom

@@ -14,6 +14,9 @@ int main(int argc, char** argv) {
            fathom::add_env_command,
            fathom::add_tokenize_command,
            fathom::add_detokenize_command,
+           fathom::add_synth_command,
+           fathom::add_show_command,
+           fathom::add_template_command,
        }) {
     add(app, exit_status);
   }
