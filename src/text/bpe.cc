@@ -28,7 +28,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, const MergeTable& merges, WholePieces who
   BpeScratch scratch;
   std::vector<int32_t> ids;
   for (int32_t id = 0; id < vocabulary.size(); ++id) {
-    if (!vocabulary.byte_level(id)) continue;
+    if (!vocabulary.in_model(id)) continue;
     if (whole_pieces == WholePieces::kAlways) {
       whole_[static_cast<size_t>(id)] = true;
       continue;

@@ -109,7 +109,7 @@ Status PreTokenizer::run(size_t step_index, std::string_view text, RegexScratch&
     case Kind::kPrefixSpace:
       break;
   }
-  if (is_white_space(decode_utf8(text, 0).value)) return run(step_index + 1, text, scratch, sink);
+  if (text.front() == ' ') return run(step_index + 1, text, scratch, sink);
   return run(step_index + 1, " " + std::string(text), scratch, sink);
 }
 

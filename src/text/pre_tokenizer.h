@@ -30,7 +30,7 @@ class PreTokenizer {
     kRegex,             // each match is a piece of its own, and so is what lies between matches
     kIndividualDigits,  // each numeric character is a piece of its own
     kDigitRuns,         // each run of numeric characters
-    kPrefixSpace,       // puts a space before a piece that does not begin with white space
+    kPrefixSpace,       // puts a space before a piece that does not begin with one
   };
   struct Step {
     Kind kind;

@@ -61,30 +61,33 @@ Result<std::vector<AddedToken>> read_added_tokens(const TokenizerJson& document,
 }
 
 // Puts a token at its id; two different tokens on one id are an error.
-Status place(std::vector<std::string>& spellings, int32_t id, const std::string& spelling) {
+Status place(std::vector<Vocabulary::Token>& tokens, int32_t id, const std::string& spelling) {
   const auto index = static_cast<size_t>(id);
-  if (index >= spellings.size()) spellings.resize(index + 1);
-  if (!spellings[index].empty() && spellings[index] != spelling) {
-    return invalid_data("id {} of token \"{}\" is also the id of \"{}\"", id, spelling, spellings[index]);
+  if (index >= tokens.size()) tokens.resize(index + 1);
+  Vocabulary::Token& token = tokens[index];
+  if (!token.spelling.empty() && token.spelling != spelling) {
+    return invalid_data("id {} of token \"{}\" is also the id of \"{}\"", id, spelling, token.spelling);
   }
-  spellings[index] = spelling;
+  token.spelling = spelling;
   return ok_status();
 }
 
-Status place_model_token(std::vector<std::string>& spellings, const std::string& spelling,
+Status place_model_token(std::vector<Vocabulary::Token>& tokens, const std::string& spelling,
                          const TokenizerJson& id, size_t id_limit) {
   FATHOM_RETURN_IF_ERROR(check_token(spelling));
   FATHOM_ASSIGN_OR_RETURN(const int32_t index, read_id(id, id_limit));
-  return place(spellings, index, spelling);
+  FATHOM_RETURN_IF_ERROR(place(tokens, index, spelling));
+  tokens[static_cast<size_t>(index)].in_model = true;
+  return ok_status();
 }
 
 Result<Vocabulary> read_vocabulary(const TokenizerJson& model, const std::vector<AddedToken>& added) {
   FATHOM_ASSIGN_OR_RETURN(const TokenizerJson* vocab, object_field(model, "vocab", "model"));
-  std::vector<std::string> spellings;
-  spellings.reserve(vocab->size() + added.size());
+  std::vector<Vocabulary::Token> tokens;
+  tokens.reserve(vocab->size() + added.size());
   const size_t id_limit = vocab->size() + added.size();
   for (const auto& [spelling, id] : vocab->get_ref<const TokenizerJson::object_t&>()) {
-    const Status placed = place_model_token(spellings, spelling, id, id_limit);
+    const Status placed = place_model_token(tokens, spelling, id, id_limit);
     if (!placed.ok()) return placed.with_context(fmt::format("model.vocab[\"{}\"]", spelling.substr(0, 64)));
   }
   std::vector<bool> seen(id_limit);
@@ -93,15 +96,15 @@ Result<Vocabulary> read_vocabulary(const TokenizerJson& model, const std::vector
     const auto index = static_cast<size_t>(added[i].id);
     if (seen[index]) return invalid_data("{}: id {} occurs twice", where, added[i].id);
     seen[index] = true;
-    FATHOM_RETURN_IF_ERROR(place(spellings, added[i].id, added[i].content).with_context(where));
+    FATHOM_RETURN_IF_ERROR(place(tokens, added[i].id, added[i].content).with_context(where));
   }
-  for (size_t id = 0; id < spellings.size(); ++id) {
-    if (spellings[id].empty()) {
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].spelling.empty()) {
       return invalid_data("model.vocab: no token has the id {}, though ids go up to {}", id,
-                          spellings.size() - 1);
+                          tokens.size() - 1);
     }
   }
-  Result<Vocabulary> vocabulary = Vocabulary::create(std::move(spellings));
+  Result<Vocabulary> vocabulary = Vocabulary::create(std::move(tokens));
   return vocabulary.ok() ? std::move(vocabulary) : vocabulary.status().with_context("model.vocab");
 }
 
@@ -128,7 +131,7 @@ Result<MergePair> read_merge(const TokenizerJson& entry) {
 
 Result<int32_t> find_token(const Vocabulary& vocabulary, std::string_view spelling) {
   const std::optional<int32_t> id = vocabulary.find(spelling);
-  if (!id) return invalid_data("\"{}\" is not in model.vocab", spelling);
+  if (!id || !vocabulary.in_model(*id)) return invalid_data("\"{}\" is not in model.vocab", spelling);
   return *id;
 }
 

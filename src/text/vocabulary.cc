@@ -7,23 +7,23 @@
 
 namespace fathom {
 
-Result<Vocabulary> Vocabulary::create(std::vector<std::string> spellings) {
+Result<Vocabulary> Vocabulary::create(std::vector<Token> tokens) {
   Vocabulary result;
-  result.spellings_ = std::move(spellings);
-  const size_t count = result.spellings_.size();
+  result.tokens_ = std::move(tokens);
+  const size_t count = result.tokens_.size();
   result.bytes_.resize(count);
-  result.byte_level_.resize(count);
   result.by_spelling_.reserve(count);
   result.byte_slots_.assign(std::bit_ceil(2 * count + 2), -1);
   for (size_t i = 0; i < count; ++i) {
     const auto id = static_cast<int32_t>(i);
-    const auto [other, inserted] = result.by_spelling_.emplace(result.spellings_[i], id);
+    const Token& token = result.tokens_[i];
+    const auto [other, inserted] = result.by_spelling_.emplace(token.spelling, id);
     if (!inserted)
       return invalid_data("token \"{}\" has two ids, {} and {}", other->first, other->second, id);
-    std::optional<std::string> bytes = symbols_to_bytes(result.spellings_[i]);
-    result.byte_level_[i] = bytes.has_value();
-    result.bytes_[i] = bytes ? std::move(*bytes) : result.spellings_[i];
-    if (result.byte_level_[i]) result.index_bytes(id);
+    std::optional<std::string> bytes = symbols_to_bytes(token.spelling);
+    const bool byte_level = bytes.has_value();
+    result.bytes_[i] = byte_level ? std::move(*bytes) : token.spelling;
+    if (byte_level && token.in_model) result.index_bytes(id);
   }
   return result;
 }
