@@ -1,0 +1,93 @@
+#include "model/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "checkpoint/known_configs.h"
+#include "support/temp_dir.h"
+#include "support/tiny_checkpoint.h"
+#include "support/tiny_config.h"
+
+namespace fathom {
+namespace {
+
+using testing::tiny_config;
+
+TEST(MemoryPlan, CacheOfTheReleasedModels) {
+  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2-lite"), DType::kBFloat16), 27u * 576 * 2);
+  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2"), DType::kFloat32), 60u * 576 * 4);
+  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2"), DType::kInt8), 60u * (512 + 4 + 128));
+}
+
+TEST(MemoryPlan, WeightsOfTheReleasedModels) {
+  const ModelConfig lite = *known_config("deepseek-v2-lite");
+  const MemoryPlan one = plan_memory(lite, {}, weight_groups(lite, 1));
+  EXPECT_EQ(one.weight_bytes, 2u * 15706484224);
+  EXPECT_EQ(one.rank_weight_bytes, one.weight_bytes);
+  const MemoryPlan eight = plan_memory(lite, {.num_ranks = 8}, weight_groups(lite, 8));
+  EXPECT_EQ(eight.weight_bytes, one.weight_bytes);
+  EXPECT_GT(eight.rank_weight_bytes, one.weight_bytes / 8);
+  EXPECT_LT(eight.rank_weight_bytes, one.weight_bytes / 7);
+}
+
+TEST(MemoryPlan, TheFullestRankCounts) {
+  ModelConfig config = tiny_config();
+  config.n_routed_experts = 5;
+  for (const WeightGroup& group : weight_groups(config, 2)) {
+    if (group.role == WeightRole::kExpertUp) {
+      EXPECT_EQ(group.rank_bytes, group.bytes / 5 * 3);
+    }
+    if (group.role == WeightRole::kRouter) {
+      EXPECT_EQ(group.rank_bytes, group.bytes);
+    }
+    if (group.role == WeightRole::kOProj) {
+      EXPECT_EQ(group.rank_bytes, group.bytes / 2);
+    }
+  }
+}
+
+TEST(MemoryPlan, SumsAndWholePages) {
+  const ModelConfig config = tiny_config();
+  const MemoryPlan plan =
+      plan_memory(config, {.max_model_len = 129, .max_num_seqs = 3, .block_size = 128}, weight_groups(config, 1));
+  EXPECT_EQ(plan.num_cache_tokens, 768);
+  EXPECT_EQ(plan.cache_bytes, 768 * plan.cache_bytes_per_token);
+  EXPECT_EQ(plan.rank_total_bytes, plan.rank_weight_bytes + plan.cache_bytes + plan.workspace_bytes);
+}
+
+TEST(MemoryPlan, GroupsFollowTheCheckpoint) {
+  testing::TempDir dir;
+  ModelConfig config = tiny_config();
+  config.torch_dtype = DType::kFloat32;
+  testing::write_tiny_checkpoint({config, dir.path()});
+  const auto checkpoint = Checkpoint::open(dir.path());
+  ASSERT_TRUE(checkpoint.ok());
+  config.torch_dtype = DType::kBFloat16;  // what the config says does not matter
+  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1, **checkpoint));
+  EXPECT_EQ(plan.weight_bytes, (*checkpoint)->data_bytes());
+  EXPECT_EQ(plan.weights[0].dtype, DType::kFloat32);
+}
+
+TEST(MemoryPlan, FitsExactly) {
+  const ModelConfig config = tiny_config();
+  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1));
+  const uint64_t total = plan.rank_total_bytes;
+  EXPECT_TRUE(check_memory(plan, {}).ok());  // nothing known, nothing refused
+  EXPECT_TRUE(check_memory(plan, {.system_available = total + 1}).ok());
+  EXPECT_TRUE(check_memory(plan, {.system_available = total}).ok());
+  const Status status = check_memory(plan, {.system_available = total, .cgroup_available = total - 1});
+  EXPECT_EQ(status.code(), ErrorCode::kResourceExhausted);
+  EXPECT_NE(status.message().find("lower --max-model-len or --max-num-seqs"), std::string::npos);
+  EXPECT_NE(check_memory(plan, {.address_space_available = 1}).message().find("the weights alone do not fit"),
+            std::string::npos);
+}
+
+TEST(MemoryPlan, HugeSizesDoNotWrap) {
+  const ModelConfig config = tiny_config();
+  const MemoryPlan plan = plan_memory(config, {.max_model_len = int64_t{1} << 40, .max_num_seqs = int64_t{1} << 40},
+                                      weight_groups(config, 1));
+  EXPECT_EQ(plan.rank_total_bytes, static_cast<uint64_t>(INT64_MAX));
+  EXPECT_FALSE(check_memory(plan, {.system_available = uint64_t{1} << 40}).ok());
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,180 @@
+#include "model/synth.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/file.h"
+#include "base/float16.h"
+#include "support/temp_dir.h"
+#include "support/tiny_checkpoint.h"
+#include "support/tiny_config.h"
+
+namespace fathom {
+namespace {
+
+using testing::TempDir;
+using testing::tiny_config;
+using testing::tiny_grouped_config;
+
+SynthOptions options_for(const TempDir& dir, const std::string& name) {
+  SynthOptions options;
+  options.config = tiny_grouped_config();
+  options.output = dir.file(name);
+  return options;
+}
+
+std::set<std::string> names_in(const std::string& directory) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) names.insert(entry.path().filename().string());
+  return names;
+}
+
+std::string content(const std::string& path) {
+  const auto text = read_file(path, size_t{1} << 24);
+  EXPECT_TRUE(text.ok()) << text.status().message();
+  return text.ok() ? *text : "";
+}
+
+TEST(Synth, OpensWithEveryTypeAndShardSize) {
+  TempDir dir;
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat16, DType::kFloat32}) {
+    for (const uint64_t shard_bytes : {uint64_t{4096}, uint64_t{1} << 30}) {
+      SynthOptions options = options_for(dir, fmt::format("{}-{}", dtype_name(dtype), shard_bytes));
+      options.config.torch_dtype = dtype;
+      options.shard_bytes = shard_bytes;
+      const auto result = synthesize(options, nullptr);
+      ASSERT_TRUE(result.ok()) << result.status().message();
+      const auto config = load_model_config(options.output);
+      ASSERT_TRUE(config.ok()) << config.status().message();
+      EXPECT_EQ(*config, options.config);
+      const auto checkpoint = Checkpoint::open(options.output);
+      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+      EXPECT_TRUE(check_weights(**checkpoint, *config).ok());
+      EXPECT_TRUE(unused_tensors(**checkpoint, *config).empty());
+      EXPECT_EQ((*checkpoint)->files().size(), result->num_files);
+      EXPECT_EQ((*checkpoint)->data_bytes(), result->data_bytes);
+      EXPECT_EQ((*checkpoint)->tensor("lm_head.weight")->dtype, dtype);
+    }
+  }
+}
+
+TEST(Synth, SameBytesForAnyThreadCount) {
+  TempDir dir;
+  for (const int threads : {1, 2, 3, 7}) {
+    SynthOptions options = options_for(dir, std::to_string(threads));
+    options.num_threads = threads;
+    options.shard_bytes = 8192;
+    options.config.vocab_size = 3000;  // tensors that the threads really share
+    ASSERT_TRUE(synthesize(options, nullptr).ok());
+    ASSERT_EQ(names_in(options.output), names_in(dir.file("1")));
+    for (const std::string& name : names_in(options.output)) {
+      EXPECT_EQ(content(options.output + "/" + name), content(dir.file("1/" + name))) << name;
+    }
+  }
+}
+
+TEST(Synth, SeedsDifferAndPiecesAgree) {
+  const WeightSpec spec = weight_table(tiny_config())[0];
+  const SynthTensor tensor(spec, tiny_config(), 1);
+  const SynthTensor other(spec, tiny_config(), 2);
+  const int64_t n = spec.shape.num_elements();
+  std::vector<uint16_t> whole(static_cast<size_t>(n)), different(whole.size()), pieces(whole.size());
+  tensor.fill(0, n, whole.data());
+  other.fill(0, n, different.data());
+  EXPECT_NE(whole, different);
+  for (int64_t begin = 0, step = 1; begin < n; begin += step, step = step % 7 + 1) {
+    tensor.fill(begin, std::min(begin + step, n), pieces.data() + begin);
+  }
+  EXPECT_EQ(whole, pieces);
+}
+
+TEST(Synth, ValuesHaveTheirDeviation) {
+  ModelConfig config = tiny_config();
+  config.torch_dtype = DType::kFloat32;
+  config.vocab_size = 20000;
+  const auto moments = [&config](WeightRole role) {
+    for (const WeightSpec& spec : weight_table(config)) {
+      if (spec.role != role) continue;
+      std::vector<float> values(static_cast<size_t>(spec.shape.num_elements()));
+      SynthTensor(spec, config, 5).fill(0, spec.shape.num_elements(), values.data());
+      double sum = 0, squares = 0;
+      for (float value : values) {
+        EXPECT_TRUE(std::isfinite(value));
+        sum += value;
+        squares += static_cast<double>(value) * value;
+      }
+      const double n = static_cast<double>(values.size());
+      return std::pair(sum / n, std::sqrt(squares / n));
+    }
+    return std::pair(0.0, 0.0);
+  };
+  const auto [embed_mean, embed_root] = moments(WeightRole::kEmbedTokens);
+  EXPECT_NEAR(embed_mean, 0, 0.01);  // 320,000 values: standard error 0.002
+  EXPECT_NEAR(embed_root, 1, 0.01);
+  EXPECT_NEAR(moments(WeightRole::kLmHead).second, 2 / std::sqrt(16.0), 0.01);
+  EXPECT_NEAR(moments(WeightRole::kFinalNorm).first, 1, 0.1);
+}
+
+TEST(Synth, ExistingFoldersAreKept) {
+  TempDir dir;
+  SynthOptions options = options_for(dir, "out");
+  options.shard_bytes = 4096;
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  const auto before = names_in(options.output);
+  EXPECT_EQ(synthesize(options, nullptr).status().message(),
+            options.output + ": folder is not empty: choose another, or replace its model with --force");
+  EXPECT_EQ(names_in(options.output), before);
+  dir.write("out/notes.txt", "mine");
+  options.existing_output = ExistingOutput::kReplace;
+  options.shard_bytes = uint64_t{1} << 30;
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  EXPECT_EQ(names_in(options.output), (std::set<std::string>{"config.json", "model.safetensors", "notes.txt"}));
+  options.tokenizer_directory = options.output;
+  EXPECT_EQ(synthesize(options, nullptr).status().message(), options.output + ": output and source are the same folder");
+  options.output = dir.file("out/notes.txt");
+  EXPECT_FALSE(synthesize(options, nullptr).ok());
+}
+
+TEST(Synth, TokenizerFilesComeAlong) {
+  TempDir dir;
+  std::filesystem::create_directory(dir.file("source"));
+  dir.write("source/tokenizer.json", "{}");
+  dir.write("source/modeling.py", "");
+  SynthOptions options = options_for(dir, "out");
+  options.tokenizer_directory = dir.file("source");
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  EXPECT_EQ(names_in(options.output), (std::set<std::string>{"config.json", "model.safetensors", "tokenizer.json"}));
+}
+
+TEST(Synth, TooLittleDiskSpaceIsSeenBefore) {
+  TempDir dir;
+  SynthOptions options = options_for(dir, "out");
+  options.config.vocab_size = 4194304;
+  options.config.hidden_size = 1048576;
+  options.config.num_hidden_layers = 1;
+  const auto result = synthesize(options, nullptr);
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.status().message().find("MB of disk space"), std::string::npos) << result.status().message();
+  EXPECT_TRUE(names_in(options.output).empty());
+}
+
+// The last report is the whole.
+TEST(Synth, ReportsProgress) {
+  struct Sink : ProgressSink {
+    uint64_t done = 0, total = 0;
+    void report(std::string_view, uint64_t d, uint64_t t) override {
+      EXPECT_GE(d, done);
+      done = d, total = t;
+    }
+  } sink;
+  TempDir dir;
+  const auto result = synthesize(options_for(dir, "out"), &sink);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(sink.done, result->data_bytes);
+  EXPECT_EQ(sink.total, result->data_bytes);
+}
+
+}  // namespace
+}  // namespace fathom
