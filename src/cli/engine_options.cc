@@ -50,7 +50,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
       ->capture_default_str()
       ->group(group);
-  command.add_flag("--trust-remote-code", "accepted, never needed: no code of a model folder is run")->group(group);
+  command.add_flag("--trust-remote-code")
+      ->description("accepted, never needed: no code of a model folder is run")
+      ->group(group);
 }
 
 Result<Isa> isa_in_use(const CpuFeatures& features) {

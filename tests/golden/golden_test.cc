@@ -18,7 +18,7 @@ class GoldenTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Variants, GoldenTest, ::testing::ValuesIn(golden_variants()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& variant) { return variant.param; });
 
 // ‖ours - reference‖ / ‖reference‖ of each position's logits; the worst one.
 double worst_position(const std::vector<float>& ours, const std::vector<float>& reference, size_t vocab_size) {
@@ -58,6 +58,19 @@ double rounding_tolerance(DType dtype, int64_t num_layers) {
   return 3 * unit / std::sqrt(3.0) * std::sqrt(static_cast<double>(6 * num_layers + 1));
 }
 
+// The middle one of the positions' distances. Where rounding flips a nearly tied expert a position is off by more than
+// rounding, which no tolerance from epsilons covers; a wrong formula moves all positions.
+double median_position(const std::vector<float>& ours, const std::vector<float>& reference, size_t vocab_size) {
+  std::vector<double> distances;
+  for (size_t first = 0; first < reference.size(); first += vocab_size) {
+    distances.push_back(relative_distance(std::span(ours).subspan(first, vocab_size),
+                                          std::span(reference).subspan(first, vocab_size)));
+  }
+  const auto middle = distances.begin() + static_cast<int64_t>(distances.size() / 2);
+  std::nth_element(distances.begin(), middle, distances.end());
+  return *middle;
+}
+
 TEST_P(GoldenTest, RoundedActivationsStayWithinTheirBound) {
   const Golden golden = read_golden(GetParam());
   for (DType dtype : {DType::kBFloat16, DType::kFloat16}) {
@@ -65,10 +78,11 @@ TEST_P(GoldenTest, RoundedActivationsStayWithinTheirBound) {
     ASSERT_NE(engine, nullptr);
     const std::vector<float> ours = score_all(*engine, golden.ids);
     for (float logit : ours) ASSERT_TRUE(std::isfinite(logit));
-    const double distance = relative_distance(ours, golden.logits);
+    const double distance = median_position(ours, golden.logits, golden.logits.size() / golden.ids.size());
     const double tolerance = rounding_tolerance(dtype, engine->config().num_hidden_layers);
     std::printf("  %-22s %s %.2e of %.2e\n", GetParam().c_str(), std::string(dtype_name(dtype)).c_str(), distance, tolerance);
     EXPECT_LE(distance, tolerance) << dtype_name(dtype);
+    EXPECT_GE(distance, tolerance / 100) << "nothing was rounded";
   }
 }
 

@@ -1,0 +1,69 @@
+// Opening a model folder: everything is checked and planned before the first weight is touched.
+#include <algorithm>
+
+#include "base/file.h"
+#include "engine/cache_size.h"
+#include "engine/engine_impl.h"
+#include "model/weight_table.h"
+
+namespace fathom {
+namespace {
+
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& model_dir) {
+  if (!file_exists(join_path(model_dir, "tokenizer.json"))) return std::unique_ptr<Tokenizer>();
+  return Tokenizer::load(model_dir);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options, ProgressSink* progress) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  FATHOM_RETURN_IF_ERROR(impl->open(progress));
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Status Engine::Impl::open(ProgressSink* progress) {
+  FATHOM_ASSIGN_OR_RETURN(config, load_model_config(options.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(generation_config, load_generation_config(options.model_dir, config));
+  FATHOM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
+  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config));
+  for (int64_t id : generation_config.eos_token_ids) end_ids.push_back(static_cast<int32_t>(id));
+
+  const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
+  LatentCacheOptions cache_options{.block_size = options.block_size,
+                                   .dtype = options.kv_cache_dtype.value_or(activation_dtype)};
+  const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
+  FATHOM_ASSIGN_OR_RETURN(const CacheSize size,
+                          choose_cache_size(options, config, cache_options.dtype, *checkpoint, read_memory_info()));
+  cache_options.num_pages = size.num_pages;
+  max_model_len = size.max_model_len;
+
+  backend = make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
+  FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, config,
+                                                  {.activation_dtype = activation_dtype,
+                                                   .max_tokens = options.max_num_batched_tokens,
+                                                   .max_logits_rows = max_num_seqs,
+                                                   .max_positions = max_model_len},
+                                                  progress));
+  FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
+  cache = std::make_unique<LatentCache>(std::move(made));
+  runner = std::make_unique<Runner>(*backend, *model, *cache);
+  pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages), static_cast<int32_t>(options.block_size));
+  const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
+                                         .max_num_batched_tokens = options.max_num_batched_tokens,
+                                         .max_model_len = max_model_len};
+  FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
+  scheduler = std::make_unique<Scheduler>(scheduler_config, *pool);
+  return ok_status();
+}
+
+std::vector<std::pair<std::string, std::string>> Engine::describe() const {
+  std::vector<std::pair<std::string, std::string>> lines = impl_->backend->describe();
+  lines.emplace_back("max_model_len", std::to_string(impl_->max_model_len));
+  lines.emplace_back("cache pages", std::to_string(impl_->pool->num_pages()));
+  return lines;
+}
+
+}  // namespace fathom
