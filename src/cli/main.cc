@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("fathom ") + FATHOM_VERSION);
   int exit_status = 0;
   for (const fathom::AddCommand add : {
+           fathom::add_run_command,
+           fathom::add_score_command,
            fathom::add_env_command,
            fathom::add_tokenize_command,
            fathom::add_detokenize_command,

@@ -76,10 +76,9 @@ class PromptReader {
   // Templates write BOS and other special tokens themselves.
   Result<std::vector<int32_t>> from_messages(const Json& messages) {
     if (!template_) {
-      FATHOM_ASSIGN_OR_RETURN(ChatTemplate loaded, ChatTemplate::load(options_.engine.model));
-      template_.emplace(std::move(loaded));
+      FATHOM_ASSIGN_OR_RETURN(template_, ChatTemplate::load(options_.engine.model));
     }
-    FATHOM_ASSIGN_OR_RETURN(const std::string text, template_->render(messages, {}));
+    FATHOM_ASSIGN_OR_RETURN(const std::string text, template_->render(messages));
     return encode(text, {.add_bos = AddBos::kNever});
   }
 
@@ -122,7 +121,7 @@ class PromptReader {
 
   const Options& options_;
   const Engine& engine_;
-  std::optional<ChatTemplate> template_;
+  std::unique_ptr<ChatTemplate> template_;
 };
 
 Status report(const Options& options, const std::vector<Generation>& generations, double seconds) {
