@@ -411,9 +411,10 @@ Result<Expression*> ExpressionParser::parse_test(Expression* value) {
   const bool negated = stream_.take_name("not");
   FATHOM_ASSIGN_OR_RETURN(std::string name, stream_.expect_any_name());
   Expression* test = make(Kind::kTest, {value}, std::move(name));
+  if (stream_.is_name("is")) return stream_.error("tests cannot be chained");
   const bool is_word = stream_.is(Token::Kind::kName);
   bool ends = false;
-  for (const std::string_view word : {"else", "or", "and", "is", "if"}) ends = ends || stream_.is_name(word);
+  for (const std::string_view word : {"else", "or", "and", "if"}) ends = ends || stream_.is_name(word);
   if (stream_.take_operator("(")) {
     FATHOM_RETURN_IF_ERROR(parse_arguments(test));
   } else if ((is_word && !ends) || stream_.is(Token::Kind::kString) || stream_.is(Token::Kind::kInteger) ||

@@ -23,7 +23,8 @@ TEST(GoldenTemplates, EqualJinja2) {
     ++count;
     const std::string name = row->value("name", "") + ": " + (*row)["template"].get<std::string>();
     const auto parsed = Template::parse((*row)["template"].get<std::string>());
-    const auto rendered = parsed.ok() ? parsed->render((*row)["context"], {}) : Result<std::string>(parsed.status());
+    const auto rendered =
+        parsed.ok() ? parsed->render((*row)["context"], {}) : Result<std::string>(parsed.status());
     if (row->value("error", false)) {
       EXPECT_FALSE(rendered.ok()) << name << "\n  gave: " << (rendered.ok() ? *rendered : "");
     } else if (!rendered.ok()) {

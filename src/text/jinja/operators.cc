@@ -28,6 +28,7 @@ Status overflow() {
 }
 
 Result<Value> power(const Value& left, const Value& right) {
+  if (!is_true(left) && right.as_real() < 0) return invalid_argument("0 to a negative power");
   if (!left.is_integral() || !right.is_integral() || right.as_integer() < 0) {
     return Value::real(std::pow(left.as_real(), right.as_real()));
   }

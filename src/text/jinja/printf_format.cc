@@ -123,7 +123,9 @@ Result<Value> format_printf(Evaluator& evaluator, std::string_view text, const V
     FATHOM_RETURN_IF_ERROR(arena.charge(static_cast<size_t>(directive.width)));
     out += pad(directive, std::move(part));
   }
-  if (is_tuple && used < count) return invalid_argument("too many values for the format");
+  // A list or dict need not be used.
+  const bool must_be_used = is_tuple || (!arguments.is_sequence() && !arguments.is_dict());
+  if (must_be_used && used < count) return invalid_argument("too many values for the format");
   return arena.make_string(std::move(out));
 }
 

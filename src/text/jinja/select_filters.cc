@@ -20,6 +20,11 @@ Arguments rest_of(const Arguments& arguments, size_t first) {
   return rest;
 }
 
+// Like get_items, but whatever is not true has no items: none, 0, false.
+Result<const List*> get_items_if_true(Evaluator& evaluator, const Value& value) {
+  return get_items(evaluator, is_true(value) ? value : Value());
+}
+
 // [attribute,] [test, test arguments ..]; without a test, whether the subject is true.
 template <Keep kKeep, Subject kSubject>
 Result<Value> select(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
@@ -29,7 +34,7 @@ Result<Value> select(Evaluator& evaluator, const Value& value, const Arguments& 
   if (has_test && !arguments.positional[kTest].is_string())
     return invalid_argument("the test's name is not a str");
   const Arguments test_arguments = rest_of(arguments, kTest + 1);
-  FATHOM_ASSIGN_OR_RETURN(const List* items, get_items(evaluator, value));
+  FATHOM_ASSIGN_OR_RETURN(const List* items, get_items_if_true(evaluator, value));
   List kept;
   for (const Value& item : *items) {
     FATHOM_RETURN_IF_ERROR(evaluator.arena().step());
@@ -61,7 +66,7 @@ Result<Value> map_attribute(Evaluator& evaluator, const List& items, const Argum
 
 // map("filter", filter arguments ..), or map_attribute.
 Result<Value> map(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
-  FATHOM_ASSIGN_OR_RETURN(const List* items, get_items(evaluator, value));
+  FATHOM_ASSIGN_OR_RETURN(const List* items, get_items_if_true(evaluator, value));
   if (arguments.positional.empty()) return map_attribute(evaluator, *items, arguments);
   if (!arguments.positional[0].is_string()) return invalid_argument("the filter's name is not a str");
   const std::string_view name = arguments.positional[0].as_string();

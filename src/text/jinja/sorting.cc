@@ -13,6 +13,8 @@ Status sort_by_key(Evaluator& evaluator, std::vector<KeyedValue>& items, Order o
   // Once a comparison has failed all are equal, which every order accepts.
   const auto before = [&](const KeyedValue& a, const KeyedValue& b) {
     if (!failure.ok()) return false;
+    const Result<bool> equal = equals(a.key, b.key);  // keys without an order may still be equal
+    if (equal.ok() && *equal) return false;
     const Result<bool> less = order == Order::kAscending ? less_than(a.key, b.key) : less_than(b.key, a.key);
     if (less.ok()) return *less;
     failure = less.status();

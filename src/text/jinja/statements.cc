@@ -116,6 +116,7 @@ Result<Evaluator::Flow> Evaluator::execute_for(const Statement& statement, const
   auto owned = std::make_unique<LoopObject>(statement, scope, *selected, depth);
   LoopObject& loop = *owned;
   FATHOM_ASSIGN_OR_RETURN(const Value loop_value, arena_.make_callable(std::move(owned)));
+  bool any_completed = false;
   for (size_t i = 0; i < selected->size(); ++i) {
     FATHOM_RETURN_IF_ERROR(arena_.step());
     loop.set_index(i);
@@ -124,9 +125,11 @@ Result<Evaluator::Flow> Evaluator::execute_for(const Statement& statement, const
     FATHOM_RETURN_IF_ERROR(assign(*statement.target, (*selected)[i], inner));
     FATHOM_ASSIGN_OR_RETURN(const Flow flow, execute(statement.body, inner));
     if (flow == Flow::kBreak) break;
+    any_completed = any_completed || flow == Flow::kNormal;
   }
-  if (!selected->empty()) return Flow::kNormal;
-  return execute(statement.otherwise, std::make_shared<Scope>(scope));  // a break there is the outer loop's
+  // As in Jinja, rounds that a break or continue ended do not count. A break in here is the outer loop's.
+  if (any_completed) return Flow::kNormal;
+  return execute(statement.otherwise, std::make_shared<Scope>(scope));
 }
 
 Status Evaluator::execute_set_section(const Statement& statement, const ScopePointer& scope) {

@@ -2,6 +2,7 @@
 #include "text/jinja/arguments.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
+#include "text/jinja/format.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode_text.h"
 #include "text/utf8.h"
@@ -34,7 +35,7 @@ constexpr TypeTest kTypeTests[] = {
      [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
     {"iterable",
      [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
-    {"callable", [](const Value& v) { return v.kind() == Kind::kCallable; }},
+    {"callable", [](const Value& v) { return v.kind() == Kind::kCallable || v.is_undefined(); }},
 };
 
 template <size_t kIndex>
@@ -49,27 +50,25 @@ TestFunction type_test(size_t index, std::index_sequence<kIndices...>) {
   return kFunctions[index];
 }
 
-Result<Integer> integer_of(const Value& value) {
-  if (value.is_integral()) return value.as_integer();
-  return invalid_argument("a {} is not an int", type_name(value));
+// value % divisor, as the operator.
+Result<Value> remainder(Evaluator& evaluator, const Value& value, const Value& divisor) {
+  return apply_binary(evaluator, "%", value, divisor);
 }
 
-Result<bool> odd(Evaluator&, const Value& value, const Arguments&) {
-  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
-  return number % 2 != 0;
+Result<bool> odd(Evaluator& evaluator, const Value& value, const Arguments&) {
+  FATHOM_ASSIGN_OR_RETURN(const Value rest, remainder(evaluator, value, Value::integer(2)));
+  return equals(rest, Value::integer(1));
 }
 
-Result<bool> even(Evaluator&, const Value& value, const Arguments&) {
-  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
-  return number % 2 == 0;
+Result<bool> even(Evaluator& evaluator, const Value& value, const Arguments&) {
+  FATHOM_ASSIGN_OR_RETURN(const Value rest, remainder(evaluator, value, Value::integer(2)));
+  return equals(rest, Value::integer(0));
 }
 
-Result<bool> divisible_by(Evaluator&, const Value& value, const Arguments& arguments) {
+Result<bool> divisible_by(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"num"}, 1));
-  FATHOM_ASSIGN_OR_RETURN(const Integer number, integer_of(value));
-  FATHOM_ASSIGN_OR_RETURN(const Integer divisor, bound.integer(0, 1));
-  if (divisor == 0) return invalid_argument("division by zero");
-  return divisor == -1 || number % divisor == 0;
+  FATHOM_ASSIGN_OR_RETURN(const Value rest, remainder(evaluator, value, bound[0]));
+  return equals(rest, Value::integer(0));
 }
 
 Result<bool> same_as(Evaluator&, const Value& value, const Arguments& arguments) {
@@ -77,11 +76,9 @@ Result<bool> same_as(Evaluator&, const Value& value, const Arguments& arguments)
   return value.same_as(bound[0]);
 }
 
-// Whether there is a letter with case and mapping all letters changes nothing.
+// Whether the value as text has a letter with case and mapping all letters changes nothing.
 Result<bool> all_in_case(Evaluator& evaluator, const Value& value, std::string (*map)(std::string_view)) {
-  if (!value.is_string()) return invalid_argument("a {} is not a str", type_name(value));
-  const std::string_view text = value.as_string();
-  FATHOM_RETURN_IF_ERROR(evaluator.arena().scan(text.size()));
+  FATHOM_ASSIGN_OR_RETURN(const std::string text, to_text(evaluator.arena(), value));
   bool any = false;
   for (size_t i = 0; i < text.size();) {
     const CodePoint point = decode_utf8(text, i);

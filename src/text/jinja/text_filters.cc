@@ -9,6 +9,7 @@
 #include "text/jinja/string_functions.h"
 #include "text/jinja/text_helpers.h"
 #include "text/jinja/unicode_text.h"
+#include "text/utf8.h"
 
 namespace fathom::jinja {
 namespace {
@@ -58,6 +59,7 @@ Result<Value> replace(Evaluator& evaluator, const Value& value, const Arguments&
 Result<Value> indent(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound,
                           BoundArguments::bind(arguments, {"width", "first", "blank"}));
+  if (!value.is_string()) return invalid_argument("a {} is not a str", type_name(value));
   FATHOM_ASSIGN_OR_RETURN(const bool first, bound.boolean(1, false));
   FATHOM_ASSIGN_OR_RETURN(const bool blank, bound.boolean(2, false));
   FATHOM_ASSIGN_OR_RETURN(const std::string_view text, text_of(evaluator, value));
@@ -98,6 +100,7 @@ Result<Value> center(Evaluator& evaluator, const Value& value, const Arguments& 
 Result<Value> truncate(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound,
                           BoundArguments::bind(arguments, {"length", "killwords", "end", "leeway"}));
+  if (!value.is_string()) return invalid_argument("a {} is not a str", type_name(value));
   FATHOM_ASSIGN_OR_RETURN(const Integer length, bound.integer(0, 255));
   FATHOM_ASSIGN_OR_RETURN(const bool cut_words, bound.boolean(1, false));
   FATHOM_ASSIGN_OR_RETURN(const std::string_view end, bound.text(2, "..."));
@@ -113,10 +116,49 @@ Result<Value> truncate(Evaluator& evaluator, const Value& value, const Arguments
   return evaluator.arena().make_string(out + std::string(end));
 }
 
+// The filter, unlike the method: a word begins at the start and after white space or one of - ( { [ <.
+Result<Value> title(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+  FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());
+  FATHOM_ASSIGN_OR_RETURN(const std::string_view text, text_of(evaluator, value));
+  const auto begins_word = [](std::string_view character) {
+    return std::string_view("-({[<").find(character) != std::string_view::npos ||
+           strip(character, Side::kBoth, nullptr).empty();
+  };
+  std::string out;
+  bool at_start = true;
+  for (const std::string_view character : split_characters(text)) {
+    out += at_start ? to_capitalized(character) : to_lower(character);
+    at_start = begins_word(character);
+  }
+  return evaluator.arena().make_string(std::move(out));
+}
+
+Result<Value> url_encode(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+  FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());
+  if (!value.is_string()) return unsupported("a {} is not a str", type_name(value));
+  FATHOM_RETURN_IF_ERROR(evaluator.arena().charge(3 * value.as_string().size()));
+  return evaluator.arena().keep_charged(escape_url(value.as_string()));
+}
+
+// Runs of letters, digits and underscores; outside ASCII, of all but white space and common punctuation.
 Result<Value> word_count(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());
   FATHOM_ASSIGN_OR_RETURN(const std::string_view text, text_of(evaluator, value));
-  return Value::integer(static_cast<Integer>(split_at_spaces(text, -1).size()));
+  const auto is_word = [](char32_t c) {
+    if (c < 0x80)
+      return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool punctuation = c < 0xAA || (c >= 0x2000 && c <= 0x206F) || (c >= 0x3000 && c <= 0x3004) ||
+                             (c >= 0x3008 && c <= 0x3020) || (c >= 0xFF01 && c <= 0xFF0F);
+    return !punctuation && !is_space(c);
+  };
+  Integer count = 0;
+  bool in_word = false;
+  for (const std::string_view character : split_characters(text)) {
+    const bool word = is_word(decode_utf8(character, 0).value);
+    count += word && !in_word ? 1 : 0;
+    in_word = word;
+  }
+  return Value::integer(count);
 }
 
 Result<Value> format(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
@@ -166,11 +208,11 @@ constexpr Entry kFilters[] = {
     {"safe", to_string},
     {"upper", map_text<to_upper>},
     {"lower", map_text<to_lower>},
-    {"title", map_text<to_title>},
+    {"title", title},
     {"capitalize", map_text<to_capitalized>},
     {"e", map_text<escape_html>},
     {"escape", map_text<escape_html>},
-    {"urlencode", map_text<escape_url>},
+    {"urlencode", url_encode},
     {"replace", replace},
     {"indent", indent},
     {"center", center},

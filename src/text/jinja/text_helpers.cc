@@ -29,7 +29,7 @@ Result<Value> replace_text(Evaluator& evaluator, std::string_view text, std::str
   if (limit >= 0) count = static_cast<size_t>(std::min<Integer>(limit, static_cast<Integer>(count)));
   const size_t limit_bytes = arena.limits().max_memory_bytes;
   if (!replacement.empty() && count > limit_bytes / replacement.size()) {
-    return resource_exhausted("a replacement makes more than {} bytes", limit_bytes);
+    return resource_exhausted("a replacement makes more bytes than the limit of {}", limit_bytes);
   }
   FATHOM_RETURN_IF_ERROR(arena.charge(text.size() + count * replacement.size()));
   return arena.keep_charged(replace_all(text, pattern, replacement, clamp_count(limit)));
