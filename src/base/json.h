@@ -1,4 +1,4 @@
-// JSON at the door: nlohmann's type, with limits on size and depth, duplicate keys refused, and every
+// JSON at the door: nlohmann's type, with limits on size, depth and keys, duplicate keys refused, and every
 // failure a Status. Files of a model folder and requests of clients are both untrusted.
 #pragma once
 
@@ -16,6 +16,8 @@ using Json = nlohmann::ordered_json;
 struct JsonLimits {
   size_t max_bytes = size_t{1} << 20;
   int max_depth = 128;
+  // Objects keep their order and find keys by a linear search: without a cap one large object costs quadratic time.
+  size_t max_object_keys = 8192;
 };
 
 // Parses one JSON document (UTF-8). name is what messages call it, usually the file's path.

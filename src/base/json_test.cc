@@ -30,6 +30,14 @@ TEST(Json, DuplicateKeysAreRefusedAtAnyDepth) {
   EXPECT_TRUE(parse_json(R"({"a": {"b": 1}, "c": {"b": 1}})", "x", {}).ok());
 }
 
+TEST(Json, KeyLimitIsExact) {
+  const JsonLimits limits{.max_object_keys = 2};
+  EXPECT_TRUE(parse_json(R"({"a": 1, "b": {"c": 1, "d": 2}})", "x", limits).ok());
+  const auto many = parse_json(R"({"a": 1, "b": 2, "c": 3})", "file.json", limits);
+  ASSERT_FALSE(many.ok());
+  EXPECT_EQ(many.status().message(), "file.json: a JSON object has more than the limit of 2 keys");
+}
+
 TEST(Json, SizeLimitAndGarbage) {
   EXPECT_FALSE(parse_json("[1,2,3]", "x", {.max_bytes = 6}).ok());
   EXPECT_FALSE(parse_json("", "x", {}).ok());

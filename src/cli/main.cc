@@ -1,33 +1,67 @@
+#include <spdlog/sinks/stdout_color_sinks.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 
+#include "base/log.h"
 #include "cli/commands.h"
+#include "cli/config_file.h"
 #include "cli/console.h"
 
-int main(int argc, char** argv) {
+namespace fathom {
+namespace {
+
+constexpr AddCommand kCommands[] = {
+    add_run_command,   add_score_command, add_tokenize_command, add_detokenize_command, add_template_command,
+    add_show_command,  add_synth_command, add_env_command,
+};
+
+constexpr const char* kFooter = R"(fathom COMMAND --help shows a command's options and examples.
+Every command takes --config FILE: its options as a JSON object, for example {"max-num-seqs": 8, "greedy": true}.)";
+
+void add_log_level(CLI::App& command) {
+  command
+      .add_option_function<std::string>(
+          "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
+          "debug, info, warning, error or off")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
+      ->default_str("warning");
+}
+
+int run(int argc, char** argv) {
   CLI::App app{"fathom: inference for the DeepSeek-V2 family"};
   app.name("fathom");
+  app.footer(kFooter);
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("fathom ") + FATHOM_VERSION);
   int exit_status = 0;
-  for (const fathom::AddCommand add : {
-           fathom::add_run_command,
-           fathom::add_score_command,
-           fathom::add_env_command,
-           fathom::add_tokenize_command,
-           fathom::add_detokenize_command,
-           fathom::add_synth_command,
-           fathom::add_show_command,
-           fathom::add_template_command,
-       }) {
-    add(app, exit_status);
-  }
+  for (const AddCommand add : kCommands) add(app, exit_status);
+  for (CLI::App* command : app.get_subcommands({})) add_log_level(*command);
+
+  Result<std::vector<std::string>> arguments = apply_config_file({argv + 1, argv + argc});
+  if (!arguments.ok()) return print_error(arguments.status());
+  std::reverse(arguments->begin(), arguments->end());  // the library takes them last first
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(*arguments));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
-  } catch (const std::bad_alloc&) {
-    return fathom::print_error(fathom::resource_exhausted("out of memory"));
   }
   return exit_status;
+}
+
+}  // namespace
+}  // namespace fathom
+
+int main(int argc, char** argv) {
+  try {
+    spdlog::set_default_logger(spdlog::stderr_color_mt("fathom"));
+    spdlog::set_pattern("%H:%M:%S %^%l%$ %v");
+    spdlog::set_level(spdlog::level::warn);
+    return fathom::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return fathom::print_error(fathom::resource_exhausted("out of memory"));
+  } catch (const std::exception& error) {
+    return fathom::print_error(fathom::io_error("unexpected failure of a library: {}", error.what()));
+  }
 }

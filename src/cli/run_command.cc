@@ -143,6 +143,7 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
   const double started = monotonic_seconds();
   FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations, generate(engine, prompts, sampling, sink));
   const double seconds = monotonic_seconds() - started;
+  if (prompts.size() == 1) FATHOM_RETURN_IF_ERROR(generations[0].status);
   if (streaming) print_text("\n");
   if (!options.json && !streaming) {
     for (size_t i = 0; i < generations.size(); ++i) {

@@ -166,9 +166,6 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // (what, choice) lines for people: device, threads, kernels.
-  virtual std::vector<std::pair<std::string, std::string>> describe() const = 0;
-
   // Memory for activations and cache, uninitialised.
   virtual Result<DeviceBuffer> allocate(size_t bytes) = 0;
   // A weight in the backend's layout. tensor is borrowed: its memory must outlive the weight.

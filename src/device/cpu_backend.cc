@@ -43,13 +43,6 @@ CpuBackend::CpuBackend(const CpuBackendOptions& options)
       kernels_(kernels::select_kernels(options.isa)),
       scratch_(kThreadScratch + static_cast<size_t>(team_.size())) {}
 
-std::vector<std::pair<std::string, std::string>> CpuBackend::describe() const {
-  std::vector<std::pair<std::string, std::string>> lines = {{"device", "cpu"},
-                                                            {"threads", std::to_string(team_.size())}};
-  for (auto& [family, name] : kernels::describe_kernels(kernels_)) lines.emplace_back("kernel " + family, name);
-  return lines;
-}
-
 Result<DeviceBuffer> CpuBackend::allocate(size_t bytes) {
   const size_t mapped = std::max<size_t>(bytes, 1);
   void* data = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -14,7 +14,6 @@ class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options);
 
-  std::vector<std::pair<std::string, std::string>> describe() const override;
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Result<Weight> load_weight(const TensorView& tensor) override;
   Result<Weight> load_float_weight(const TensorView& tensor) override;

@@ -100,8 +100,6 @@ class Engine {
   Status score(std::span<const int32_t> ids, const ScoreSink& sink);
 
   EngineStatistics statistics() const;
-  // (what, value) lines for people: device, kernels, memory.
-  std::vector<std::pair<std::string, std::string>> describe() const;
 
  private:
   struct Impl;

@@ -1,7 +1,9 @@
 // Opening a model folder: everything is checked and planned before the first weight is touched.
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "engine/cache_size.h"
 #include "engine/engine_impl.h"
 #include "model/weight_table.h"
@@ -24,11 +26,16 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options, Progr
 }
 
 Status Engine::Impl::open(ProgressSink* progress) {
+  const double started = monotonic_seconds();
   FATHOM_ASSIGN_OR_RETURN(config, load_model_config(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(generation_config, load_generation_config(options.model_dir, config));
   FATHOM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config));
+  if (const auto unused = unused_tensors(*checkpoint, config); !unused.empty()) {
+    log_warning("{}: {} tensors are not part of this model and stay unused, {} for one", options.model_dir,
+                unused.size(), unused.front());
+  }
   for (int64_t id : generation_config.eos_token_ids) end_ids.push_back(static_cast<int32_t>(id));
 
   const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
@@ -39,6 +46,10 @@ Status Engine::Impl::open(ProgressSink* progress) {
                           choose_cache_size(options, config, cache_options.dtype, *checkpoint, read_memory_info()));
   cache_options.num_pages = size.num_pages;
   max_model_len = size.max_model_len;
+  if (max_model_len < config.max_position_embeddings && !options.max_model_len) {
+    log_warning("sequences are limited to {} of the model's {} tokens by the memory for the cache", max_model_len,
+                config.max_position_embeddings);
+  }
 
   backend = make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
   FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, config,
@@ -56,14 +67,9 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                          .max_model_len = max_model_len};
   FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
   scheduler = std::make_unique<Scheduler>(scheduler_config, *pool);
+  log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
+           checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
   return ok_status();
-}
-
-std::vector<std::pair<std::string, std::string>> Engine::describe() const {
-  std::vector<std::pair<std::string, std::string>> lines = impl_->backend->describe();
-  lines.emplace_back("max_model_len", std::to_string(impl_->max_model_len));
-  lines.emplace_back("cache pages", std::to_string(impl_->pool->num_pages()));
-  return lines;
 }
 
 }  // namespace fathom

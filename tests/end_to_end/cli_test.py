@@ -21,8 +21,11 @@ BINARY = ""
 
 
 def fathom(*arguments, stdin="", env=None):
-    return subprocess.run([BINARY, *map(str, arguments)], input=stdin, capture_output=True, text=True,
+    """Runs a command; stdout and stderr come back as text, line ends untouched."""
+    done = subprocess.run([BINARY, *map(str, arguments)], input=stdin.encode(), capture_output=True,
                           env={**os.environ, **(env or {})}, timeout=300, check=False)
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
 
 
 def read_safetensors(path):
@@ -252,8 +255,8 @@ class Tools(Case):
         self.assertEqual(self.succeed("detokenize", DEMO, "--ids", ",".join(map(str, ids))).stdout, text)
 
     def test_show_reports_and_refuses_what_does_not_fit(self):
-        self.assertIn("hidden_size", self.succeed("show", DEMO).stdout)
-        plan = fathom("show", DEMO, "--max-model-len", "4096", "--max-num-seqs", "1000000", "--json")
+        self.assertIn("hidden size             256", self.succeed("show", DEMO).stdout)
+        plan = fathom("show", DEMO, "--max-model-len", "4096", "--max-num-seqs", "60000", "--json")
         json.loads(plan.stdout)
         self.assertEqual(plan.returncode, 1)
 
