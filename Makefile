@@ -2,7 +2,7 @@
 JOBS ?= $(shell nproc)
 PROMPT ?= The old house stood at the end of the lane, and
 
-.PHONY: all run test check asan tsan dependencies format clean
+.PHONY: all run test asan tsan dependencies format clean FORCE
 
 all: build/release/fathom
 
@@ -22,11 +22,18 @@ test: dependencies build/release/build.ninja
 	@cmake --build build/release --parallel $(JOBS)
 	@ctest --preset release --parallel $(JOBS)
 
-# The sanitizer presets: slower, part of CI.
-asan tsan: dependencies
-	@cmake --preset $@ >/dev/null
-	@cmake --build build/$@ --parallel $(JOBS)
-	@ctest --preset $@ --parallel $(JOBS)
+# The sanitizer presets, part of CI. tsan builds the tests in which threads run.
+TSAN_TESTS = fathom_base_test fathom_device_test fathom_model_test golden_test determinism_test
+
+asan: dependencies
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan --parallel $(JOBS)
+	@ctest --preset asan --parallel $(JOBS)
+
+tsan: dependencies
+	@cmake --preset tsan >/dev/null
+	@cmake --build build/tsan --parallel $(JOBS) --target $(TSAN_TESTS)
+	@ctest --preset tsan --parallel $(JOBS) -R '^($(subst $(eval ) ,|,$(TSAN_TESTS)))$$'
 
 format:
 	@git ls-files '*.cc' '*.h' | xargs clang-format -i
@@ -34,4 +41,3 @@ format:
 clean:
 	rm -rf build
 
-FORCE:

@@ -14,10 +14,10 @@ namespace fathom {
 }  // namespace fathom
 
 // FATHOM_CHECK(n == m, "n {} m {}", n, m)
-#define FATHOM_CHECK(condition, ...)                                                           \
-  do {                                                                                         \
-    if (!(condition)) [[unlikely]]                                                             \
-      ::fathom::check_failed(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__));      \
+#define FATHOM_CHECK(condition, ...)                                                      \
+  do {                                                                                    \
+    if (!(condition)) [[unlikely]]                                                        \
+      ::fathom::check_failed(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)); \
   } while (false)
 
 #ifdef NDEBUG

@@ -17,7 +17,7 @@ std::optional<Isa> isa_from_name(std::string_view name);
 
 struct CpuFeatures {
   std::string model_name;
-  bool avx2 = false;  // with FMA and F16C
+  bool avx2 = false;    // with FMA and F16C
   bool avx512 = false;  // F, BW, CD, DQ, VL
   bool avx512_vnni = false;
   bool avx512_bf16 = false;

@@ -121,10 +121,13 @@ Status FileWriter::write(std::span<const std::byte> bytes) {
   return ok_status();
 }
 
-Status FileWriter::write(std::string_view text) { return write(std::as_bytes(std::span(text.data(), text.size()))); }
+Status FileWriter::write(std::string_view text) {
+  return write(std::as_bytes(std::span(text.data(), text.size())));
+}
 
 Status FileWriter::commit() {
-  if (::fsync(descriptor_) != 0) return io_error("{}: cannot flush: {}", partial_name(path_), std::strerror(errno));
+  if (::fsync(descriptor_) != 0)
+    return io_error("{}: cannot flush: {}", partial_name(path_), std::strerror(errno));
   if (::rename(partial_name(path_).c_str(), path_.c_str()) != 0) {
     return io_error("{}: cannot rename into place: {}", path_, std::strerror(errno));
   }

@@ -20,7 +20,9 @@ inline constexpr float kFloat16Max = 65504.0f;
 
 inline float to_float(float value) { return value; }
 
-inline float to_float(BFloat16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+inline float to_float(BFloat16 value) {
+  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+}
 
 inline float to_float(Float16 value) {
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
@@ -55,7 +57,7 @@ inline Float16 from_float<Float16>(float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};
   if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // rounds to 65536 or more
-  if (magnitude < 0x38800000u) {                                                  // below 2^-14: subnormal
+  if (magnitude < 0x38800000u) {                                                 // below 2^-14: subnormal
     // Adding 0.5 puts the subnormal's unit, 2^-24, at the last mantissa bit; the FPU rounds ties to even.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u))};

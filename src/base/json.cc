@@ -8,7 +8,8 @@
 namespace fathom {
 namespace {
 
-// Watches the parse: stops it at the first value nested too deep, at the first key seen twice and at one key too many.
+// Watches the parse: stops it at the first value nested too deep, at the first key seen twice and at one key
+// too many.
 class ParseGuard {
  public:
   explicit ParseGuard(const JsonLimits& limits) : limits_(limits) {}
@@ -44,14 +45,14 @@ class ParseGuard {
 
 Result<Json> parse_json(std::string_view text, const std::string& name, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes) {
-    return invalid_data("{}: JSON of {} bytes is over the limit of {} bytes", name, text.size(), limits.max_bytes);
+    return invalid_data("{}: JSON of {} bytes is over the limit of {} bytes", name, text.size(),
+                        limits.max_bytes);
   }
   try {
     ParseGuard guard(limits);
-    return Json::parse(text.begin(), text.end(),
-                       [&guard](int depth, Json::parse_event_t event, Json& value) {
-                         return guard(depth, event, value);
-                       });
+    return Json::parse(text.begin(), text.end(), [&guard](int depth, Json::parse_event_t event, Json& value) {
+      return guard(depth, event, value);
+    });
   } catch (const ParseGuard::TooDeep&) {
     return invalid_data("{}: JSON is nested deeper than the limit of {} levels", name, limits.max_depth);
   } catch (const ParseGuard::TooManyKeys&) {

@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 struct JsonLimits {
   size_t max_bytes = size_t{1} << 20;
   int max_depth = 128;
-  // Objects keep their order and find keys by a linear search: without a cap one large object costs quadratic time.
+  // Objects keep their order and find keys by a linear search: without a cap one large object costs quadratic
+  // time.
   size_t max_object_keys = 8192;
 };
 

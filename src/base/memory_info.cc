@@ -65,13 +65,14 @@ std::optional<uint64_t> group_available(const std::string& directory, const Cgro
   if (!limit || *limit >= kNoLimit) return std::nullopt;
   const uint64_t usage = parse_number(read_text(directory + "/" + files.usage)).value_or(0);
   const std::string stat = read_text(directory + "/memory.stat");
-  const uint64_t cache = number_of(stat, files.inactive_cache).value_or(0) + number_of(stat, files.active_cache).value_or(0);
+  const uint64_t cache =
+      number_of(stat, files.inactive_cache).value_or(0) + number_of(stat, files.active_cache).value_or(0);
   const uint64_t used = usage - std::min(usage, cache);
   return *limit - std::min(*limit, used);
 }
 
-// The group and all its parents up to the mount point. Inside a container the path of /proc may not exist; the mount
-// point then is the container's own group.
+// The group and all its parents up to the mount point. Inside a container the path of /proc may not exist;
+// the mount point then is the container's own group.
 std::optional<uint64_t> tightest_group(const std::string& mount, std::string path, const CgroupFiles& files) {
   std::optional<uint64_t> available = group_available(mount, files);
   for (int i = 0; i < kMaxParents && path.size() > 1; ++i) {

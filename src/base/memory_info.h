@@ -9,8 +9,9 @@ namespace fathom {
 
 // Bytes; nullopt where the system does not say or sets no limit.
 struct MemoryInfo {
-  std::optional<uint64_t> system_available = std::nullopt;         // MemAvailable of /proc/meminfo
-  std::optional<uint64_t> cgroup_available = std::nullopt;         // the tightest of the group and its parents, version 1 or 2
+  std::optional<uint64_t> system_available = std::nullopt;  // MemAvailable of /proc/meminfo
+  std::optional<uint64_t> cgroup_available =
+      std::nullopt;  // the tightest of the group and its parents, version 1 or 2
   std::optional<uint64_t> address_space_available = std::nullopt;  // RLIMIT_AS less what is mapped
 
   // The smallest of those known; nullopt if none is.

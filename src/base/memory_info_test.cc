@@ -53,7 +53,8 @@ TEST_F(MemoryInfoTest, Version1) {
   put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
   put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2000\n");
   put("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "500\n");
-  put("/sys/fs/cgroup/memory/job/memory.stat", "inactive_file 1\ntotal_inactive_file 100\ntotal_active_file 50\n");
+  put("/sys/fs/cgroup/memory/job/memory.stat",
+      "inactive_file 1\ntotal_inactive_file 100\ntotal_active_file 50\n");
   EXPECT_EQ(read().cgroup_available, 1650u);
 }
 

@@ -105,10 +105,10 @@ class [[nodiscard]] Result {
 #define FATHOM_CONCAT(a, b) FATHOM_CONCAT_INNER(a, b)
 
 // Returns the error of a Status expression to the caller.
-#define FATHOM_RETURN_IF_ERROR(expression)                         \
-  do {                                                             \
-    ::fathom::Status fathom_status_ = (expression);                \
-    if (!fathom_status_.ok()) return fathom_status_;               \
+#define FATHOM_RETURN_IF_ERROR(expression)           \
+  do {                                               \
+    ::fathom::Status fathom_status_ = (expression);  \
+    if (!fathom_status_.ok()) return fathom_status_; \
   } while (false)
 
 // FATHOM_ASSIGN_OR_RETURN(auto x, f()): declares x from a Result, or returns its error to the caller.

@@ -17,7 +17,8 @@ struct IndexRange {
   int64_t size() const { return end - begin; }
 };
 
-// Share number index of num_shares of [0, total), cut at multiples of step; shares differ by at most one step.
+// Share number index of num_shares of [0, total), cut at multiples of step; shares differ by at most one
+// step.
 IndexRange static_share(int64_t total, int64_t step, int index, int num_shares);
 
 class ThreadTeam {

@@ -13,9 +13,7 @@ PagePool::PagePool(int32_t num_pages, int32_t block_size) : block_size_(block_si
   for (PageId page = num_pages - 1; page >= 0; --page) free_pages_.push_back(page);
 }
 
-PagePool::~PagePool() {
-  FATHOM_CHECK(num_used() == 0, "{} of {} pages still held", num_used(), num_pages());
-}
+PagePool::~PagePool() { FATHOM_CHECK(num_used() == 0, "{} of {} pages still held", num_used(), num_pages()); }
 
 int64_t PagePool::num_pages_for(int64_t num_tokens) const {
   FATHOM_DCHECK(num_tokens >= 0, "num_tokens {}", num_tokens);

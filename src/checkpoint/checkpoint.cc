@@ -31,15 +31,19 @@ Status explain_missing_weights(const std::string& directory) {
     ++num_entries;
     const std::string extension = iterator->path().extension().string();
     if (extension == ".safetensors") ++num_safetensors;
-    if (extension == ".bin" || extension == ".pt" || extension == ".pth") pickle_name = iterator->path().filename().string();
+    if (extension == ".bin" || extension == ".pt" || extension == ".pth")
+      pickle_name = iterator->path().filename().string();
   }
   if (num_entries == 0) return not_found("{}: folder is empty: download the model into it", directory);
   if (num_safetensors > 0) {
-    return not_found("{}: has {} .safetensors files but no {}: download the index", directory, num_safetensors, kIndexName);
+    return not_found("{}: has {} .safetensors files but no {}: download the index", directory,
+                     num_safetensors, kIndexName);
   }
   if (!pickle_name.empty()) {
-    return unsupported("{}: has only pickle weights ({}), which are never read because they can run code: convert them "
-                       "to safetensors", directory, pickle_name);
+    return unsupported(
+        "{}: has only pickle weights ({}), which are never read because they can run code: convert them "
+        "to safetensors",
+        directory, pickle_name);
   }
   return not_found("{}: has neither {} nor {}: download the weights", directory, kSingleName, kIndexName);
 }
@@ -48,7 +52,8 @@ Status explain_missing_weights(const std::string& directory) {
 
 Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& directory) {
   if (!path_exists(directory)) return not_found("{}: no such folder", directory);
-  if (!directory_exists(directory)) return invalid_data("{}: not a folder: give the folder that holds config.json", directory);
+  if (!directory_exists(directory))
+    return invalid_data("{}: not a folder: give the folder that holds config.json", directory);
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(directory));
   const std::string single = join_path(directory, kSingleName);
   const std::string index = join_path(directory, kIndexName);
@@ -73,7 +78,8 @@ Status Checkpoint::open_sharded(const std::string& index_path) {
   for (const std::string& name : index.files) {
     auto file = SafetensorsFile::open(join_path(directory_, name));
     if (!file.ok() && file.status().code() == ErrorCode::kNotFound) {
-      return not_found("{}: no such file, but {} names it: download it", join_path(directory_, name), kIndexName);
+      return not_found("{}: no such file, but {} names it: download it", join_path(directory_, name),
+                       kIndexName);
     }
     if (!file.ok()) return file.status();
     files_.push_back(std::move(file).value());
@@ -90,7 +96,8 @@ Status Checkpoint::open_sharded(const std::string& index_path) {
   if (places_.size() != index.locations.size()) {
     for (size_t i = 0; i < places_.size(); ++i) {
       if (i < index.locations.size() && index.locations[i].tensor == names_[i]) continue;
-      return invalid_data("{}: tensor {} is not listed in {}", places_[i].file->path(), show_name(names_[i]), kIndexName);
+      return invalid_data("{}: tensor {} is not listed in {}", places_[i].file->path(), show_name(names_[i]),
+                          kIndexName);
     }
   }
   return ok_status();
@@ -100,11 +107,13 @@ Status Checkpoint::collect_names() {
   for (const auto& file : files_) {
     for (const SafetensorsEntry& entry : file->entries()) places_.push_back({&entry, file.get()});
   }
-  std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.entry->name < b.entry->name; });
+  std::sort(places_.begin(), places_.end(),
+            [](const Place& a, const Place& b) { return a.entry->name < b.entry->name; });
   for (const Place& place : places_) {
     if (!names_.empty() && names_.back() == place.entry->name) {
-      return invalid_data("{}: tensor {} is in two files, also in {}", places_[names_.size() - 1].file->path(),
-                          show_name(place.entry->name), place.file->path());
+      return invalid_data("{}: tensor {} is in two files, also in {}",
+                          places_[names_.size() - 1].file->path(), show_name(place.entry->name),
+                          place.file->path());
     }
     names_.push_back(place.entry->name);
   }

@@ -1,5 +1,6 @@
-// The weights of a model folder: one model.safetensors, or the shards of model.safetensors.index.json, as one set of
-// named tensors. Only safetensors files are read. Not here: which tensors a model needs (model/weight_table.h).
+// The weights of a model folder: one model.safetensors, or the shards of model.safetensors.index.json, as one
+// set of named tensors. Only safetensors files are read. Not here: which tensors a model needs
+// (model/weight_table.h).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ namespace fathom {
 // Const after opening: any thread may read. Views stay valid as long as the checkpoint.
 class Checkpoint {
  public:
-  // Maps every file and checks every header; reads no data. The set of tensors must be the same in the index and in
-  // the files. Errors name the folder or file and what to do about it.
+  // Maps every file and checks every header; reads no data. The set of tensors must be the same in the index
+  // and in the files. Errors name the folder or file and what to do about it.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& directory);
 
   // By name, ascending.

@@ -26,13 +26,16 @@ class CheckpointTest : public ::testing::Test {
     }
     dir_.write(file, raw_safetensors(header + "}", 2 * names.size()));
   }
-  void index(const std::string& weight_map) { dir_.write(kIndex, R"({"metadata":{"x":[1]},"weight_map":)" + weight_map + "}"); }
+  void index(const std::string& weight_map) {
+    dir_.write(kIndex, R"({"metadata":{"x":[1]},"weight_map":)" + weight_map + "}");
+  }
   // "" for a folder that opens, else the message without the folder's path.
   std::string refusal() {
     const auto checkpoint = Checkpoint::open(dir_.path());
     if (checkpoint.ok()) return "";
     std::string message = checkpoint.status().message();
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;) message.erase(at, dir_.path().size());
+    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
+      message.erase(at, dir_.path().size());
     return message;
   }
   TempDir dir_;
@@ -73,12 +76,14 @@ TEST_F(CheckpointTest, MissingWeights) {
   EXPECT_EQ(Checkpoint::open(dir_.file("none")).status().message(), dir_.file("none") + ": no such folder");
   EXPECT_EQ(refusal(), ": folder is empty: download the model into it");
   dir_.write("config.json", "{}");
-  EXPECT_EQ(refusal(), ": has neither model.safetensors nor model.safetensors.index.json: download the weights");
+  EXPECT_EQ(refusal(),
+            ": has neither model.safetensors nor model.safetensors.index.json: download the weights");
   EXPECT_EQ(Checkpoint::open(dir_.file("config.json")).status().message(),
             dir_.file("config.json") + ": not a folder: give the folder that holds config.json");
   dir_.write("pytorch_model.bin", "pickle");
-  EXPECT_EQ(refusal(), ": has only pickle weights (pytorch_model.bin), which are never read because they can run code: "
-                       "convert them to safetensors");
+  EXPECT_EQ(refusal(),
+            ": has only pickle weights (pytorch_model.bin), which are never read because they can run code: "
+            "convert them to safetensors");
   shard("model-00001-of-00002.safetensors", {"a"});
   EXPECT_EQ(refusal(), ": has 1 .safetensors files but no model.safetensors.index.json: download the index");
 }
@@ -88,32 +93,39 @@ TEST_F(CheckpointTest, IndexAndFilesMustAgree) {
   index(R"({"a":"one.safetensors"})");
   EXPECT_EQ(refusal(), "/one.safetensors: tensor \"b\" is not listed in model.safetensors.index.json");
   index(R"({"a":"one.safetensors","b":"one.safetensors","c":"one.safetensors"})");
-  EXPECT_EQ(refusal(),
-            "/model.safetensors.index.json: tensor \"c\" should be in /one.safetensors, which does not have it");
+  EXPECT_EQ(
+      refusal(),
+      "/model.safetensors.index.json: tensor \"c\" should be in /one.safetensors, which does not have it");
   index(R"({"a":"one.safetensors","b":"two.safetensors"})");
-  EXPECT_EQ(refusal(), "/two.safetensors: no such file, but model.safetensors.index.json names it: download it");
+  EXPECT_EQ(refusal(),
+            "/two.safetensors: no such file, but model.safetensors.index.json names it: download it");
   shard("two.safetensors", {"b"});
   EXPECT_EQ(refusal(), "/one.safetensors: tensor \"b\" is in two files, also in /two.safetensors");
 }
 
 TEST_F(CheckpointTest, OnlyPlainFileNames) {
   shard("one.safetensors", {"a"});
-  for (const char* name : {"../one.safetensors", "/etc/one.safetensors", "./one.safetensors", "x/../one.safetensors",
-                           "..", ".", "", "one.bin", "a\\\\b.safetensors", "one.safetensors\\u0000.safetensors"}) {
+  for (const char* name :
+       {"../one.safetensors", "/etc/one.safetensors", "./one.safetensors", "x/../one.safetensors", "..", ".",
+        "", "one.bin", "a\\\\b.safetensors", "one.safetensors\\u0000.safetensors"}) {
     index(fmt::format(R"({{"a":"{}"}})", name));
-    EXPECT_NE(refusal().find("only names of .safetensors files in the same folder are read"), std::string::npos) << name;
+    EXPECT_NE(refusal().find("only names of .safetensors files in the same folder are read"),
+              std::string::npos)
+        << name;
   }
 }
 
 TEST_F(CheckpointTest, IndexMustHaveItsFormat) {
   shard("one.safetensors", {"a"});
-  for (const char* map : {"[]", "3", "null", "\"one.safetensors\"", "{}", R"({"a":1})", R"({"a":null})", R"({"a":{}})",
-                          R"({"a":["one.safetensors"]})", R"({"a":"one.safetensors","a":"one.safetensors"})",
-                          R"({"a":"one.safetensors"},"weight_map":{})", "{"}) {
+  for (const char* map :
+       {"[]", "3", "null", "\"one.safetensors\"", "{}", R"({"a":1})", R"({"a":null})", R"({"a":{}})",
+        R"({"a":["one.safetensors"]})", R"({"a":"one.safetensors","a":"one.safetensors"})",
+        R"({"a":"one.safetensors"},"weight_map":{})", "{"}) {
     index(map);
     EXPECT_NE(refusal(), "") << map;
   }
-  for (const char* text : {"", "[]", "3", "{}", R"("weight_map")", R"({"metadata":{"weight_map":{"a":"one.safetensors"}}})"}) {
+  for (const char* text :
+       {"", "[]", "3", "{}", R"("weight_map")", R"({"metadata":{"weight_map":{"a":"one.safetensors"}}})"}) {
     dir_.write(kIndex, text);
     EXPECT_NE(refusal(), "") << text;
   }
@@ -122,8 +134,8 @@ TEST_F(CheckpointTest, IndexMustHaveItsFormat) {
 TEST_F(CheckpointTest, IndexDepthLimitIsExact) {
   shard("one.safetensors", {"a"});
   const auto nested = [](int depth) {
-    return R"({"m":)" + std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']') +
-           R"(,"weight_map":{"a":"one.safetensors"}})";
+    return R"({"m":)" + std::string(static_cast<size_t>(depth), '[') +
+           std::string(static_cast<size_t>(depth), ']') + R"(,"weight_map":{"a":"one.safetensors"}})";
   };
   dir_.write(kIndex, nested(127));
   EXPECT_EQ(refusal(), "");
@@ -135,7 +147,8 @@ TEST_F(CheckpointTest, IndexDepthLimitIsExact) {
 
 TEST_F(CheckpointTest, NumberOfFilesIsLimited) {
   std::string map = "{";
-  for (size_t i = 0; i <= kMaxShards; ++i) map += fmt::format(R"({}"t{}":"{}.safetensors")", i ? "," : "", i, i);
+  for (size_t i = 0; i <= kMaxShards; ++i)
+    map += fmt::format(R"({}"t{}":"{}.safetensors")", i ? "," : "", i, i);
   index(map + "}");
   EXPECT_EQ(refusal(), "/model.safetensors.index.json: over the limit of 4096 files");
 }

@@ -11,7 +11,8 @@ std::string show_json(const Json& value) {
   std::string text = dump_json(value);
   if (text.size() > kLongest) {
     size_t end = kLongest;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) --end;  // not inside a character
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u)
+      --end;  // not inside a character
     text = text.substr(0, end) + "...";
   }
   return text;

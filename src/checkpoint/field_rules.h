@@ -1,5 +1,6 @@
-// Reading typed fields out of a JSON object by a table of rules: one line per field with its type, its range and what
-// to do where it is absent. Defaults are the target's initial values. Messages: "file: field: value is wrong how".
+// Reading typed fields out of a JSON object by a table of rules: one line per field with its type, its range
+// and what to do where it is absent. Defaults are the target's initial values. Messages: "file: field: value
+// is wrong how".
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,9 @@ enum class Presence {
   kOptional,  // absent or null: the default stays
 };
 
-// One field of T. A whole number is accepted where a float is meant; a float is accepted where a whole number is meant
-// only if it is whole (4096.0). The range is inclusive and, for whole numbers, within what a double holds exactly.
+// One field of T. A whole number is accepted where a float is meant; a float is accepted where a whole number
+// is meant only if it is whole (4096.0). The range is inclusive and, for whole numbers, within what a double
+// holds exactly.
 template <typename T>
 struct FieldRule {
   using Member = std::variant<int64_t T::*, double T::*, bool T::*, std::optional<int64_t> T::*>;
@@ -61,7 +63,8 @@ Status read_member(const Json& value, const FieldRule<T>& rule, T& target) {
 
 // Applies every rule; where starts each message, for example "/m/config.json: rope_scaling.".
 template <typename T>
-Status read_fields(const Json& object, const std::string& where, std::span<const FieldRule<T>> rules, T& target) {
+Status read_fields(const Json& object, const std::string& where, std::span<const FieldRule<T>> rules,
+                   T& target) {
   for (const FieldRule<T>& rule : rules) {
     const Json* value = find_field(object, rule.key);
     if (value != nullptr) {

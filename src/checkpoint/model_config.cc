@@ -57,7 +57,8 @@ constexpr FieldRule<YarnScaling> kYarnRules[] = {
 constexpr FieldRule<ModelConfig> kThetaRules[] = {{"rope_theta", &C::rope_theta, kOptional, 2, 1e12}};
 
 // The string value of a key, or fallback where it is absent or null.
-Result<std::string> text_field(const Json& object, const std::string& where, const char* key, const char* fallback) {
+Result<std::string> text_field(const Json& object, const std::string& where, const char* key,
+                               const char* fallback) {
   const Json* value = find_field(object, key);
   if (value == nullptr) return std::string(fallback);
   auto text = read_string(*value);
@@ -73,14 +74,17 @@ Status check_model_kind(const Json& json, const std::string& where) {
                        show_json(json["model_type"]));
   }
   FATHOM_ASSIGN_OR_RETURN(const std::string act, text_field(json, where, "hidden_act", "silu"));
-  if (act != "silu") return unsupported("{}hidden_act: {} is not supported, expected \"silu\"", where, show_json(act));
+  if (act != "silu")
+    return unsupported("{}hidden_act: {} is not supported, expected \"silu\"", where, show_json(act));
   FATHOM_ASSIGN_OR_RETURN(const std::string scoring, text_field(json, where, "scoring_func", "softmax"));
   if (scoring != "softmax") {
-    return unsupported("{}scoring_func: {} is not supported, expected \"softmax\"", where, show_json(scoring));
+    return unsupported("{}scoring_func: {} is not supported, expected \"softmax\"", where,
+                       show_json(scoring));
   }
   for (const char* key : {"quantize", "mla_quantize", "moe_quantize", "quantization_config"}) {
     if (find_field(json, key) == nullptr) continue;
-    return unsupported("{}{}: quantised checkpoints cannot be read yet, use the float checkpoint", where, key);
+    return unsupported("{}{}: quantised checkpoints cannot be read yet, use the float checkpoint", where,
+                       key);
   }
   return ok_status();
 }
@@ -92,8 +96,8 @@ Status read_topk_method(const Json& json, const std::string& where, ModelConfig&
   } else if (method == "group_limited_greedy") {
     config.topk_method = TopkMethod::kGroupLimitedGreedy;
   } else {
-    return unsupported("{}topk_method: {} is not supported, expected \"greedy\" or \"group_limited_greedy\"", where,
-                       show_json(method));
+    return unsupported("{}topk_method: {} is not supported, expected \"greedy\" or \"group_limited_greedy\"",
+                       where, show_json(method));
   }
   return ok_status();
 }
@@ -104,14 +108,15 @@ Status read_torch_dtype(const Json& json, const std::string& where, ModelConfig&
   FATHOM_ASSIGN_OR_RETURN(const std::string name, text_field(json, where, key, "bfloat16"));
   const auto dtype = dtype_from_torch(name);
   if (!dtype || !is_floating(*dtype)) {
-    return unsupported("{}{}: {} is not supported, expected \"bfloat16\", \"float16\" or \"float32\"", where, key,
-                       show_json(name));
+    return unsupported("{}{}: {} is not supported, expected \"bfloat16\", \"float16\" or \"float32\"", where,
+                       key, show_json(name));
   }
   config.torch_dtype = *dtype;
   return ok_status();
 }
 
-// rope_parameters (newer files, with rope_theta inside) or rope_scaling. The type stands under rope_type or type.
+// rope_parameters (newer files, with rope_theta inside) or rope_scaling. The type stands under rope_type or
+// type.
 Status read_rope(const Json& json, const std::string& where, ModelConfig& config) {
   const char* key = find_field(json, "rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
   const Json* rope = find_field(json, key);
@@ -127,7 +132,8 @@ Status read_rope(const Json& json, const std::string& where, ModelConfig& config
   if (type == "default" || (type.empty() && find_field(*rope, "factor") == nullptr)) return ok_status();
   if (type.empty()) return invalid_data("{}type: is missing, expected \"yarn\"", inner);
   if (type != "yarn") {
-    return unsupported("{}type: {} is not supported, expected \"yarn\" or \"default\"", inner, show_json(type));
+    return unsupported("{}type: {} is not supported, expected \"yarn\" or \"default\"", inner,
+                       show_json(type));
   }
   YarnScaling yarn;
   FATHOM_RETURN_IF_ERROR(read_fields<YarnScaling>(*rope, inner, kYarnRules, yarn));
@@ -155,13 +161,15 @@ Status check_experts(const Json& json, const std::string& where, const ModelConf
   if (c.n_routed_experts == 0) return ok_status();
   for (const char* key : {"moe_intermediate_size", "num_experts_per_tok"}) {
     if (find_field(json, key) == nullptr) {
-      return invalid_data("{}{}: is missing, needed with n_routed_experts {}", where, key, c.n_routed_experts);
+      return invalid_data("{}{}: is missing, needed with n_routed_experts {}", where, key,
+                          c.n_routed_experts);
     }
   }
   int64_t choosable = c.n_routed_experts;
   if (c.topk_method == TopkMethod::kGroupLimitedGreedy) {
     if (c.n_routed_experts % c.n_group != 0) {
-      return invalid_data("{}n_group: {} does not divide n_routed_experts {}", where, c.n_group, c.n_routed_experts);
+      return invalid_data("{}n_group: {} does not divide n_routed_experts {}", where, c.n_group,
+                          c.n_routed_experts);
     }
     if (c.topk_group > c.n_group) {
       return invalid_data("{}topk_group: {} is above n_group {}", where, c.topk_group, c.n_group);
@@ -179,11 +187,13 @@ Status check_experts(const Json& json, const std::string& where, const ModelConf
 double parameters_bound(const ModelConfig& c) {
   const auto d = [](int64_t x) { return static_cast<double>(x); };
   const double heads = d(c.num_attention_heads);
-  const double attention = heads * d(c.qk_head_dim()) * d(std::max(c.hidden_size, c.q_lora_rank.value_or(0))) +
-                           d(c.q_lora_rank.value_or(0) + c.cache_dim()) * d(c.hidden_size) +
-                           heads * d(c.kv_head_dim()) * d(c.kv_lora_rank) + heads * d(c.v_head_dim * c.hidden_size);
+  const double attention =
+      heads * d(c.qk_head_dim()) * d(std::max(c.hidden_size, c.q_lora_rank.value_or(0))) +
+      d(c.q_lora_rank.value_or(0) + c.cache_dim()) * d(c.hidden_size) +
+      heads * d(c.kv_head_dim()) * d(c.kv_lora_rank) + heads * d(c.v_head_dim * c.hidden_size);
   const double experts = d(c.n_routed_experts + c.n_shared_experts) * d(c.moe_intermediate_size);
-  const double mlp = 3 * d(c.hidden_size) * (experts + d(c.intermediate_size)) + d(c.n_routed_experts * c.hidden_size);
+  const double mlp =
+      3 * d(c.hidden_size) * (experts + d(c.intermediate_size)) + d(c.n_routed_experts * c.hidden_size);
   return d(c.num_hidden_layers) * (attention + mlp) + 2 * d(c.vocab_size) * d(c.hidden_size);
 }
 
@@ -192,8 +202,8 @@ Status check_sizes(const std::string& where, const ModelConfig& c) {
     return invalid_data("{}qk_rope_head_dim: {} is odd, rotation needs pairs", where, c.qk_rope_head_dim);
   }
   if (c.num_key_value_heads != c.num_attention_heads) {
-    return unsupported("{}num_key_value_heads: {} differs from num_attention_heads {}", where, c.num_key_value_heads,
-                       c.num_attention_heads);
+    return unsupported("{}num_key_value_heads: {} differs from num_attention_heads {}", where,
+                       c.num_key_value_heads, c.num_attention_heads);
   }
   const int64_t tensors = c.num_hidden_layers * (c.n_routed_experts + 8) * 3;
   if (tensors > kMaxModelTensors) {
@@ -217,7 +227,8 @@ Result<ModelConfig> parse_model_config(const Json& json, const std::string& name
   ModelConfig config;
   FATHOM_RETURN_IF_ERROR(read_fields<ModelConfig>(json, where, kModelRules, config));
   FATHOM_RETURN_IF_ERROR(read_fields<ModelConfig>(json, where, kThetaRules, config));
-  if (find_field(json, "num_key_value_heads") == nullptr) config.num_key_value_heads = config.num_attention_heads;
+  if (find_field(json, "num_key_value_heads") == nullptr)
+    config.num_key_value_heads = config.num_attention_heads;
   FATHOM_RETURN_IF_ERROR(read_topk_method(json, where, config));
   FATHOM_RETURN_IF_ERROR(read_torch_dtype(json, where, config));
   FATHOM_RETURN_IF_ERROR(read_rope(json, where, config));
@@ -253,7 +264,8 @@ Json to_json(const ModelConfig& config) {
     json["rope_scaling"] = std::move(yarn);
   }
   // Without experts their sizes stay 0, which no reader of these keys expects.
-  for (const char* key : {"n_routed_experts", "moe_intermediate_size", "n_shared_experts", "num_experts_per_tok"}) {
+  for (const char* key :
+       {"n_routed_experts", "moe_intermediate_size", "n_shared_experts", "num_experts_per_tok"}) {
     if (json[key] == 0) json[key] = nullptr;
   }
   if (config.bos_token_id) json["bos_token_id"] = *config.bos_token_id;

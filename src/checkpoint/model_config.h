@@ -1,5 +1,6 @@
-// config.json of the DeepSeek-V2 family as typed fields in the checkpoint's spelling, checked before anything is sized
-// by them. Not here: the names and shapes of weights (model/weight_table.h), sampling defaults (generation_config.h).
+// config.json of the DeepSeek-V2 family as typed fields in the checkpoint's spelling, checked before anything
+// is sized by them. Not here: the names and shapes of weights (model/weight_table.h), sampling defaults
+// (generation_config.h).
 #pragma once
 
 #include <cstdint>
@@ -76,13 +77,15 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
-// The range rules bound each field; these bound their products, so that no size computed from a config overflows.
+// The range rules bound each field; these bound their products, so that no size computed from a config
+// overflows.
 inline constexpr int64_t kMaxModelTensors = int64_t{1} << 18;
 inline constexpr int64_t kMaxModelParameters = int64_t{1} << 46;
 
-// name starts every message, usually the file's path. Reads both spellings of the rope keys (rope_scaling with
-// rope_theta beside it, rope_parameters with it inside), of the dtype key and of model_type; ignores keys it does not
-// know; refuses other model types, quantised checkpoints and values outside the ranges, naming field and limit.
+// name starts every message, usually the file's path. Reads both spellings of the rope keys (rope_scaling
+// with rope_theta beside it, rope_parameters with it inside), of the dtype key and of model_type; ignores
+// keys it does not know; refuses other model types, quantised checkpoints and values outside the ranges,
+// naming field and limit.
 Result<ModelConfig> parse_model_config(const Json& json, const std::string& name);
 
 // Reads directory/config.json.

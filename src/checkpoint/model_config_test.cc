@@ -31,8 +31,8 @@ Json with(const char* key, Json value, const ModelConfig& config = tiny_config()
 }
 
 TEST(ModelConfig, WritingAndReadingGivesTheSame) {
-  for (const ModelConfig& config :
-       {tiny_config(), tiny_grouped_config(), *known_config("deepseek-v2-lite"), *known_config("deepseek-v2")}) {
+  for (const ModelConfig& config : {tiny_config(), tiny_grouped_config(), *known_config("deepseek-v2-lite"),
+                                    *known_config("deepseek-v2")}) {
     const auto parsed = parse(to_json(config));
     ASSERT_TRUE(parsed.ok()) << parsed.status().message();
     EXPECT_EQ(*parsed, config);
@@ -41,8 +41,9 @@ TEST(ModelConfig, WritingAndReadingGivesTheSame) {
 }
 
 TEST(ModelConfig, KnownConfigsAreThoseOfTheReleasedFiles) {
-  const std::pair<const char*, const char*> known[] = {{"deepseek-v2-lite", "deepseek-v2-lite-chat.config.json"},
-                                                       {"deepseek-v2", "deepseek-v2.5-236b.config.json"}};
+  const std::pair<const char*, const char*> known[] = {
+      {"deepseek-v2-lite", "deepseek-v2-lite-chat.config.json"},
+      {"deepseek-v2", "deepseek-v2.5-236b.config.json"}};
   for (const auto& [name, file] : known) {
     const std::string path = std::string("/work/shared/data/config/") + file;
     if (!file_exists(path)) GTEST_SKIP() << path << " is not here";
@@ -61,22 +62,34 @@ struct Range {
 };
 
 TEST(ModelConfig, WholeNumberRangesAreExact) {
-  const Range ranges[] = {
-      {"vocab_size", 1, 4194304},        {"hidden_size", 1, 1048576},       {"num_hidden_layers", 1, 1024},
-      {"num_attention_heads", 1, 4096},  {"q_lora_rank", 1, 65536},         {"kv_lora_rank", 1, 65536},
-      {"qk_nope_head_dim", 1, 4096},     {"qk_rope_head_dim", 2, 4096},     {"v_head_dim", 1, 4096},
-      {"intermediate_size", 1, 1048576}, {"n_routed_experts", 0, 4096},     {"moe_intermediate_size", 1, 1048576},
-      {"n_shared_experts", 0, 256},      {"num_experts_per_tok", 1, 4096},  {"first_k_dense_replace", 0, 1024},
-      {"moe_layer_freq", 1, 1024},       {"n_group", 1, 4096},              {"topk_group", 1, 4096},
-      {"max_position_embeddings", 1, 16777216}};
+  const Range ranges[] = {{"vocab_size", 1, 4194304},
+                          {"hidden_size", 1, 1048576},
+                          {"num_hidden_layers", 1, 1024},
+                          {"num_attention_heads", 1, 4096},
+                          {"q_lora_rank", 1, 65536},
+                          {"kv_lora_rank", 1, 65536},
+                          {"qk_nope_head_dim", 1, 4096},
+                          {"qk_rope_head_dim", 2, 4096},
+                          {"v_head_dim", 1, 4096},
+                          {"intermediate_size", 1, 1048576},
+                          {"n_routed_experts", 0, 4096},
+                          {"moe_intermediate_size", 1, 1048576},
+                          {"n_shared_experts", 0, 256},
+                          {"num_experts_per_tok", 1, 4096},
+                          {"first_k_dense_replace", 0, 1024},
+                          {"moe_layer_freq", 1, 1024},
+                          {"n_group", 1, 4096},
+                          {"topk_group", 1, 4096},
+                          {"max_position_embeddings", 1, 16777216}};
   for (const Range& range : ranges) {
     for (const int64_t value : {range.minimum - 1, range.maximum + 1}) {
-      EXPECT_EQ(refusal(with(range.key, value)), fmt::format("c.json: {}: {} is outside [{}, {}]", range.key, value,
-                                                             range.minimum, range.maximum));
+      EXPECT_EQ(refusal(with(range.key, value)), fmt::format("c.json: {}: {} is outside [{}, {}]", range.key,
+                                                             value, range.minimum, range.maximum));
     }
     // At a limit another rule may refuse, but not the range.
     for (const int64_t value : {range.minimum, range.minimum + 1, range.maximum - 1, range.maximum}) {
-      EXPECT_EQ(refusal(with(range.key, value)).find(fmt::format("{}: {} is outside", range.key, value)), std::string::npos)
+      EXPECT_EQ(refusal(with(range.key, value)).find(fmt::format("{}: {} is outside", range.key, value)),
+                std::string::npos)
           << range.key;
     }
   }
@@ -86,7 +99,8 @@ TEST(ModelConfig, FractionRangesAreExact) {
   struct {
     const char* key;
     double minimum, maximum;
-  } const ranges[] = {{"rms_norm_eps", 1e-12, 0.1}, {"rope_theta", 2, 1e12}, {"routed_scaling_factor", 1e-4, 1e4}};
+  } const ranges[] = {
+      {"rms_norm_eps", 1e-12, 0.1}, {"rope_theta", 2, 1e12}, {"routed_scaling_factor", 1e-4, 1e4}};
   for (const auto& range : ranges) {
     EXPECT_TRUE(parse(with(range.key, range.minimum)).ok());
     EXPECT_TRUE(parse(with(range.key, range.maximum)).ok());
@@ -97,8 +111,9 @@ TEST(ModelConfig, FractionRangesAreExact) {
 }
 
 TEST(ModelConfig, EveryRequiredFieldIsMissed) {
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank",
-                          "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"}) {
+  for (const char* key :
+       {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank",
+        "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"}) {
     Json json = to_json(tiny_config());
     json.erase(key);
     EXPECT_EQ(refusal(json), fmt::format("c.json: {}: is missing", key));
@@ -106,7 +121,8 @@ TEST(ModelConfig, EveryRequiredFieldIsMissed) {
     EXPECT_EQ(refusal(json), fmt::format("c.json: {}: is null", key));
   }
   for (const char* key : {"moe_intermediate_size", "num_experts_per_tok"}) {
-    EXPECT_EQ(refusal(with(key, nullptr)), fmt::format("c.json: {}: is missing, needed with n_routed_experts 4", key));
+    EXPECT_EQ(refusal(with(key, nullptr)),
+              fmt::format("c.json: {}: is missing, needed with n_routed_experts 4", key));
   }
   Json json = to_json(tiny_config());
   json.erase("model_type");
@@ -115,11 +131,28 @@ TEST(ModelConfig, EveryRequiredFieldIsMissed) {
 
 TEST(ModelConfig, AbsentFieldsTakeTheirDefaults) {
   Json json = to_json(tiny_config());
-  for (const char* key :
-       {"num_key_value_heads", "q_lora_rank", "attention_bias", "n_shared_experts", "first_k_dense_replace",
-        "moe_layer_freq", "n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor", "rms_norm_eps", "rope_theta",
-        "max_position_embeddings", "tie_word_embeddings", "topk_method", "scoring_func", "hidden_act", "torch_dtype",
-        "rope_scaling", "bos_token_id", "eos_token_id", "architectures"}) {
+  for (const char* key : {"num_key_value_heads",
+                          "q_lora_rank",
+                          "attention_bias",
+                          "n_shared_experts",
+                          "first_k_dense_replace",
+                          "moe_layer_freq",
+                          "n_group",
+                          "topk_group",
+                          "norm_topk_prob",
+                          "routed_scaling_factor",
+                          "rms_norm_eps",
+                          "rope_theta",
+                          "max_position_embeddings",
+                          "tie_word_embeddings",
+                          "topk_method",
+                          "scoring_func",
+                          "hidden_act",
+                          "torch_dtype",
+                          "rope_scaling",
+                          "bos_token_id",
+                          "eos_token_id",
+                          "architectures"}) {
     json.erase(key);
   }
   const auto config = parse(json);
@@ -138,8 +171,10 @@ TEST(ModelConfig, TypesAreChecked) {
   EXPECT_EQ(refusal(with("hidden_size", "16")), "c.json: hidden_size: \"16\" is not a whole number");
   EXPECT_EQ(refusal(with("hidden_size", true)), "c.json: hidden_size: true is not a whole number");
   EXPECT_EQ(refusal(with("hidden_size", 16.5)), "c.json: hidden_size: 16.5 is not a whole number");
-  EXPECT_EQ(refusal(with("hidden_size", Json::array({16}))), "c.json: hidden_size: [16] is not a whole number");
-  EXPECT_EQ(refusal(with("hidden_size", Json::object())), "c.json: hidden_size: an object is not a whole number");
+  EXPECT_EQ(refusal(with("hidden_size", Json::array({16}))),
+            "c.json: hidden_size: [16] is not a whole number");
+  EXPECT_EQ(refusal(with("hidden_size", Json::object())),
+            "c.json: hidden_size: an object is not a whole number");
   EXPECT_EQ(refusal(with("attention_bias", 0)), "c.json: attention_bias: 0 is not true or false");
   EXPECT_EQ(refusal(with("rope_theta", "x")), "c.json: rope_theta: \"x\" is not a number");
   EXPECT_EQ(refusal(with("model_type", 2)), "c.json: model_type: 2 is not a string");
@@ -157,16 +192,19 @@ TEST(ModelConfig, OtherModelsAreRefusedByName) {
             "c.json: model_type: \"deepseek_v3\" is not supported, expected \"deepseek_v2\"");
   EXPECT_EQ(refusal(with("scoring_func", "sigmoid")),
             "c.json: scoring_func: \"sigmoid\" is not supported, expected \"softmax\"");
-  EXPECT_EQ(refusal(with("hidden_act", "gelu")), "c.json: hidden_act: \"gelu\" is not supported, expected \"silu\"");
-  EXPECT_NE(refusal(with("topk_method", "noaux_tc")).find("\"noaux_tc\" is not supported"), std::string::npos);
+  EXPECT_EQ(refusal(with("hidden_act", "gelu")),
+            "c.json: hidden_act: \"gelu\" is not supported, expected \"silu\"");
+  EXPECT_NE(refusal(with("topk_method", "noaux_tc")).find("\"noaux_tc\" is not supported"),
+            std::string::npos);
   EXPECT_NE(refusal(with("torch_dtype", "float64")).find("\"float64\" is not supported"), std::string::npos);
   EXPECT_NE(refusal(with("torch_dtype", "int8")).find("\"int8\" is not supported"), std::string::npos);
   EXPECT_EQ(refusal(with("num_key_value_heads", 1)),
             "c.json: num_key_value_heads: 1 differs from num_attention_heads 2");
   EXPECT_EQ(refusal(with("quantize", "w8a16")),
             "c.json: quantize: quantised checkpoints cannot be read yet, use the float checkpoint");
-  EXPECT_EQ(refusal(with("quantization_config", Json::object())),
-            "c.json: quantization_config: quantised checkpoints cannot be read yet, use the float checkpoint");
+  EXPECT_EQ(
+      refusal(with("quantization_config", Json::object())),
+      "c.json: quantization_config: quantised checkpoints cannot be read yet, use the float checkpoint");
   EXPECT_TRUE(parse(with("quantization_config", nullptr)).ok());
 }
 
@@ -211,7 +249,8 @@ TEST(ModelConfig, YarnFields) {
   EXPECT_EQ(refusal(yarn_with("factor", nullptr)), "c.json: rope_scaling.factor: is null");
   EXPECT_EQ(refusal(yarn_with("factor", 0.5)), "c.json: rope_scaling.factor: 0.5 is outside [1, 65536]");
   EXPECT_EQ(refusal(yarn_with("beta_slow", 33)), "c.json: rope_scaling.beta_fast: 32 is below beta_slow 33");
-  EXPECT_EQ(refusal(yarn_with("beta_fast", 0)), "c.json: rope_scaling.beta_fast: 0 is outside [0.001, 1000000]");
+  EXPECT_EQ(refusal(yarn_with("beta_fast", 0)),
+            "c.json: rope_scaling.beta_fast: 0 is outside [0.001, 1000000]");
   EXPECT_EQ(refusal(yarn_with("mscale", -1)), "c.json: rope_scaling.mscale: -1 is outside [0, 100]");
   EXPECT_EQ(refusal(yarn_with("type", "dynamic")),
             "c.json: rope_scaling.type: \"dynamic\" is not supported, expected \"yarn\" or \"default\"");
@@ -249,12 +288,14 @@ TEST(ModelConfig, ProductsAreBounded) {
 TEST(ModelConfig, TokenIds) {
   EXPECT_EQ(refusal(with("eos_token_id", 40)), "c.json: eos_token_id: 40 is outside [0, 39]");
   EXPECT_EQ(refusal(with("bos_token_id", -1)), "c.json: bos_token_id: -1 is outside [0, 39]");
-  EXPECT_EQ(refusal(with("eos_token_id", Json::array({1, "x"}))), "c.json: eos_token_id: \"x\" is not a whole number");
+  EXPECT_EQ(refusal(with("eos_token_id", Json::array({1, "x"}))),
+            "c.json: eos_token_id: \"x\" is not a whole number");
   EXPECT_EQ(parse(with("eos_token_id", Json::array({3, 39})))->eos_token_ids, (std::vector<int64_t>{3, 39}));
   const std::vector<int64_t> most(256, 1);
   const std::vector<int64_t> too_many(257, 1);
   EXPECT_TRUE(parse(with("eos_token_id", most)).ok());
-  EXPECT_EQ(refusal(with("eos_token_id", too_many)), "c.json: eos_token_id: 257 ids are over the limit of 256");
+  EXPECT_EQ(refusal(with("eos_token_id", too_many)),
+            "c.json: eos_token_id: 257 ids are over the limit of 256");
 }
 
 TEST(ModelConfig, FilesAreChecked) {
@@ -263,9 +304,11 @@ TEST(ModelConfig, FilesAreChecked) {
   EXPECT_EQ(load_model_config(dir.path()).status().message(),
             dir.path() + ": has no config.json, so it is not a model folder");
   dir.write("config.json", std::string(200, '['));
-  EXPECT_NE(load_model_config(dir.path()).status().message().find("deeper than the limit of 128"), std::string::npos);
+  EXPECT_NE(load_model_config(dir.path()).status().message().find("deeper than the limit of 128"),
+            std::string::npos);
   dir.write("config.json", std::string((1 << 20) + 1, ' '));
-  EXPECT_NE(load_model_config(dir.path()).status().message().find("over the limit of 1048576"), std::string::npos);
+  EXPECT_NE(load_model_config(dir.path()).status().message().find("over the limit of 1048576"),
+            std::string::npos);
   std::string text = dump_json(to_json(tiny_config()));
   dir.write("config.json", text + std::string((1 << 20) - text.size(), ' '));
   EXPECT_TRUE(load_model_config(dir.path()).ok());
@@ -282,8 +325,9 @@ TEST(GenerationConfig, UnitesTheEndsOfBothFiles) {
   EXPECT_EQ(generation->eos_token_ids, (std::vector<int64_t>{1}));
   EXPECT_EQ(generation->temperature, 1);
   EXPECT_FALSE(generation->do_sample);
-  dir.write("generation_config.json",
-            R"({"eos_token_id": [7, 1], "bos_token_id": 2, "do_sample": true, "temperature": 0.3, "top_p": 0.95,
+  dir.write(
+      "generation_config.json",
+      R"({"eos_token_id": [7, 1], "bos_token_id": 2, "do_sample": true, "temperature": 0.3, "top_p": 0.95,
                 "top_k": 20, "repetition_penalty": 1.1, "max_length": 5})");
   generation = load_generation_config(dir.path(), config);
   ASSERT_TRUE(generation.ok()) << generation.status().message();

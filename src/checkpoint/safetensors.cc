@@ -12,8 +12,9 @@ Result<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(const std::string
 
 const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {
   const auto& entries = header_.entries;
-  const auto found = std::lower_bound(entries.begin(), entries.end(), name,
-                                      [](const SafetensorsEntry& entry, std::string_view key) { return entry.name < key; });
+  const auto found =
+      std::lower_bound(entries.begin(), entries.end(), name,
+                       [](const SafetensorsEntry& entry, std::string_view key) { return entry.name < key; });
   return found == entries.end() || found->name != name ? nullptr : &*found;
 }
 
@@ -32,12 +33,14 @@ Result<TensorView> SafetensorsFile::view(const SafetensorsEntry& entry) const {
     return unsupported("{}: tensor {} has {} dimensions, over the limit of {}", path(), show_name(entry.name),
                        entry.rank, Shape::kMaxRank);
   }
-  // The mapping begins on a page, so the offset in the file decides. Files of older writers may have a header that is
-  // not padded; a copy of their data would cost as much memory as the tensors.
+  // The mapping begins on a page, so the offset in the file decides. Files of older writers may have a header
+  // that is not padded; a copy of their data would cost as much memory as the tensors.
   const uint64_t offset = header_.data_begin + entry.begin;
   if (offset % dtype_bytes(*entry.dtype) != 0) {
-    return unsupported("{}: tensor {} lies at byte {}, not a multiple of its element size {}: save the file again with a "
-                       "current safetensors library", path(), show_name(entry.name), offset, dtype_bytes(*entry.dtype));
+    return unsupported(
+        "{}: tensor {} lies at byte {}, not a multiple of its element size {}: save the file again with a "
+        "current safetensors library",
+        path(), show_name(entry.name), offset, dtype_bytes(*entry.dtype));
   }
   const Shape shape(std::span(entry.dimensions.data(), static_cast<size_t>(entry.rank)));
   return TensorView{file_->bytes().data() + offset, *entry.dtype, shape};

@@ -19,13 +19,14 @@ struct FormatType {
   uint64_t bits;
 };
 constexpr FormatType kFormatTypes[] = {
-    {"F32", 32},     {"BF16", 16},    {"F16", 16}, {"I8", 8},   {"I32", 32}, {"I64", 64}, {"F64", 64},
-    {"BOOL", 8},     {"U8", 8},       {"I16", 16}, {"U16", 16}, {"U32", 32}, {"U64", 64}, {"C64", 64},
-    {"F8_E4M3", 8},  {"F8_E5M2", 8},  {"F8_E8M0", 8},           {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6},
+    {"F32", 32},    {"BF16", 16},   {"F16", 16},    {"I8", 8},   {"I32", 32},    {"I64", 64},    {"F64", 64},
+    {"BOOL", 8},    {"U8", 8},      {"I16", 16},    {"U16", 16}, {"U32", 32},    {"U64", 64},    {"C64", 64},
+    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6},
 };
 
-// Follows the parser through { name: {"dtype": .., "shape": [..], "data_offsets": [b, e]}, "__metadata__": {..} }.
-// Any value where the format has none stops the parse, so nesting never goes deeper than the format's three levels.
+// Follows the parser through { name: {"dtype": .., "shape": [..], "data_offsets": [b, e]}, "__metadata__":
+// {..} }. Any value where the format has none stops the parse, so nesting never goes deeper than the format's
+// three levels.
 class HeaderReader : public nlohmann::json_sax<Json> {
  public:
   std::vector<SafetensorsEntry> entries;
@@ -84,8 +85,10 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       (num_offsets_++ == 0 ? entry.begin : entry.end) = value;
       return true;
     }
-    if (value > static_cast<uint64_t>(INT64_MAX)) return fail("shape of tensor {} holds a number that is too large");
-    if (entry.rank < Shape::kMaxRank) entry.dimensions[static_cast<size_t>(entry.rank)] = static_cast<int64_t>(value);
+    if (value > static_cast<uint64_t>(INT64_MAX))
+      return fail("shape of tensor {} holds a number that is too large");
+    if (entry.rank < Shape::kMaxRank)
+      entry.dimensions[static_cast<size_t>(entry.rank)] = static_cast<int64_t>(value);
     ++entry.rank;
     if (entry.num_elements) entry.num_elements = checked_mul(*entry.num_elements, value);
     return true;
@@ -167,8 +170,9 @@ Status check_layout(const std::vector<SafetensorsEntry>& entries, uint64_t data_
   for (uint32_t index : order) {
     const SafetensorsEntry& entry = entries[index];
     if (entry.end < entry.begin || entry.end > data_bytes) {
-      return invalid_data("tensor {} lies at [{}, {}), outside the file's {} bytes of data: the file is cut short",
-                          show_name(entry.name), entry.begin, entry.end, data_bytes);
+      return invalid_data(
+          "tensor {} lies at [{}, {}), outside the file's {} bytes of data: the file is cut short",
+          show_name(entry.name), entry.begin, entry.end, data_bytes);
     }
     if (entry.begin != position) {
       return invalid_data("tensor {} begins at {}, but the one before it ends at {}", show_name(entry.name),
@@ -202,7 +206,8 @@ Result<uint64_t> header_length(std::span<const std::byte> file) {
                         kMaxSafetensorsHeaderBytes);
   }
   if (length > file.size() - kLengthBytes) {
-    return invalid_data("header of {} bytes is longer than the file of {}: the file is cut short", length, file.size());
+    return invalid_data("header of {} bytes is longer than the file of {}: the file is cut short", length,
+                        file.size());
   }
   return length;
 }

@@ -1,5 +1,5 @@
-// The header of a safetensors file: parsed as a stream, so that memory stays within a few times the header's own size
-// whatever it claims, and checked against the file's size before anything is sized by it.
+// The header of a safetensors file: parsed as a stream, so that memory stays within a few times the header's
+// own size whatever it claims, and checked against the file's size before anything is sized by it.
 #pragma once
 
 #include <array>
@@ -21,9 +21,9 @@ inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 // One tensor as the header describes it; [begin, end) are bytes from the start of the data section.
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype_name;        // as written; cut where it is absurdly long
-  std::optional<DType> dtype;    // nullopt: a type that no tensor of ours has
-  int64_t rank = 0;              // may be above Shape::kMaxRank
+  std::string dtype_name;      // as written; cut where it is absurdly long
+  std::optional<DType> dtype;  // nullopt: a type that no tensor of ours has
+  int64_t rank = 0;            // may be above Shape::kMaxRank
   std::array<int64_t, Shape::kMaxRank> dimensions = {};
   std::optional<uint64_t> num_elements;  // nullopt: overflow
   uint64_t begin = 0;
@@ -35,9 +35,10 @@ struct SafetensorsHeader {
   std::vector<SafetensorsEntry> entries;  // by name
 };
 
-// Reads the header of a whole file. Refused: a header longer than the file or the limit, anything but the format's
-// JSON, a name twice, sizes that overflow or differ from the offsets, holes, overlaps, bytes after the last tensor.
-// A dtype that is not known is no failure, its offsets are checked like any other's. path starts every message.
+// Reads the header of a whole file. Refused: a header longer than the file or the limit, anything but the
+// format's JSON, a name twice, sizes that overflow or differ from the offsets, holes, overlaps, bytes after
+// the last tensor. A dtype that is not known is no failure, its offsets are checked like any other's. path
+// starts every message.
 Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> file, const std::string& path);
 
 // A name in quotes as messages show it, cut where it is long.

@@ -43,8 +43,10 @@ std::string one(const std::string& dtype, const std::string& shape, const std::s
 }
 
 TEST_F(SafetensorsTest, WritesWhatItReads) {
-  const TensorDeclaration tensors[] = {{"b", DType::kFloat32, {2, 3}}, {"a", DType::kBFloat16, {5}},
-                                       {"scalar", DType::kFloat16, Shape()}, {"empty", DType::kInt8, {0, 4}},
+  const TensorDeclaration tensors[] = {{"b", DType::kFloat32, {2, 3}},
+                                       {"a", DType::kBFloat16, {5}},
+                                       {"scalar", DType::kFloat16, Shape()},
+                                       {"empty", DType::kInt8, {0, 4}},
                                        {"\"odd\" \xc3\xa9", DType::kInt8, {3}}};
   auto writer = SafetensorsWriter::create(dir_.file("w.safetensors"), tensors);
   ASSERT_TRUE(writer.ok()) << writer.status().message();
@@ -90,7 +92,10 @@ TEST_F(SafetensorsTest, ValidHeaders) {
   EXPECT_EQ(refusal(one("F32", "[2,2]", "[0,16]"), 16), "");
   EXPECT_EQ(refusal(one("F32", "[]", "[0,4]"), 4), "");
   EXPECT_EQ(refusal(one("F32", "[0]", "[0,0]"), 0), "");
-  EXPECT_EQ(refusal("{" + raw_entry("b", "I8", "[4]", "[4,8]") + "," + raw_entry("a", "I8", "[4]", "[0,4]") + "}", 8), "");
+  EXPECT_EQ(
+      refusal("{" + raw_entry("b", "I8", "[4]", "[4,8]") + "," + raw_entry("a", "I8", "[4]", "[0,4]") + "}",
+              8),
+      "");
 }
 
 TEST_F(SafetensorsTest, LengthBytes) {
@@ -116,18 +121,35 @@ TEST_F(SafetensorsTest, GitLfsPointer) {
 }
 
 TEST_F(SafetensorsTest, HeaderMustHaveTheFormat) {
-  for (const char* header :
-       {"", "[]", "3", "null", "\"a\"", "{", "{}}", "{} x", "{\"a\":1}", "{\"a\":[]}", "{\"a\":null}", "{\"a\":{}}",
-        R"({"a":{"dtype":"F32"}})", R"({"a":{"dtype":1,"shape":[],"data_offsets":[0,0]}})",
-        R"({"a":{"dtype":"I8","shape":{},"data_offsets":[0,0]}})", R"({"a":{"dtype":"I8","shape":[[]],"data_offsets":[0,0]}})",
-        R"({"a":{"dtype":"I8","shape":[-1],"data_offsets":[0,0]}})", R"({"a":{"dtype":"I8","shape":[0.5],"data_offsets":[0,0]}})",
-        R"({"a":{"dtype":"I8","shape":[9223372036854775808],"data_offsets":[0,0]}})",
-        R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0]}})", R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0,0]}})",
-        R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,99999999999999999999]}})",
-        R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0],"more":1}})",
-        R"({"a":{"dtype":"I8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})",
-        R"({"__metadata__":{"a":1}})", R"({"__metadata__":{"a":{}}})", R"({"__metadata__":[]})",
-        R"({"__metadata__":{},"__metadata__":{}})", "{\"\xff\":{}}"}) {
+  for (const char* header : {"",
+                             "[]",
+                             "3",
+                             "null",
+                             "\"a\"",
+                             "{",
+                             "{}}",
+                             "{} x",
+                             "{\"a\":1}",
+                             "{\"a\":[]}",
+                             "{\"a\":null}",
+                             "{\"a\":{}}",
+                             R"({"a":{"dtype":"F32"}})",
+                             R"({"a":{"dtype":1,"shape":[],"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":{},"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[[]],"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[-1],"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[0.5],"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[9223372036854775808],"data_offsets":[0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0]}})",
+                             R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0,0]}})",
+                             R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,99999999999999999999]}})",
+                             R"({"a":{"dtype":"I8","shape":[0],"data_offsets":[0,0],"more":1}})",
+                             R"({"a":{"dtype":"I8","dtype":"I8","shape":[0],"data_offsets":[0,0]}})",
+                             R"({"__metadata__":{"a":1}})",
+                             R"({"__metadata__":{"a":{}}})",
+                             R"({"__metadata__":[]})",
+                             R"({"__metadata__":{},"__metadata__":{}})",
+                             "{\"\xff\":{}}"}) {
     EXPECT_NE(refusal(header, 0), "") << header;
   }
   EXPECT_NE(refusal(std::string(1 << 20, '['), 0), "");
@@ -150,13 +172,17 @@ TEST_F(SafetensorsTest, EveryByteBelongsToOneTensor) {
   EXPECT_EQ(refusal(two("[0,4]", "[4,8]"), 7),
             "tensor \"b\" lies at [4, 8), outside the file's 7 bytes of data: the file is cut short");
   EXPECT_NE(refusal(two("[4,0]", "[4,8]"), 8), "");
-  EXPECT_EQ(refusal("{" + raw_entry("a", "I8", "[4]", "[0,4]") + "," + raw_entry("a", "I8", "[4]", "[4,8]") + "}", 8),
-            "tensor \"a\" occurs twice");
+  EXPECT_EQ(
+      refusal("{" + raw_entry("a", "I8", "[4]", "[0,4]") + "," + raw_entry("a", "I8", "[4]", "[4,8]") + "}",
+              8),
+      "tensor \"a\" occurs twice");
 }
 
 TEST_F(SafetensorsTest, SizesMustAgree) {
-  EXPECT_EQ(refusal(one("F32", "[2]", "[0,7]"), 7), "tensor \"a\" has 7 bytes, but its dtype and shape ask for 8");
-  EXPECT_EQ(refusal(one("F32", "[2]", "[0,9]"), 9), "tensor \"a\" has 9 bytes, but its dtype and shape ask for 8");
+  EXPECT_EQ(refusal(one("F32", "[2]", "[0,7]"), 7),
+            "tensor \"a\" has 7 bytes, but its dtype and shape ask for 8");
+  EXPECT_EQ(refusal(one("F32", "[2]", "[0,9]"), 9),
+            "tensor \"a\" has 9 bytes, but its dtype and shape ask for 8");
   EXPECT_EQ(refusal(one("I8", "[4294967296,4294967296]", "[0,0]"), 0), "shape of tensor \"a\" overflows");
   EXPECT_EQ(refusal(one("I64", "[288230376151711744,8]", "[0,0]"), 0), "shape of tensor \"a\" overflows");
   EXPECT_EQ(refusal(one("F4", "[3]", "[0,2]"), 2), "tensor \"a\" does not end on a byte");
@@ -164,13 +190,16 @@ TEST_F(SafetensorsTest, SizesMustAgree) {
 }
 
 TEST_F(SafetensorsTest, WhatWeDoNotUseIsRefusedWhenUsed) {
-  EXPECT_NE(use_refusal(one("Q7", "[3]", "[0,2]"), 2).find("has dtype \"Q7\", which is not supported"), std::string::npos);
+  EXPECT_NE(use_refusal(one("Q7", "[3]", "[0,2]"), 2).find("has dtype \"Q7\", which is not supported"),
+            std::string::npos);
   EXPECT_NE(use_refusal(one("F64", "[1]", "[0,8]"), 8).find("has dtype \"F64\""), std::string::npos);
   EXPECT_NE(refusal(one("Q7", "[3]", "[0,3]"), 2), "");  // an unknown type's offsets are checked all the same
   EXPECT_NE(refusal(one("Q7", "[4294967296,4294967296]", "[0,2]"), 2), "");
   EXPECT_EQ(use_refusal(one("I8", "[1,1,1,2]", "[0,2]"), 2), "");
-  EXPECT_NE(use_refusal(one("I8", "[1,1,1,1,2]", "[0,2]"), 2).find("5 dimensions, over the limit of 4"), std::string::npos);
-  EXPECT_NE(use_refusal("{" + raw_entry("x", "I8", "[2]", "[0,2]") + "}", 2).find("has no tensor \"a\""), std::string::npos);
+  EXPECT_NE(use_refusal(one("I8", "[1,1,1,1,2]", "[0,2]"), 2).find("5 dimensions, over the limit of 4"),
+            std::string::npos);
+  EXPECT_NE(use_refusal("{" + raw_entry("x", "I8", "[2]", "[0,2]") + "}", 2).find("has no tensor \"a\""),
+            std::string::npos);
 }
 
 TEST_F(SafetensorsTest, UnalignedDataIsRefusedWhenUsed) {
@@ -181,25 +210,30 @@ TEST_F(SafetensorsTest, UnalignedDataIsRefusedWhenUsed) {
 }
 
 TEST_F(SafetensorsTest, OnlyRegularFiles) {
-  EXPECT_EQ(SafetensorsFile::open(dir_.file("none")).status().message(), dir_.file("none") + ": no such file");
+  EXPECT_EQ(SafetensorsFile::open(dir_.file("none")).status().message(),
+            dir_.file("none") + ": no such file");
   EXPECT_EQ(SafetensorsFile::open(dir_.path()).status().message(), dir_.path() + ": not a regular file");
   ASSERT_EQ(::mkfifo(dir_.file("pipe").c_str(), 0600), 0);
-  EXPECT_EQ(SafetensorsFile::open(dir_.file("pipe")).status().message(), dir_.file("pipe") + ": not a regular file");
+  EXPECT_EQ(SafetensorsFile::open(dir_.file("pipe")).status().message(),
+            dir_.file("pipe") + ": not a regular file");
   EXPECT_FALSE(SafetensorsFile::open("/dev/zero").ok());
 }
 
 // A hundred thousand tensors that share the same bytes: little file, little memory, quick answer.
 TEST_F(SafetensorsTest, ManyOverlappingTensorsCostLittle) {
   std::string header = "{";
-  for (int i = 0; i < 100000; ++i) header += (i ? "," : "") + raw_entry(std::to_string(i), "I8", "[4]", "[0,4]");
+  for (int i = 0; i < 100000; ++i)
+    header += (i ? "," : "") + raw_entry(std::to_string(i), "I8", "[4]", "[0,4]");
   EXPECT_NE(refusal(header + "}", 4).find("the one before it ends at 4"), std::string::npos);
   header = "{";
-  for (int i = 0; i < 100000; ++i) header += (i ? "," : "") + raw_entry(std::to_string(i), "I8", "[0]", "[0,0]");
+  for (int i = 0; i < 100000; ++i)
+    header += (i ? "," : "") + raw_entry(std::to_string(i), "I8", "[0]", "[0,0]");
   EXPECT_EQ(refusal(header + "}", 0), "");
 }
 
 TEST_F(SafetensorsTest, LongNamesAreCutInMessages) {
-  const std::string message = refusal("{" + raw_entry(std::string(100000, 'n'), "I8", "[1]", "[0,2]") + "}", 2);
+  const std::string message =
+      refusal("{" + raw_entry(std::string(100000, 'n'), "I8", "[1]", "[0,2]") + "}", 2);
   EXPECT_LT(message.size(), 300u);
 }
 

@@ -16,16 +16,17 @@ uint64_t bytes_of(const TensorDeclaration& tensor) {
   return static_cast<uint64_t>(tensor.shape.num_elements()) * dtype_bytes(tensor.dtype);
 }
 
-// The eight length bytes, the JSON and its padding. Written by hand: an ordered JSON object searches all its keys at
-// each insertion.
+// The eight length bytes, the JSON and its padding. Written by hand: an ordered JSON object searches all its
+// keys at each insertion.
 std::string header_text(std::span<const TensorDeclaration> tensors) {
   std::string text(sizeof(uint64_t), '\0');
   text += R"({"__metadata__":{"format":"pt"})";
   uint64_t begin = 0;
   for (const TensorDeclaration& tensor : tensors) {
     const uint64_t end = begin + bytes_of(tensor);
-    text += fmt::format(R"(,{}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", dump_json(Json(tensor.name)),
-                        safetensors_name(tensor.dtype), to_string(tensor.shape), begin, end);
+    text +=
+        fmt::format(R"(,{}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", dump_json(Json(tensor.name)),
+                    safetensors_name(tensor.dtype), to_string(tensor.shape), begin, end);
     begin = end;
   }
   text += '}';
@@ -43,8 +44,8 @@ Status check_declarations(const std::string& path, std::span<const TensorDeclara
       return invalid_argument("{}: tensor {} is declared twice", path, show_name(tensor.name));
     }
     if (begin % dtype_bytes(tensor.dtype) != 0) {
-      return invalid_argument("{}: tensor {} would begin at byte {}, not a multiple of its element size {}", path,
-                              show_name(tensor.name), begin, dtype_bytes(tensor.dtype));
+      return invalid_argument("{}: tensor {} would begin at byte {}, not a multiple of its element size {}",
+                              path, show_name(tensor.name), begin, dtype_bytes(tensor.dtype));
     }
     begin += bytes_of(tensor);
   }
@@ -59,13 +60,13 @@ uint64_t sum_bytes(std::span<const TensorDeclaration> tensors) {
 
 }  // namespace
 
-Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(const std::string& path,
-                                                                     std::span<const TensorDeclaration> tensors) {
+Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
+    const std::string& path, std::span<const TensorDeclaration> tensors) {
   FATHOM_RETURN_IF_ERROR(check_declarations(path, tensors));
   const std::string header = header_text(tensors);
   if (header.size() > kMaxSafetensorsHeaderBytes) {
-    return invalid_argument("{}: header of {} bytes is over the limit of {}: write several files", path, header.size(),
-                            kMaxSafetensorsHeaderBytes);
+    return invalid_argument("{}: header of {} bytes is over the limit of {}: write several files", path,
+                            header.size(), kMaxSafetensorsHeaderBytes);
   }
   FATHOM_ASSIGN_OR_RETURN(auto file, FileWriter::create(path));
   FATHOM_RETURN_IF_ERROR(file->write(header));
@@ -77,8 +78,8 @@ uint64_t SafetensorsWriter::file_bytes(std::span<const TensorDeclaration> tensor
 }
 
 Status SafetensorsWriter::append(std::span<const std::byte> bytes) {
-  FATHOM_CHECK(bytes.size() <= data_bytes_ - appended_, "appending {} bytes after {} of {}", bytes.size(), appended_,
-               data_bytes_);
+  FATHOM_CHECK(bytes.size() <= data_bytes_ - appended_, "appending {} bytes after {} of {}", bytes.size(),
+               appended_, data_bytes_);
   appended_ += bytes.size();
   return file_->write(bytes);
 }

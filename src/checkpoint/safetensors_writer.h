@@ -1,5 +1,5 @@
-// Writes one safetensors file as a stream: every tensor is declared first, then the data follows in that order. The
-// file appears under its name only when it is complete.
+// Writes one safetensors file as a stream: every tensor is declared first, then the data follows in that
+// order. The file appears under its name only when it is complete.
 #pragma once
 
 #include <memory>
@@ -22,8 +22,9 @@ struct TensorDeclaration {
 // One thread. Without commit() nothing stays behind.
 class SafetensorsWriter {
  public:
-  // The header is padded with spaces so that the data begins at a multiple of 64 bytes. Refused: a name twice, and
-  // an order that leaves a tensor unaligned to its element size (declare the larger element types first).
+  // The header is padded with spaces so that the data begins at a multiple of 64 bytes. Refused: a name
+  // twice, and an order that leaves a tensor unaligned to its element size (declare the larger element types
+  // first).
   static Result<std::unique_ptr<SafetensorsWriter>> create(const std::string& path,
                                                            std::span<const TensorDeclaration> tensors);
 

@@ -12,7 +12,8 @@ namespace {
 
 constexpr int kMaxDepth = 128;
 
-// A name inside the folder and nothing else. A symbolic link of that name is fine: caches of downloads use them.
+// A name inside the folder and nothing else. A symbolic link of that name is fine: caches of downloads use
+// them.
 bool is_plain_shard_name(std::string_view name) {
   return name.ends_with(".safetensors") && name.size() <= 255 &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
@@ -35,7 +36,9 @@ class IndexReader : public nlohmann::json_sax<Json> {
     --depth_;
     return true;
   }
-  bool start_array(size_t) override { return depth_ == 0 || expects_map() || in_map() ? not_a_name() : deeper(); }
+  bool start_array(size_t) override {
+    return depth_ == 0 || expects_map() || in_map() ? not_a_name() : deeper();
+  }
   bool end_array() override {
     --depth_;
     return true;
@@ -57,10 +60,12 @@ class IndexReader : public nlohmann::json_sax<Json> {
     const auto [file, is_new] = file_indices_.try_emplace(value, static_cast<uint32_t>(index.files.size()));
     if (is_new) {
       if (!is_plain_shard_name(value)) {
-        return fail(fmt::format("weight_map names the file {}: only names of .safetensors files in the same folder are read",
-                                show_name(value)));
+        return fail(fmt::format(
+            "weight_map names the file {}: only names of .safetensors files in the same folder are read",
+            show_name(value)));
       }
-      if (index.files.size() == kMaxShards) return fail(fmt::format("over the limit of {} files", kMaxShards));
+      if (index.files.size() == kMaxShards)
+        return fail(fmt::format("over the limit of {} files", kMaxShards));
       index.files.push_back(value);
     }
     index.locations.back().file_index = file->second;
@@ -81,7 +86,8 @@ class IndexReader : public nlohmann::json_sax<Json> {
   bool expects_map() const { return depth_ == 1 && at_map_key_; }
   bool scalar() { return depth_ == 0 || expects_map() || in_map() ? not_a_name() : true; }
   bool deeper() {
-    if (++depth_ > kMaxDepth) return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxDepth));
+    if (++depth_ > kMaxDepth)
+      return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxDepth));
     return true;
   }
   bool not_a_name() { return fail("weight_map is not an object of tensor names and file names"); }
@@ -115,7 +121,8 @@ Result<ShardIndex> read_shard_index(const std::string& path) {
 }
 
 std::string write_shard_index(const ShardIndex& index, uint64_t total_bytes) {
-  std::string text = fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_bytes);
+  std::string text =
+      fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_bytes);
   const char* separator = "";
   for (const ShardIndex::Location& location : index.locations) {
     text += fmt::format("{}\n    {}: {}", separator, dump_json(Json(location.tensor)),

@@ -1,5 +1,5 @@
-// model.safetensors.index.json: which file of the folder holds which tensor. Read as a stream: a real index has tens
-// of thousands of names.
+// model.safetensors.index.json: which file of the folder holds which tensor. Read as a stream: a real index
+// has tens of thousands of names.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ struct ShardIndex {
   std::vector<Location> locations;  // by tensor name, each name once
 };
 
-// Refused: a file name that is a path (absolute, "..", any separator) or does not end in .safetensors, a tensor listed
-// twice, an empty or missing weight_map, more than kMaxShards files. Other keys are skipped.
+// Refused: a file name that is a path (absolute, "..", any separator) or does not end in .safetensors, a
+// tensor listed twice, an empty or missing weight_map, more than kMaxShards files. Other keys are skipped.
 Result<ShardIndex> read_shard_index(const std::string& path);
 
 // The text of an index file.

@@ -19,7 +19,8 @@ class ConfigFile : public ::testing::Test {
 };
 
 TEST_F(ConfigFile, AddsWhatTheCommandLineLeavesOpen) {
-  const std::string path = write(R"({"seed": 7, "dtype": "fp32", "greedy": true, "json": false, "top-p": 0.5})");
+  const std::string path =
+      write(R"({"seed": 7, "dtype": "fp32", "greedy": true, "json": false, "top-p": 0.5})");
   const auto result = apply_config_file({"run", "M", "--config", path, "--seed", "1", "--top-p=0.25"});
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(*result, (Arguments{"run", "M", "--seed", "1", "--top-p=0.25", "--dtype=fp32", "--greedy"}));

@@ -48,10 +48,11 @@ void ProgressBar::report(std::string_view what, uint64_t done, uint64_t total) {
   const int filled = static_cast<int>(share * kWidth);
   const double rate = now > started_ ? static_cast<double>(done) / (now - started_) : 0;
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
-  const std::string bar = std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kWidth - filled), '.');
-  const std::string line = fmt::format("\r\033[K{} [{}] {:3.0f}% {} of {}, {}/s, {:.0f} s left", what_, bar, share * 100,
-                                       format_bytes(done), format_bytes(total),
-                                       format_bytes(static_cast<uint64_t>(rate)), left);
+  const std::string bar =
+      std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kWidth - filled), '.');
+  const std::string line =
+      fmt::format("\r\033[K{} [{}] {:3.0f}% {} of {}, {}/s, {:.0f} s left", what_, bar, share * 100,
+                  format_bytes(done), format_bytes(total), format_bytes(static_cast<uint64_t>(rate)), left);
   std::fputs(line.c_str(), stderr);
 }
 

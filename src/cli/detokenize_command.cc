@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/id_list.h"
 #include "cli/text_input.h"
 #include "text/tokenizer.h"
 
@@ -25,29 +26,13 @@ struct Options {
   bool json = false;
 };
 
-Result<std::vector<int32_t>> parse_ids(const std::string& text, const Tokenizer& tokenizer) {
-  std::vector<int32_t> ids;
-  for (size_t i = 0; i < text.size();) {
-    constexpr std::string_view kBetween = " \t\r\n,[]";
-    if (kBetween.find(text[i]) != std::string_view::npos) {
-      ++i;
-      continue;
+Status check_ids(const std::vector<int32_t>& ids, const Tokenizer& tokenizer) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= tokenizer.vocab_size()) {
+      return invalid_argument("token id {} is outside [0, {})", id, tokenizer.vocab_size());
     }
-    const size_t end = std::min(text.find_first_of(kBetween, i), text.size());
-    const std::string word = text.substr(i, end - i);
-    i = end;
-    if (word.find_first_not_of("0123456789") != std::string::npos) {
-      return invalid_argument("\"{}\" is not a token id", word.substr(0, 64));
-    }
-    const size_t first_digit = std::min(word.find_first_not_of('0'), word.size() - 1);
-    const std::string digits = word.substr(first_digit);
-    constexpr size_t kMaxDigits = 9;
-    if (digits.size() > kMaxDigits || std::stoi(digits) >= tokenizer.vocab_size()) {
-      return invalid_argument("token id {} is outside [0, {})", digits.substr(0, 64), tokenizer.vocab_size());
-    }
-    ids.push_back(std::stoi(digits));
   }
-  return ids;
+  return ok_status();
 }
 
 // {"ids": [..], ..}, as tokenize --json prints it, reduced to the list.
@@ -70,7 +55,9 @@ Status detokenize(const Options& options, bool has_ids) {
       FATHOM_ASSIGN_OR_RETURN(text, ids_of_json(text));
     }
   }
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids(text, *tokenizer));
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                          parse_id_list(text, has_ids ? "--ids" : "standard input"));
+  FATHOM_RETURN_IF_ERROR(check_ids(ids, *tokenizer));
   const std::string decoded =
       tokenizer->decode(ids, options.no_special ? SpecialInOutput::kSkip : SpecialInOutput::kKeep);
   if (options.json) {

@@ -24,7 +24,8 @@ Status parse_optional_size(const std::string& text, const char* option, std::opt
 }
 
 Result<int64_t> in_range(int64_t value, int64_t low, int64_t high, const char* option) {
-  if (value < low || value > high) return invalid_argument("{}: {} is outside [{}, {}]", option, value, low, high);
+  if (value < low || value > high)
+    return invalid_argument("{}: {} is outside [{}, {}]", option, value, low, high);
   return value;
 }
 
@@ -37,16 +38,25 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--dtype", flags.dtype, "activations: auto (the checkpoint's), fp32, bf16, fp16")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--kv-cache-dtype", flags.kv_cache_dtype, "latent cache: auto (as --dtype), fp32, bf16, fp16")
+  command
+      .add_option("--kv-cache-dtype", flags.kv_cache_dtype,
+                  "latent cache: auto (as --dtype), fp32, bf16, fp16")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--kv-memory", flags.kv_memory, "memory for the latent cache, for example 4G")->group(group);
-  command.add_option("--max-model-len", flags.max_model_len, "longest sequence, prompt and answer, in tokens")->group(group);
-  command.add_option("--max-num-seqs", flags.max_num_seqs, "sequences computed at once")->capture_default_str()->group(group);
+  command.add_option("--kv-memory", flags.kv_memory, "memory for the latent cache, for example 4G")
+      ->group(group);
+  command
+      .add_option("--max-model-len", flags.max_model_len, "longest sequence, prompt and answer, in tokens")
+      ->group(group);
+  command.add_option("--max-num-seqs", flags.max_num_seqs, "sequences computed at once")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--max-num-batched-tokens", flags.max_num_batched_tokens, "tokens of one step")
       ->capture_default_str()
       ->group(group);
-  command.add_option("--block-size", flags.block_size, "tokens of a cache page")->capture_default_str()->group(group);
+  command.add_option("--block-size", flags.block_size, "tokens of a cache page")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
       ->capture_default_str()
       ->group(group);
@@ -70,7 +80,8 @@ Result<Isa> isa_in_use(const CpuFeatures& features) {
 Result<EngineOptions> to_engine_options(const EngineFlags& flags) {
   EngineOptions options;
   options.model_dir = flags.model;
-  if (flags.device != "cpu") return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
+  if (flags.device != "cpu")
+    return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
   FATHOM_RETURN_IF_ERROR(parse_dtype(flags.dtype, "--dtype", options.dtype));
   FATHOM_RETURN_IF_ERROR(parse_dtype(flags.kv_cache_dtype, "--kv-cache-dtype", options.kv_cache_dtype));
   FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.kv_memory, "--kv-memory", options.kv_memory_bytes));
@@ -79,10 +90,11 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags) {
   constexpr int64_t kMaxLen = int64_t{1} << 24;
   if (max_model_len) {
     FATHOM_ASSIGN_OR_RETURN(options.max_model_len,
-                            in_range(static_cast<int64_t>(std::min<uint64_t>(*max_model_len, kMaxLen + 1)), 1, kMaxLen,
-                                     "--max-model-len"));
+                            in_range(static_cast<int64_t>(std::min<uint64_t>(*max_model_len, kMaxLen + 1)), 1,
+                                     kMaxLen, "--max-model-len"));
   }
-  FATHOM_ASSIGN_OR_RETURN(const uint64_t batched, parse_size(flags.max_num_batched_tokens, "--max-num-batched-tokens"));
+  FATHOM_ASSIGN_OR_RETURN(const uint64_t batched,
+                          parse_size(flags.max_num_batched_tokens, "--max-num-batched-tokens"));
   FATHOM_ASSIGN_OR_RETURN(options.max_num_batched_tokens,
                           in_range(static_cast<int64_t>(std::min<uint64_t>(batched, 1 << 20)), 1, 65536,
                                    "--max-num-batched-tokens"));

@@ -31,7 +31,8 @@ Status show_environment(bool json) {
   const CpuFeatures features = detect_cpu_features();
   FATHOM_ASSIGN_OR_RETURN(const Isa isa, isa_in_use(features));
   Json kernels = Json::object();
-  for (const auto& [family, name] : kernels::describe_kernels(kernels::select_kernels(isa))) kernels[family] = name;
+  for (const auto& [family, name] : kernels::describe_kernels(kernels::select_kernels(isa)))
+    kernels[family] = name;
   const Json all = {{"version", FATHOM_VERSION},
                     {"cpu", cpu_json(features)},
                     {"isa_in_use", isa_name(isa)},

@@ -5,10 +5,14 @@
 namespace fathom {
 namespace {
 
-double per_second(size_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0; }
+double per_second(size_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
 
 // The first token belongs to the prompt's time.
-size_t decoded_tokens(const Generation& generation) { return generation.ids.empty() ? 0 : generation.ids.size() - 1; }
+size_t decoded_tokens(const Generation& generation) {
+  return generation.ids.empty() ? 0 : generation.ids.size() - 1;
+}
 
 void record(Generation& generation, const RequestEvent& event, double now) {
   if (event.token_id) {
@@ -64,8 +68,9 @@ std::string statistics_line(const std::vector<Generation>& generations, double s
   if (generations.size() == 1) {
     const Generation& one = generations[0];
     return fmt::format("prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}",
-                       one.prompt_ids.size(), one.prefill_seconds, per_second(one.prompt_ids.size(), one.prefill_seconds),
-                       one.ids.size(), one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
+                       one.prompt_ids.size(), one.prefill_seconds,
+                       per_second(one.prompt_ids.size(), one.prefill_seconds), one.ids.size(),
+                       one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
                        finish_reason_name(one.finish_reason));
   }
   size_t prompt_tokens = 0, tokens = 0;
@@ -73,8 +78,8 @@ std::string statistics_line(const std::vector<Generation>& generations, double s
     prompt_tokens += generation.prompt_ids.size();
     tokens += generation.ids.size();
   }
-  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s)", generations.size(),
-                     prompt_tokens, tokens, seconds, per_second(tokens, seconds));
+  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s)",
+                     generations.size(), prompt_tokens, tokens, seconds, per_second(tokens, seconds));
 }
 
 }  // namespace fathom

@@ -5,7 +5,7 @@
 namespace fathom {
 
 Result<std::vector<int32_t>> parse_id_list(std::string_view text, const std::string& name) {
-  constexpr std::string_view kBetween = " \t\r\n,";
+  constexpr std::string_view kBetween = " \t\r\n,[]";
   std::vector<int32_t> ids;
   for (size_t begin = text.find_first_not_of(kBetween); begin != std::string_view::npos;) {
     const size_t end = std::min(text.find_first_of(kBetween, begin), text.size());

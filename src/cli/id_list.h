@@ -11,7 +11,8 @@
 
 namespace fathom {
 
-// "1,2,3" with commas, spaces or line ends between. Whether they lie within a vocabulary is the engine's check.
+// "1,2,3" with commas, spaces, brackets or line ends between. Whether they lie within a vocabulary is the
+// engine's check.
 Result<std::vector<int32_t>> parse_id_list(std::string_view text, const std::string& name);
 
 // A JSON list of integers.

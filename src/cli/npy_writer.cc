@@ -5,9 +5,11 @@
 namespace fathom {
 
 Result<std::unique_ptr<NpyWriter>> NpyWriter::create(const std::string& path, int64_t rows, int64_t cols) {
-  // Format 1.0: magic, version, header length (2 bytes), a Python dict padded so that the data starts at a multiple of 64.
+  // Format 1.0: magic, version, header length (2 bytes), a Python dict padded so that the data starts at a
+  // multiple of 64.
   constexpr size_t kPrefix = 10;
-  std::string dict = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
+  std::string dict =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
   dict.append(63 - (kPrefix + dict.size()) % 64, ' ');
   dict.push_back('\n');
   std::string header("\x93NUMPY\x01\x00", 8);

@@ -1,4 +1,5 @@
-// Writes a two-dimensional float32 array as a NumPy .npy file, row by row, under its final name only when complete.
+// Writes a two-dimensional float32 array as a NumPy .npy file, row by row, under its final name only when
+// complete.
 #pragma once
 
 #include <memory>

@@ -141,7 +141,8 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
   TextSink sink;
   if (streaming) sink = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations, generate(engine, prompts, sampling, sink));
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
+                          generate(engine, prompts, sampling, sink));
   const double seconds = monotonic_seconds() - started;
   if (prompts.size() == 1) FATHOM_RETURN_IF_ERROR(generations[0].status);
   if (streaming) print_text("\n");
@@ -153,7 +154,8 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
   return report(options, generations, seconds);
 }
 
-Status converse(const Options& options, Engine& engine, PromptReader& reader, const SamplingParams& sampling) {
+Status converse(const Options& options, Engine& engine, PromptReader& reader,
+                const SamplingParams& sampling) {
   Json messages = Json::array();
   std::string line;
   while (std::fputs("> ", stderr), std::getline(std::cin, line)) {
@@ -161,8 +163,9 @@ Status converse(const Options& options, Engine& engine, PromptReader& reader, co
     messages.push_back({{"role", "user"}, {"content", line}});
     FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, reader.from_messages(messages));
     const double started = monotonic_seconds();
-    FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers,
-                            generate(engine, {ids}, sampling, [](size_t, std::string_view text) { print_text(text); }));
+    FATHOM_ASSIGN_OR_RETURN(
+        const std::vector<Generation> answers,
+        generate(engine, {ids}, sampling, [](size_t, std::string_view text) { print_text(text); }));
     print_text("\n");
     if (options.stats) {
       std::fprintf(stderr, "%s\n", statistics_line(answers, monotonic_seconds() - started).c_str());
@@ -216,18 +219,23 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->footer(kExamples);
   add_engine_flags(*command, options->engine);
   Given given;
-  given.prompt = command->add_option("PROMPT", options->prompt, "the prompt; without it standard input, or a conversation");
+  given.prompt = command->add_option("PROMPT", options->prompt,
+                                     "the prompt; without it standard input, or a conversation");
   command->add_option("--file", options->file, "prompts, one JSON object a line");
   command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3");
   SamplingParams& sampling = options->sampling;
   sampling.max_tokens = kDefaultMaxTokens;
-  command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")->capture_default_str();
+  command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")
+      ->capture_default_str();
   given.temperature = command->add_option("--temperature", sampling.temperature, "0: greedy");
-  given.top_p = command->add_option("--top-p", sampling.top_p, "smallest set of tokens with this probability");
+  given.top_p =
+      command->add_option("--top-p", sampling.top_p, "smallest set of tokens with this probability");
   given.top_k = command->add_option("--top-k", sampling.top_k, "the k most likely tokens; 0: all");
   command->add_option("--min-p", sampling.min_p, "tokens at least this share as likely as the likeliest");
-  given.repetition_penalty = command->add_option("--repetition-penalty", sampling.repetition_penalty, "above 1 discourages");
-  command->add_option("--presence-penalty", sampling.presence_penalty, "per token that occurred in the answer");
+  given.repetition_penalty =
+      command->add_option("--repetition-penalty", sampling.repetition_penalty, "above 1 discourages");
+  command->add_option("--presence-penalty", sampling.presence_penalty,
+                      "per token that occurred in the answer");
   command->add_option("--frequency-penalty", sampling.frequency_penalty, "per occurrence in the answer");
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
   command->add_flag("--greedy", options->greedy, "always the likeliest token");

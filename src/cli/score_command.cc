@@ -98,26 +98,30 @@ Status score(const Options& options, const Given& given) {
   const int64_t vocab_size = engine->config().vocab_size;
   std::unique_ptr<NpyWriter> writer;
   if (!options.out.empty()) {
-    FATHOM_ASSIGN_OR_RETURN(writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()), vocab_size));
+    FATHOM_ASSIGN_OR_RETURN(
+        writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()), vocab_size));
   }
   double nll = 0;
   ProgressBar progress;
-  FATHOM_RETURN_IF_ERROR(engine->score(input.ids, [&](int64_t first, std::span<const float> logits) -> Status {
-    const auto width = static_cast<size_t>(vocab_size);
-    for (size_t row = 0; row * width < logits.size(); ++row) {
-      const size_t next = static_cast<size_t>(first) + row + 1;
-      if (next < input.ids.size()) nll += negative_log_likelihood(logits.subspan(row * width, width), input.ids[next]);
-    }
-    progress.report("scoring", static_cast<uint64_t>(first), input.ids.size());
-    return writer ? writer->append(logits) : ok_status();
-  }));
+  FATHOM_RETURN_IF_ERROR(
+      engine->score(input.ids, [&](int64_t first, std::span<const float> logits) -> Status {
+        const auto width = static_cast<size_t>(vocab_size);
+        for (size_t row = 0; row * width < logits.size(); ++row) {
+          const size_t next = static_cast<size_t>(first) + row + 1;
+          if (next < input.ids.size())
+            nll += negative_log_likelihood(logits.subspan(row * width, width), input.ids[next]);
+        }
+        progress.report("scoring", static_cast<uint64_t>(first), input.ids.size());
+        return writer ? writer->append(logits) : ok_status();
+      }));
   if (writer) FATHOM_RETURN_IF_ERROR(writer->commit());
   const Json result = summary(input, nll);
   if (options.json) {
     print_json(result);
     return ok_status();
   }
-  for (const auto& [key, value] : result.items()) print_text(fmt::format("{:<14} {}\n", key, dump_json(value)));
+  for (const auto& [key, value] : result.items())
+    print_text(fmt::format("{:<14} {}\n", key, dump_json(value)));
   return ok_status();
 }
 

@@ -70,7 +70,8 @@ Result<MemoryPlanOptions> to_plan_options(const Options& options, const ModelCon
   if (!options.max_model_len.empty()) {
     FATHOM_ASSIGN_OR_RETURN(const uint64_t length, parse_size(options.max_model_len, "--max-model-len"));
     plan.max_model_len = static_cast<int64_t>(std::min<uint64_t>(length, INT64_MAX));
-    FATHOM_RETURN_IF_ERROR(check_range(plan.max_model_len, config.max_position_embeddings, "--max-model-len"));
+    FATHOM_RETURN_IF_ERROR(
+        check_range(plan.max_model_len, config.max_position_embeddings, "--max-model-len"));
   }
   plan.kv_cache_dtype = config.torch_dtype;
   if (options.kv_cache_dtype != "auto") {
@@ -91,14 +92,17 @@ std::string config_text(const ModelConfig& c) {
   };
   line("layers", fmt::format("{}, experts from layer {}{}", c.num_hidden_layers, c.first_k_dense_replace,
                              c.n_routed_experts == 0 ? " (none)" : ""));
-  line("hidden size", fmt::format("{}, dense {}, expert {}", c.hidden_size, c.intermediate_size, c.moe_intermediate_size));
-  line("attention", fmt::format("{} heads of {} + {} (value {}), latent {}, query {}", c.num_attention_heads,
-                                c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank,
-                                c.q_lora_rank ? fmt::format("compressed to {}", *c.q_lora_rank) : "not compressed"));
-  line("experts", fmt::format("{} routed, {} a token, {} shared, {}", c.n_routed_experts, c.num_experts_per_tok,
-                              c.n_shared_experts, c.topk_method == TopkMethod::kGreedy
-                                                      ? "greedy"
-                                                      : fmt::format("{} of {} groups", c.topk_group, c.n_group)));
+  line("hidden size",
+       fmt::format("{}, dense {}, expert {}", c.hidden_size, c.intermediate_size, c.moe_intermediate_size));
+  line("attention",
+       fmt::format("{} heads of {} + {} (value {}), latent {}, query {}", c.num_attention_heads,
+                   c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank,
+                   c.q_lora_rank ? fmt::format("compressed to {}", *c.q_lora_rank) : "not compressed"));
+  line("experts", fmt::format("{} routed, {} a token, {} shared, {}", c.n_routed_experts,
+                              c.num_experts_per_tok, c.n_shared_experts,
+                              c.topk_method == TopkMethod::kGreedy
+                                  ? "greedy"
+                                  : fmt::format("{} of {} groups", c.topk_group, c.n_group)));
   line("positions", fmt::format("{}, {}", c.max_position_embeddings,
                                 c.rope_scaling ? fmt::format("YaRN {} x {}", c.rope_scaling->factor,
                                                              c.rope_scaling->original_max_position_embeddings)
@@ -109,7 +113,8 @@ std::string config_text(const ModelConfig& c) {
 }
 
 std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
-  std::string text = fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
+  std::string text =
+      fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
   for (const WeightGroup& group : plan.weights) {
     text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", role_name(group.role), dtype_name(group.dtype),
                         group.num_tensors, format_bytes(group.bytes), format_bytes(group.rank_bytes));
@@ -118,11 +123,12 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
                       format_bytes(plan.rank_weight_bytes));
   text += fmt::format("\n{:<24}{} a token in {}\n", "cache", format_bytes(plan.cache_bytes_per_token),
                       dtype_name(options.kv_cache_dtype));
-  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.num_ranks, options.max_num_seqs,
-                      options.max_model_len);
-  text += fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
-                      format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
-                      format_bytes(plan.workspace_bytes), "total", format_bytes(plan.rank_total_bytes));
+  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.num_ranks,
+                      options.max_num_seqs, options.max_model_len);
+  text +=
+      fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
+                  format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
+                  format_bytes(plan.workspace_bytes), "total", format_bytes(plan.rank_total_bytes));
   const auto available = memory.available();
   text += fmt::format("{:<24}{:>14}{}\n", "available here", available ? format_bytes(*available) : "unknown",
                       check_memory(plan, memory).ok() ? "  fits" : "  does not fit");
@@ -131,7 +137,8 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
 
 Json json_of(std::optional<uint64_t> bytes) { return bytes ? Json(*bytes) : Json(nullptr); }
 
-Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
+Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanOptions& options,
+               const MemoryInfo& memory) {
   Json weights = Json::array();
   int64_t num_tensors = 0;
   uint64_t num_parameters = 0;
@@ -181,7 +188,8 @@ Status run(const Options& options) {
   } else {
     print_text(config_text(subject.config) + plan_text(plan, plan_options, memory));
     if (!subject.unused.empty()) {
-      print_text(fmt::format("{} tensors are not used, the first is {}\n", subject.unused.size(), subject.unused[0]));
+      print_text(fmt::format("{} tensors are not used, the first is {}\n", subject.unused.size(),
+                             subject.unused[0]));
     }
   }
   return check_memory(plan, memory);
@@ -193,11 +201,14 @@ void add_show_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("show", "a model's config, sizes and memory plan");
   command->footer(kExamples);
-  command->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")->required();
+  command
+      ->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")
+      ->required();
   command->add_option("--tp", options->num_ranks, "tensor-parallel ranks")->capture_default_str();
   command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
-  command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")->capture_default_str();
+  command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")
+      ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
     const Status status = run(*options);

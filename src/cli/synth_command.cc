@@ -42,7 +42,8 @@ Result<ModelConfig> find_config(const Options& options, SynthOptions& synth) {
     return load_model_config(options.config);
   }
   if (!file_exists(options.config)) {
-    return not_found("{}: no such file or folder, nor one of the known names deepseek-v2-lite, deepseek-v2", options.config);
+    return not_found("{}: no such file or folder, nor one of the known names deepseek-v2-lite, deepseek-v2",
+                     options.config);
   }
   FATHOM_ASSIGN_OR_RETURN(const Json json, read_json_file(options.config, JsonLimits{}));
   return parse_model_config(json, options.config);
@@ -50,7 +51,8 @@ Result<ModelConfig> find_config(const Options& options, SynthOptions& synth) {
 
 Status apply_type(const std::string& type, ModelConfig& config) {
   if (type == "auto") return ok_status();
-  if (type == "w8a16" || type == "w8a8-dynamic") return unsupported("--type: {} is not offered by this version", type);
+  if (type == "w8a16" || type == "w8a8-dynamic")
+    return unsupported("--type: {} is not offered by this version", type);
   const auto dtype = dtype_from_name(type);
   if (!dtype || !is_floating(*dtype)) {
     return invalid_argument("--type: \"{}\" is not one of bf16, fp16, fp32", type);
@@ -76,7 +78,8 @@ Result<SynthOptions> to_synth_options(const Options& options) {
   }
   synth.num_threads = options.threads == 0 ? available_cpus() : options.threads;
   if (!options.tokenizer.empty()) {
-    if (!directory_exists(options.tokenizer)) return not_found("--tokenizer: {}: no such folder", options.tokenizer);
+    if (!directory_exists(options.tokenizer))
+      return not_found("--tokenizer: {}: no such folder", options.tokenizer);
     synth.tokenizer_directory = options.tokenizer;
   }
   synth.output = options.output;
@@ -116,14 +119,18 @@ void add_synth_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("synth", "write a random checkpoint of any configuration");
   command->footer(kExamples);
-  command->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")->required();
+  command
+      ->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")
+      ->required();
   command->add_option("OUT", options->output, "the folder to write")->required();
-  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32")->capture_default_str();
+  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32")
+      ->capture_default_str();
   command->add_option("--layers", options->layers, "this many layers instead of the config's");
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
   command->add_option("--shard-size", options->shard_size, "largest file")->capture_default_str();
   command->add_option("--tokenizer", options->tokenizer, "a folder whose tokenizer files are copied");
-  command->add_option("--threads", options->threads, "0: all CPUs this process may use")->capture_default_str();
+  command->add_option("--threads", options->threads, "0: all CPUs this process may use")
+      ->capture_default_str();
   command->add_flag("--force", options->force, "replace the model in OUT");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {

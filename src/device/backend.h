@@ -128,7 +128,7 @@ struct AttendOp {
 };
 
 struct RouteOp {
-  const float* x = nullptr;  // [T, D]
+  const float* x = nullptr;         // [T, D]
   const Weight* weight = nullptr;   // [E, D] float32
   int32_t* expert_ids = nullptr;    // [T, K] ascending in each row
   float* expert_weights = nullptr;  // [T, K]
@@ -140,7 +140,8 @@ struct RouteOp {
   kernels::RouterParams::Weights weights = kernels::RouterParams::Weights::kScaled;
 };
 
-// residual += sum of the chosen experts' outputs by their weights, in expert order, + the shared experts' output.
+// residual += sum of the chosen experts' outputs by their weights, in expert order, + the shared experts'
+// output.
 struct ExpertsOp {
   const float* x = nullptr;  // [T, D]
   const int32_t* expert_ids = nullptr;
@@ -175,8 +176,8 @@ class Backend {
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
   virtual Status download(const void* device, void* host, size_t bytes) = 0;
 
-  // Makes batch the current one for embed, rope_query, store_latent, attend and gather_logits_rows. Its arrays stay
-  // valid until the step's last operation.
+  // Makes batch the current one for embed, rope_query, store_latent, attend and gather_logits_rows. Its
+  // arrays stay valid until the step's last operation.
   virtual Status begin_step(const Batch& batch) = 0;
   virtual void embed(const Weight& table, float* out) = 0;  // out [T, D]
   virtual void rms_norm(const NormOp& op) = 0;

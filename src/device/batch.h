@@ -7,12 +7,12 @@
 
 namespace fathom {
 
-// How a segment's attention is computed. Equal in exact arithmetic, not bit for bit, so the choice is part of a
-// token's identity: prompt tokens expanded, generated tokens absorbed, whatever the batch or the chunks.
+// How a segment's attention is computed. Equal in exact arithmetic, not bit for bit, so the choice is part of
+// a token's identity: prompt tokens expanded, generated tokens absorbed, whatever the batch or the chunks.
 enum class AttentionForm : uint8_t { kExpanded, kAbsorbed };
 
-// T tokens of B segments; segment b is rows [starts[b], starts[b + 1]) at consecutive positions of one sequence
-// whose earlier tokens are in the cache already.
+// T tokens of B segments; segment b is rows [starts[b], starts[b + 1]) at consecutive positions of one
+// sequence whose earlier tokens are in the cache already.
 struct Batch {
   std::span<const int32_t> token_ids;          // [T]
   std::span<const int32_t> positions;          // [T]

@@ -52,7 +52,8 @@ void CpuBackend::attend_absorbed(const AttendOp& op, int64_t plan_index, IndexRa
   const int64_t latent_dim = op.cache.latent_dim;
   const int64_t query_dim = op.nope_dim + op.cache.rope_dim;
   const int64_t latents = op.num_heads * latent_dim;
-  const int64_t attention_floats = kernels::absorbed_scratch_floats(op.num_heads, latent_dim, op.cache.rope_dim);
+  const int64_t attention_floats =
+      kernels::absorbed_scratch_floats(op.num_heads, latent_dim, op.cache.rope_dim);
   float* q_latent = scratch(kThreadScratch + static_cast<size_t>(thread), 2 * latents + attention_floats);
   float* attended = q_latent + latents;
   const float* q = op.q + row * op.num_heads * query_dim;
@@ -101,21 +102,22 @@ void CpuBackend::attend_expanded(const AttendOp& op, int32_t segment, int64_t he
   const int64_t head_elements = (op.nope_dim + op.v_dim) * op.cache.latent_dim;
   const int64_t floats = kernels::expanded_scratch_floats(num_tokens, op.cache.latent_dim, op.cache.rope_dim,
                                                           op.nope_dim, op.v_dim);
-  kernels_.expanded_attention({.q = op.q + (first_row * op.num_heads + head) * query_dim,
-                               .kv_b = static_cast<const std::byte*>(op.kv_b->data) +
-                                       head * head_elements * static_cast<int64_t>(dtype_bytes(op.kv_b->dtype)),
-                               .page_table = page_table(segment),
-                               .out = op.out + (first_row * op.num_heads + head) * op.v_dim,
-                               .scratch = scratch(kThreadScratch + static_cast<size_t>(thread), floats),
-                               .cache = op.cache,
-                               .q_stride = op.num_heads * query_dim,
-                               .out_stride = op.num_heads * op.v_dim,
-                               .num_tokens = num_tokens,
-                               .first_position = batch_.positions[static_cast<size_t>(first_row)],
-                               .nope_dim = op.nope_dim,
-                               .v_dim = op.v_dim,
-                               .scale = op.scale,
-                               .kv_b_dtype = op.kv_b->dtype});
+  kernels_.expanded_attention(
+      {.q = op.q + (first_row * op.num_heads + head) * query_dim,
+       .kv_b = static_cast<const std::byte*>(op.kv_b->data) +
+               head * head_elements * static_cast<int64_t>(dtype_bytes(op.kv_b->dtype)),
+       .page_table = page_table(segment),
+       .out = op.out + (first_row * op.num_heads + head) * op.v_dim,
+       .scratch = scratch(kThreadScratch + static_cast<size_t>(thread), floats),
+       .cache = op.cache,
+       .q_stride = op.num_heads * query_dim,
+       .out_stride = op.num_heads * op.v_dim,
+       .num_tokens = num_tokens,
+       .first_position = batch_.positions[static_cast<size_t>(first_row)],
+       .nope_dim = op.nope_dim,
+       .v_dim = op.v_dim,
+       .scale = op.scale,
+       .kv_b_dtype = op.kv_b->dtype});
 }
 
 }  // namespace fathom

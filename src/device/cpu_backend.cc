@@ -12,7 +12,8 @@
 namespace fathom {
 namespace {
 
-// Outputs of a linear are shared out in multiples of a cache line of floats, so that no two threads write one.
+// Outputs of a linear are shared out in multiples of a cache line of floats, so that no two threads write
+// one.
 constexpr int64_t kOutputStep = 16;
 
 void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }

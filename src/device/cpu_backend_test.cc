@@ -1,5 +1,5 @@
-// The backend's own work: sharing out, sorting by expert, summing in expert order. Compared with a plain evaluation by
-// the scalar kernels, token by token.
+// The backend's own work: sharing out, sorting by expert, summing in expert order. Compared with a plain
+// evaluation by the scalar kernels, token by token.
 #include "device/cpu_backend.h"
 
 #include <gtest/gtest.h>
@@ -45,8 +45,15 @@ class Matrices {
 
 std::vector<float> evaluate(const Weight& weight, const std::vector<float>& x) {
   std::vector<float> y(static_cast<size_t>(weight.rows));
-  kernels::ref::linear({.x = x.data(), .weight = weight.data, .y = y.data(), .num_tokens = 1, .num_inputs = weight.cols,
-                        .x_stride = weight.cols, .y_stride = weight.rows, .begin = 0, .end = weight.rows});
+  kernels::ref::linear({.x = x.data(),
+                        .weight = weight.data,
+                        .y = y.data(),
+                        .num_tokens = 1,
+                        .num_inputs = weight.cols,
+                        .x_stride = weight.cols,
+                        .y_stride = weight.rows,
+                        .begin = 0,
+                        .end = weight.rows});
   return y;
 }
 
@@ -81,8 +88,13 @@ TEST_P(CpuBackendTest, ExpertsEqualTokenByTokenSums) {
     const std::vector<float> weights = random_floats(4, num_tokens * kChosen);
     for (const MlpWeights* with_shared : {&shared, static_cast<const MlpWeights*>(nullptr)}) {
       std::vector<float> residual = before;
-      backend_.experts({.x = x.data(), .expert_ids = ids.data(), .expert_weights = weights.data(), .experts = experts,
-                        .shared = with_shared, .residual = residual.data(), .num_tokens = num_tokens,
+      backend_.experts({.x = x.data(),
+                        .expert_ids = ids.data(),
+                        .expert_weights = weights.data(),
+                        .experts = experts,
+                        .shared = with_shared,
+                        .residual = residual.data(),
+                        .num_tokens = num_tokens,
                         .experts_per_token = kChosen});
       for (int64_t t = 0; t < num_tokens; ++t) {
         const std::vector<float> row(x.begin() + t * kHidden, x.begin() + (t + 1) * kHidden);
@@ -97,7 +109,8 @@ TEST_P(CpuBackendTest, ExpertsEqualTokenByTokenSums) {
         if (with_shared != nullptr) add(evaluate(shared, row), 1);
         for (int64_t i = 0; i < kHidden; ++i) {
           // Values stay below 100; three products of at most 40 terms round at 2^-24 each.
-          EXPECT_NEAR(residual[static_cast<size_t>(t * kHidden + i)], want[static_cast<size_t>(i)], 100 * 120 * 0x1p-24);
+          EXPECT_NEAR(residual[static_cast<size_t>(t * kHidden + i)], want[static_cast<size_t>(i)],
+                      100 * 120 * 0x1p-24);
         }
       }
     }
@@ -126,30 +139,56 @@ TEST_P(CpuBackendTest, AttendComputesBothForms) {
   Matrices matrices;
   const Weight kv_b = matrices.make(kHeads * (kNope + kValue), kLatent);
   std::vector<float> rows = random_floats(5, 2 * 3 * kBlock * (kLatent + kRope));
-  const LatentCacheView cache{.data = rows.data(), .dtype = DType::kFloat32, .latent_dim = kLatent, .rope_dim = kRope,
+  const LatentCacheView cache{.data = rows.data(),
+                              .dtype = DType::kFloat32,
+                              .latent_dim = kLatent,
+                              .rope_dim = kRope,
                               .block_size = kBlock};
   const std::vector<int32_t> pages = {2, 0, 1, 4, 5, 3};
-  const std::vector<int32_t> ids = {0, 0, 0, 0, 0}, positions = {8, 9, 10, 9, 10}, starts = {0, 3, 5}, page_starts = {0, 3, 6};
+  const std::vector<int32_t> ids = {0, 0, 0, 0, 0}, positions = {8, 9, 10, 9, 10}, starts = {0, 3, 5},
+                             page_starts = {0, 3, 6};
   const std::vector<int64_t> slots(5, 0);
   const std::vector<AttentionForm> forms = {AttentionForm::kExpanded, AttentionForm::kAbsorbed};
-  const Batch batch{.token_ids = ids, .positions = positions, .slots = slots, .starts = starts, .forms = forms,
-                    .page_tables = pages, .page_table_starts = page_starts, .logits_rows = {}};
+  const Batch batch{.token_ids = ids,
+                    .positions = positions,
+                    .slots = slots,
+                    .starts = starts,
+                    .forms = forms,
+                    .page_tables = pages,
+                    .page_table_starts = page_starts,
+                    .logits_rows = {}};
   ASSERT_TRUE(backend_.begin_step(batch).ok());
   const std::vector<float> q = random_floats(6, 5 * kHeads * (kNope + kRope));
   std::vector<float> out(5 * kHeads * kValue);
-  backend_.attend({.q = q.data(), .kv_b = &kv_b, .out = out.data(), .cache = cache, .num_heads = kHeads, .nope_dim = kNope,
-                   .v_dim = kValue, .scale = 0.5f});
+  backend_.attend({.q = q.data(),
+                   .kv_b = &kv_b,
+                   .out = out.data(),
+                   .cache = cache,
+                   .num_heads = kHeads,
+                   .nope_dim = kNope,
+                   .v_dim = kValue,
+                   .scale = 0.5f});
   for (int64_t t = 0; t < 5; ++t) {
     const int32_t* table = pages.data() + (t < 3 ? 0 : 3);
     for (int64_t h = 0; h < kHeads; ++h) {
       std::vector<float> want(kValue);
-      kernels::ref::expanded_attention(
-          {.q = q.data() + (t * kHeads + h) * (kNope + kRope), .kv_b = kv_b.floats() + h * (kNope + kValue) * kLatent,
-           .page_table = table, .out = want.data(), .cache = cache, .q_stride = 0, .out_stride = 0, .num_tokens = 1,
-           .first_position = positions[static_cast<size_t>(t)], .nope_dim = kNope, .v_dim = kValue, .scale = 0.5f});
+      kernels::ref::expanded_attention({.q = q.data() + (t * kHeads + h) * (kNope + kRope),
+                                        .kv_b = kv_b.floats() + h * (kNope + kValue) * kLatent,
+                                        .page_table = table,
+                                        .out = want.data(),
+                                        .cache = cache,
+                                        .q_stride = 0,
+                                        .out_stride = 0,
+                                        .num_tokens = 1,
+                                        .first_position = positions[static_cast<size_t>(t)],
+                                        .nope_dim = kNope,
+                                        .v_dim = kValue,
+                                        .scale = 0.5f});
       for (int64_t i = 0; i < kValue; ++i) {
-        // Scores below 60 with sums of 16 products of sums of 12: relative 400 roundings of e^score, values below 12.
-        EXPECT_NEAR(out[static_cast<size_t>((t * kHeads + h) * kValue + i)], want[static_cast<size_t>(i)], 12 * 400 * 0x1p-24)
+        // Scores below 60 with sums of 16 products of sums of 12: relative 400 roundings of e^score, values
+        // below 12.
+        EXPECT_NEAR(out[static_cast<size_t>((t * kHeads + h) * kValue + i)], want[static_cast<size_t>(i)],
+                    12 * 400 * 0x1p-24)
             << "token " << t << " head " << h;
       }
     }

@@ -1,6 +1,6 @@
-// Expert and dense networks of the CPU backend. Tokens are sorted by expert, so that each expert's weights are read
-// once a step; every thread owns the same columns of every network, so that a token's sums need no barrier and are
-// taken in expert order.
+// Expert and dense networks of the CPU backend. Tokens are sorted by expert, so that each expert's weights
+// are read once a step; every thread owns the same columns of every network, so that a token's sums need no
+// barrier and are taken in expert order.
 #include <algorithm>
 
 #include "device/cpu_backend.h"
@@ -175,7 +175,8 @@ void CpuBackend::sum_experts(const ExpertsOp& op, int thread) {
       const auto pair = static_cast<size_t>(expert_plan_.offsets[e] + i);
       float* sum = sums + expert_plan_.tokens[pair] * hidden_size;
       const float weight = expert_plan_.weights[pair];
-      for (int64_t j = columns.begin; j < columns.end; ++j) sum[j] += weight * network.out[i * hidden_size + j];
+      for (int64_t j = columns.begin; j < columns.end; ++j)
+        sum[j] += weight * network.out[i * hidden_size + j];
     }
   }
   if (op.shared != nullptr) down(shared_rows(op), thread, kernels::LinearParams::Output::kAdd);

@@ -12,8 +12,8 @@ constexpr int64_t kMaxPages = int64_t{1} << 24;
 
 Status check_options(const EngineOptions& options, const ModelConfig& config, uint64_t page_bytes) {
   if (options.max_model_len && *options.max_model_len > config.max_position_embeddings) {
-    return invalid_argument("--max-model-len: {} is over the model's max_position_embeddings {}", *options.max_model_len,
-                            config.max_position_embeddings);
+    return invalid_argument("--max-model-len: {} is over the model's max_position_embeddings {}",
+                            *options.max_model_len, config.max_position_embeddings);
   }
   if (options.kv_memory_bytes && *options.kv_memory_bytes < page_bytes) {
     return invalid_argument("--kv-memory: {} bytes are less than one page of {} tokens, {} bytes",
@@ -24,9 +24,11 @@ Status check_options(const EngineOptions& options, const ModelConfig& config, ui
 
 }  // namespace
 
-Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config, DType kv_cache_dtype,
-                                    const Checkpoint& checkpoint, const MemoryInfo& memory) {
-  const uint64_t page_bytes = cache_bytes_per_token(config, kv_cache_dtype) * static_cast<uint64_t>(options.block_size);
+Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
+                                    DType kv_cache_dtype, const Checkpoint& checkpoint,
+                                    const MemoryInfo& memory) {
+  const uint64_t page_bytes =
+      cache_bytes_per_token(config, kv_cache_dtype) * static_cast<uint64_t>(options.block_size);
   FATHOM_RETURN_IF_ERROR(check_options(options, config, page_bytes));
   CacheSize size;
   size.max_model_len = options.max_model_len.value_or(config.max_position_embeddings);
@@ -42,7 +44,8 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelCon
                                 weight_groups(config, 1, checkpoint));
   const uint64_t without_cache = plan.rank_total_bytes - plan.cache_bytes;
   if (options.kv_memory_bytes) {
-    size.num_pages = static_cast<int64_t>(std::min<uint64_t>(*options.kv_memory_bytes / page_bytes, kMaxPages));
+    size.num_pages =
+        static_cast<int64_t>(std::min<uint64_t>(*options.kv_memory_bytes / page_bytes, kMaxPages));
   } else if (const auto available = memory.available(); available && *available > without_cache) {
     const auto affordable = static_cast<int64_t>((*available - without_cache) / 2 / page_bytes);
     size.num_pages = std::clamp<int64_t>(affordable, 1, size.num_pages);

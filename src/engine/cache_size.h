@@ -1,5 +1,5 @@
-// How large the latent cache becomes and how long sequences may be: decided before anything is loaded, from the options,
-// the memory plan and what the machine has.
+// How large the latent cache becomes and how long sequences may be: decided before anything is loaded, from
+// the options, the memory plan and what the machine has.
 #pragma once
 
 #include "base/memory_info.h"
@@ -13,10 +13,12 @@ struct CacheSize {
   int64_t max_model_len = 0;
 };
 
-// Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens, but takes at most half of the memory
-// that weights and workspace leave. Without --max-model-len that is the model's max_position_embeddings, or what the
-// cache holds. Errors name the option, or what takes how much memory. Precondition: check_weights() passed.
-Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config, DType kv_cache_dtype,
-                                    const Checkpoint& checkpoint, const MemoryInfo& memory);
+// Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens, but takes at most half
+// of the memory that weights and workspace leave. Without --max-model-len that is the model's
+// max_position_embeddings, or what the cache holds. Errors name the option, or what takes how much memory.
+// Precondition: check_weights() passed.
+Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
+                                    DType kv_cache_dtype, const Checkpoint& checkpoint,
+                                    const MemoryInfo& memory);
 
 }  // namespace fathom

@@ -47,10 +47,12 @@ Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   Impl& impl = *impl_;
   FATHOM_RETURN_IF_ERROR(impl.check_request(request));
   const int64_t max_tokens = request.sampling.max_tokens.value_or(impl.max_model_len);
-  FATHOM_ASSIGN_OR_RETURN(const RequestId id, impl.scheduler->submit(std::move(request.prompt_ids), max_tokens));
+  FATHOM_ASSIGN_OR_RETURN(const RequestId id,
+                          impl.scheduler->submit(std::move(request.prompt_ids), max_tokens));
   RequestStream stream(impl.tokenizer.get(), request.sampling, impl.end_ids);
   const uint64_t key = sampler_key(request.sampling.seed.value_or(0));
-  impl.requests.emplace(id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(stream), std::move(listener)});
+  impl.requests.emplace(
+      id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(stream), std::move(listener)});
   return id;
 }
 
@@ -68,7 +70,8 @@ void Engine::Impl::end(RequestId id, RequestEvent event) {
 
 void Engine::Impl::fail(RequestId id, const Status& status) {
   scheduler->finish(id, FinishReason::kError);
-  if (requests.contains(id)) end(id, {.request_id = id, .finish_reason = FinishReason::kError, .status = status});
+  if (requests.contains(id))
+    end(id, {.request_id = id, .finish_reason = FinishReason::kError, .status = status});
 }
 
 void Engine::Impl::lay_out(const BatchPlan& plan) {
@@ -111,7 +114,8 @@ void Engine::Impl::deliver(RequestId id, const SampledToken& token) {
   const auto found = requests.find(id);
   if (found == requests.end()) return;  // cancelled by another request's listener
   RequestStream::Piece piece = found->second.stream.push(token.id);
-  RequestEvent event{.request_id = id, .token_id = token.id, .logprob = token.logprob, .top_logprobs = token.top_logprobs};
+  RequestEvent event{
+      .request_id = id, .token_id = token.id, .logprob = token.logprob, .top_logprobs = token.top_logprobs};
   if (piece.verdict == StopVerdict::kStop) {
     scheduler->finish(id, FinishReason::kStop);
     event.finish_reason = FinishReason::kStop;
@@ -163,12 +167,14 @@ Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
   FATHOM_RETURN_IF_ERROR(impl.check_request({.prompt_ids = {ids.begin(), ids.end()}, .sampling = {}}));
   if (num_tokens == 0) return invalid_argument("prompt: empty");
   if (num_tokens > impl.max_model_len) {
-    return invalid_argument("prompt: {} tokens are over the limit of {} (max_model_len)", num_tokens, impl.max_model_len);
+    return invalid_argument("prompt: {} tokens are over the limit of {} (max_model_len)", num_tokens,
+                            impl.max_model_len);
   }
   PageTable pages(*impl.pool);
   if (!pages.grow(num_tokens)) {
-    return resource_exhausted("prompt: {} tokens do not fit into the latent cache of {} tokens; give more --kv-memory",
-                              num_tokens, impl.pool->capacity());
+    return resource_exhausted(
+        "prompt: {} tokens do not fit into the latent cache of {} tokens; give more --kv-memory", num_tokens,
+        impl.pool->capacity());
   }
   const int64_t chunk = std::min(impl.model->options().max_tokens, impl.model->options().max_logits_rows);
   for (int64_t begin = 0; begin < num_tokens; begin += chunk) {

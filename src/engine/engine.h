@@ -1,8 +1,8 @@
-// The engine: many requests at once on one model. Integers in (prompt ids, sampling parameters), tokens and text out
-// through listeners. Not here: HTTP, chat templates, threads of its own.
+// The engine: many requests at once on one model. Integers in (prompt ids, sampling parameters), tokens and
+// text out through listeners. Not here: HTTP, chat templates, threads of its own.
 //
-// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step() and
-// cancel().
+// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step()
+// and cancel().
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/cpu_features.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "checkpoint/generation_config.h"
 #include "checkpoint/model_config.h"
-#include "base/cpu_features.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
 #include "schedule/sequence.h"
@@ -31,7 +31,8 @@ struct EngineOptions {
   std::optional<DType> dtype;           // activations; default: the checkpoint's
   std::optional<DType> kv_cache_dtype;  // default: the activation dtype
   int64_t block_size = 128;
-  std::optional<int64_t> max_model_len;  // default: the config's max_position_embeddings, less where memory is short
+  std::optional<int64_t>
+      max_model_len;  // default: the config's max_position_embeddings, less where memory is short
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;
   std::optional<uint64_t> kv_memory_bytes;  // default: what max_num_seqs need, at most a share of free memory
@@ -50,7 +51,7 @@ using RequestId = SequenceId;
 struct RequestEvent {
   RequestId request_id = 0;
   std::optional<int32_t> token_id = {};  // absent when the request ends without a token (cancelled, failed)
-  std::optional<double> logprob = {};  // where SamplingParams::logprobs asks
+  std::optional<double> logprob = {};    // where SamplingParams::logprobs asks
   std::vector<TokenLogprob> top_logprobs = {};
   std::string_view text = {};  // what may be shown now; valid during the call
   FinishReason finish_reason = FinishReason::kNone;
@@ -60,7 +61,8 @@ struct RequestEvent {
 // "stop", "length", "cancelled", "error"; "" for kNone.
 std::string_view finish_reason_name(FinishReason reason);
 
-// Called for every token and once at the end, which may be the same call. May submit and cancel, may not call step().
+// Called for every token and once at the end, which may be the same call. May submit and cancel, may not call
+// step().
 using RequestListener = std::function<void(const RequestEvent&)>;
 
 struct EngineStatistics {
@@ -94,8 +96,8 @@ class Engine {
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();
 
-  // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of positions.
-  // Precondition: has_work() is false.
+  // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of
+  // positions. Precondition: has_work() is false.
   using ScoreSink = std::function<Status(int64_t first_position, std::span<const float> logits)>;
   Status score(std::span<const int32_t> ids, const ScoreSink& sink);
 

@@ -42,13 +42,13 @@ Status Engine::Impl::open(ProgressSink* progress) {
   LatentCacheOptions cache_options{.block_size = options.block_size,
                                    .dtype = options.kv_cache_dtype.value_or(activation_dtype)};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
-  FATHOM_ASSIGN_OR_RETURN(const CacheSize size,
-                          choose_cache_size(options, config, cache_options.dtype, *checkpoint, read_memory_info()));
+  FATHOM_ASSIGN_OR_RETURN(const CacheSize size, choose_cache_size(options, config, cache_options.dtype,
+                                                                  *checkpoint, read_memory_info()));
   cache_options.num_pages = size.num_pages;
   max_model_len = size.max_model_len;
   if (max_model_len < config.max_position_embeddings && !options.max_model_len) {
-    log_warning("sequences are limited to {} of the model's {} tokens by the memory for the cache", max_model_len,
-                config.max_position_embeddings);
+    log_warning("sequences are limited to {} of the model's {} tokens by the memory for the cache",
+                max_model_len, config.max_position_embeddings);
   }
 
   backend = make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
@@ -61,7 +61,8 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
   cache = std::make_unique<LatentCache>(std::move(made));
   runner = std::make_unique<Runner>(*backend, *model, *cache);
-  pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages), static_cast<int32_t>(options.block_size));
+  pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
+                                    static_cast<int32_t>(options.block_size));
   const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
                                          .max_num_batched_tokens = options.max_num_batched_tokens,
                                          .max_model_len = max_model_len};

@@ -1,5 +1,5 @@
-// One request's way from token ids to shown text: incremental detokeniser, then stop strings. Decides when a request
-// stops; knows nothing of the batch.
+// One request's way from token ids to shown text: incremental detokeniser, then stop strings. Decides when a
+// request stops; knows nothing of the batch.
 #pragma once
 
 #include <optional>

@@ -22,11 +22,13 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
   for (const SegmentInput& segment : segments) {
     FATHOM_CHECK(segment.begin < segment.end, "[{}, {})", segment.begin, segment.end);
     const bool is_prompt = segment.end <= segment.prompt_len;
-    FATHOM_CHECK(is_prompt || segment.begin >= segment.prompt_len, "segment [{}, {}) crosses the prompt's end {}",
-                 segment.begin, segment.end, segment.prompt_len);
+    FATHOM_CHECK(is_prompt || segment.begin >= segment.prompt_len,
+                 "segment [{}, {}) crosses the prompt's end {}", segment.begin, segment.end,
+                 segment.prompt_len);
     for (int64_t position = segment.begin; position < segment.end; ++position) {
       const int64_t page = segment.pages[static_cast<size_t>(position / block_size)];
-      if (segment.logits == LogitsWanted::kAll || (segment.logits == LogitsWanted::kLast && position + 1 == segment.end)) {
+      if (segment.logits == LogitsWanted::kAll ||
+          (segment.logits == LogitsWanted::kLast && position + 1 == segment.end)) {
         logits_rows_.push_back(static_cast<int32_t>(token_ids_.size()));
       }
       token_ids_.push_back(segment.tokens[static_cast<size_t>(position)]);

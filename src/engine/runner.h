@@ -1,5 +1,5 @@
-// Where the integer world meets the tensor world: lays out segments of sequences as one flat batch, runs the model and
-// brings the wanted logits back. Decides nothing.
+// Where the integer world meets the tensor world: lays out segments of sequences as one flat batch, runs the
+// model and brings the wanted logits back. Decides nothing.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace fathom {
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
-// Positions [begin, end) of one sequence, which lie on one side of prompt_len: prompt tokens are computed in the
-// expanded form, generated ones in the absorbed form.
+// Positions [begin, end) of one sequence, which lie on one side of prompt_len: prompt tokens are computed in
+// the expanded form, generated ones in the absorbed form.
 struct SegmentInput {
   std::span<const int32_t> tokens;  // the sequence's tokens, at least end
   std::span<const int32_t> pages;   // its page table, enough for end tokens
@@ -30,8 +30,8 @@ class Runner {
   // All three are borrowed.
   Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
 
-  // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows, vocab_size]
-  // on the host, valid until the next call.
+  // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
+  // vocab_size] on the host, valid until the next call.
   Result<std::span<const float>> run(std::span<const SegmentInput> segments);
 
  private:

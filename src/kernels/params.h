@@ -20,10 +20,10 @@ namespace fathom::kernels {
 struct LinearParams {
   enum class Output : uint8_t { kStore, kAdd };
 
-  const float* x = nullptr;     // [T, num_inputs], stride x_stride
-  const void* weight = nullptr; // [num_outputs, num_inputs] row-major, weight_dtype
-  const float* bias = nullptr;  // [num_outputs] or null
-  float* y = nullptr;           // [T, num_outputs], stride y_stride
+  const float* x = nullptr;      // [T, num_inputs], stride x_stride
+  const void* weight = nullptr;  // [num_outputs, num_inputs] row-major, weight_dtype
+  const float* bias = nullptr;   // [num_outputs] or null
+  float* y = nullptr;            // [T, num_outputs], stride y_stride
   int64_t num_tokens = 0;
   int64_t num_inputs = 0;
   int64_t x_stride = 0;
@@ -102,14 +102,14 @@ struct StoreLatentParams {
 };
 
 // Absorbed attention of one token and heads [begin, end):
-// score(h, s) = scale * (q_latent[h] . c_s + q_rope[h] . k_s), s in [0, num_keys); softmax; out[h] = sum p c_s.
-// Keys are taken in blocks of kKeyBlock by absolute position with a running maximum (online softmax).
+// score(h, s) = scale * (q_latent[h] . c_s + q_rope[h] . k_s), s in [0, num_keys); softmax; out[h] = sum p
+// c_s. Keys are taken in blocks of kKeyBlock by absolute position with a running maximum (online softmax).
 struct AbsorbedAttentionParams {
-  const float* q_latent = nullptr;    // [H, R]
-  const float* q_rope = nullptr;      // [H], stride q_rope_stride, r elements each
+  const float* q_latent = nullptr;  // [H, R]
+  const float* q_rope = nullptr;    // [H], stride q_rope_stride, r elements each
   const int32_t* page_table = nullptr;
-  float* out = nullptr;               // [H, R]
-  float* scratch = nullptr;           // absorbed_scratch_floats()
+  float* out = nullptr;      // [H, R]
+  float* scratch = nullptr;  // absorbed_scratch_floats()
   LatentCacheView cache;
   int64_t q_rope_stride = 0;
   int64_t num_keys = 0;
@@ -118,15 +118,15 @@ struct AbsorbedAttentionParams {
   int64_t end = 0;
 };
 
-// Expanded attention of one head over one sequence's tokens at positions [first_position, first_position + T):
-// keys and values are expanded block by block from the cached latents by the head's rows of kv_b_proj
+// Expanded attention of one head over one sequence's tokens at positions [first_position, first_position +
+// T): keys and values are expanded block by block from the cached latents by the head's rows of kv_b_proj
 // ([n + v, R]: keys first), then used by every token of the segment.
 struct ExpandedAttentionParams {
-  const float* q = nullptr;           // [T], stride q_stride: the head's n + r elements
-  const void* kv_b = nullptr;         // [n + v, R] row-major, kv_b_dtype
+  const float* q = nullptr;    // [T], stride q_stride: the head's n + r elements
+  const void* kv_b = nullptr;  // [n + v, R] row-major, kv_b_dtype
   const int32_t* page_table = nullptr;
-  float* out = nullptr;               // [T], stride out_stride: the head's v elements
-  float* scratch = nullptr;           // expanded_scratch_floats()
+  float* out = nullptr;      // [T], stride out_stride: the head's v elements
+  float* scratch = nullptr;  // expanded_scratch_floats()
   LatentCacheView cache;
   int64_t q_stride = 0;
   int64_t out_stride = 0;
@@ -148,8 +148,8 @@ inline int64_t absorbed_scratch_floats(int64_t num_heads, int64_t latent_dim, in
 }
 
 // Floats of scratch that one thread's expanded attention needs.
-inline int64_t expanded_scratch_floats(int64_t num_tokens, int64_t latent_dim, int64_t rope_dim, int64_t nope_dim,
-                                       int64_t v_dim) {
+inline int64_t expanded_scratch_floats(int64_t num_tokens, int64_t latent_dim, int64_t rope_dim,
+                                       int64_t nope_dim, int64_t v_dim) {
   return kKeyBlock * (latent_dim + nope_dim + 2 * rope_dim + v_dim + 1) + num_tokens * 2;
 }
 

@@ -93,7 +93,8 @@ const float* DeepseekV2::query(const AttentionWeights& weights) {
                      .width = *config_.q_lora_rank,
                      .eps = kLoraNormEps,
                      .rounding = rounding_});
-  backend_.linear({.x = q_lora_.floats(), .weight = &weights.q_b_proj, .y = q_.floats(), .num_tokens = num_tokens_});
+  backend_.linear(
+      {.x = q_lora_.floats(), .weight = &weights.q_b_proj, .y = q_.floats(), .num_tokens = num_tokens_});
   return q_.floats();
 }
 
@@ -174,10 +175,12 @@ void DeepseekV2::feed_forward_block(const LayerWeights& layer) {
 Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& cache) {
   num_tokens_ = batch.num_tokens();
   const auto num_logits = static_cast<int64_t>(batch.logits_rows.size());
-  FATHOM_CHECK(num_tokens_ > 0 && num_tokens_ <= options_.max_tokens, "T {} of {}", num_tokens_, options_.max_tokens);
+  FATHOM_CHECK(num_tokens_ > 0 && num_tokens_ <= options_.max_tokens, "T {} of {}", num_tokens_,
+               options_.max_tokens);
   FATHOM_CHECK(num_logits <= options_.max_logits_rows, "{} rows of {}", num_logits, options_.max_logits_rows);
   for (size_t t = 0; t < batch.token_ids.size(); ++t) {
-    FATHOM_CHECK(batch.token_ids[t] >= 0 && batch.token_ids[t] < config_.vocab_size, "id {}", batch.token_ids[t]);
+    FATHOM_CHECK(batch.token_ids[t] >= 0 && batch.token_ids[t] < config_.vocab_size, "id {}",
+                 batch.token_ids[t]);
     FATHOM_CHECK(batch.positions[t] < options_.max_positions, "position {}", batch.positions[t]);
   }
   FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));

@@ -17,15 +17,15 @@ namespace fathom {
 struct ModelOptions {
   // Activations are rounded to this before they meet weights; kFloat32 rounds nothing.
   DType activation_dtype = DType::kBFloat16;
-  int64_t max_tokens = 512;       // T of the largest batch
-  int64_t max_logits_rows = 64;   // wanted rows of the largest batch
-  int64_t max_positions = 4096;   // positions that will be computed: [0, max_positions)
+  int64_t max_tokens = 512;      // T of the largest batch
+  int64_t max_logits_rows = 64;  // wanted rows of the largest batch
+  int64_t max_positions = 4096;  // positions that will be computed: [0, max_positions)
 };
 
 class DeepseekV2 {
  public:
-  // Reads weights through the checkpoint's mapping: it must outlive the model. The backend likewise. progress may be
-  // null.
+  // Reads weights through the checkpoint's mapping: it must outlive the model. The backend likewise. progress
+  // may be null.
   static Result<std::unique_ptr<DeepseekV2>> load(Backend& backend, const Checkpoint& checkpoint,
                                                   const ModelConfig& config, const ModelOptions& options,
                                                   ProgressSink* progress);
@@ -63,12 +63,12 @@ class DeepseekV2 {
   LayerObserver observer_;
 
   // Activations, [max_tokens, ...].
-  DeviceBuffer hidden_;    // D: the residual stream
-  DeviceBuffer normed_;    // D
-  DeviceBuffer q_lora_;    // q_lora_rank
-  DeviceBuffer q_;         // H (n + r)
-  DeviceBuffer kv_a_;      // R + r
-  DeviceBuffer attended_;  // H v
+  DeviceBuffer hidden_;          // D: the residual stream
+  DeviceBuffer normed_;          // D
+  DeviceBuffer q_lora_;          // q_lora_rank
+  DeviceBuffer q_;               // H (n + r)
+  DeviceBuffer kv_a_;            // R + r
+  DeviceBuffer attended_;        // H v
   DeviceBuffer expert_ids_;      // K int32
   DeviceBuffer expert_weights_;  // K
   // [max_logits_rows, ...]

@@ -8,7 +8,8 @@ Result<LatentCache> LatentCache::create(Backend& backend, const ModelConfig& con
   cache.options_ = options;
   cache.latent_dim_ = config.kv_lora_rank;
   cache.rope_dim_ = config.qk_rope_head_dim;
-  const auto row_bytes = static_cast<size_t>(cache.latent_dim_ + cache.rope_dim_) * dtype_bytes(options.dtype);
+  const auto row_bytes =
+      static_cast<size_t>(cache.latent_dim_ + cache.rope_dim_) * dtype_bytes(options.dtype);
   const size_t bytes = static_cast<size_t>(options.num_pages * options.block_size) * row_bytes;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     FATHOM_ASSIGN_OR_RETURN(DeviceBuffer buffer, backend.allocate(bytes));

@@ -1,5 +1,5 @@
-// The paged latent cache of all layers: one device buffer a layer of [num_pages * block_size, R + r] rows. Which page
-// belongs to whom is the integer world's business (cache/).
+// The paged latent cache of all layers: one device buffer a layer of [num_pages * block_size, R + r] rows.
+// Which page belongs to whom is the integer world's business (cache/).
 #pragma once
 
 #include <vector>
@@ -17,7 +17,8 @@ struct LatentCacheOptions {
 
 class LatentCache {
  public:
-  static Result<LatentCache> create(Backend& backend, const ModelConfig& config, const LatentCacheOptions& options);
+  static Result<LatentCache> create(Backend& backend, const ModelConfig& config,
+                                    const LatentCacheOptions& options);
 
   LatentCacheView layer(int64_t layer_index) const;
   const LatentCacheOptions& options() const { return options_; }

@@ -77,7 +77,9 @@ Weight& place_of(ModelWeights& weights, const WeightSpec& spec) {
 }
 
 // Norms, biases and the router are small and computed with in float32.
-bool kept_in_float32(const WeightSpec& spec) { return spec.shape.rank() == 1 || spec.role == WeightRole::kRouter; }
+bool kept_in_float32(const WeightSpec& spec) {
+  return spec.shape.rank() == 1 || spec.role == WeightRole::kRouter;
+}
 
 }  // namespace
 
@@ -91,14 +93,16 @@ Status DeepseekV2::load_weights(const Checkpoint& checkpoint, ProgressSink* prog
   uint64_t done = 0;
   for (const WeightSpec& spec : weight_table(config_)) {
     FATHOM_ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.tensor(spec.name));
-    Result<Weight> weight = kept_in_float32(spec) ? backend_.load_float_weight(tensor) : backend_.load_weight(tensor);
+    Result<Weight> weight =
+        kept_in_float32(spec) ? backend_.load_float_weight(tensor) : backend_.load_weight(tensor);
     if (!weight.ok()) return weight.status().with_context(spec.name);
     place_of(weights_, spec) = std::move(weight).value();
     done += tensor.num_bytes();
     if (progress != nullptr) progress->report("loading", done, checkpoint.data_bytes());
   }
   if (config_.tie_word_embeddings) {
-    FATHOM_ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.tensor(weight_name(WeightRole::kEmbedTokens)));
+    FATHOM_ASSIGN_OR_RETURN(const TensorView tensor,
+                            checkpoint.tensor(weight_name(WeightRole::kEmbedTokens)));
     FATHOM_ASSIGN_OR_RETURN(weights_.lm_head, backend_.load_weight(tensor));
   }
   return ok_status();

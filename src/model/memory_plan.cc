@@ -56,13 +56,14 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
   return groups;
 }
 
-// Activations are float32: those of the attention and dense path per token, those of the routed experts per token and
-// chosen expert, those of the head per wanted row; and the tables of cosines and sines.
+// Activations are float32: those of the attention and dense path per token, those of the routed experts per
+// token and chosen expert, those of the head per wanted row; and the tables of cosines and sines.
 uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
                             c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim);
   const int64_t dense = 2 * std::max(c.intermediate_size, c.shared_intermediate_size()) + c.hidden_size;
-  const int64_t routed = c.num_experts_per_tok * 2 * (c.hidden_size + c.moe_intermediate_size) + 2 * c.n_routed_experts;
+  const int64_t routed =
+      c.num_experts_per_tok * 2 * (c.hidden_size + c.moe_intermediate_size) + 2 * c.n_routed_experts;
   const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
   constexpr int64_t kFloat = sizeof(float);
   return saturating_sum({saturating_product({o.max_num_batched_tokens, attention + dense + routed, kFloat}),
@@ -85,7 +86,8 @@ std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ra
   return group_weights(config, num_ranks, [&](const WeightSpec&) { return config.torch_dtype; });
 }
 
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks, const Checkpoint& checkpoint) {
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
+                                       const Checkpoint& checkpoint) {
   return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
     const auto view = checkpoint.tensor(spec.name);
     FATHOM_CHECK(view.ok(), "{}", view.status().message());
@@ -93,7 +95,8 @@ std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ra
   });
 }
 
-MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options, std::vector<WeightGroup> weights) {
+MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,
+                       std::vector<WeightGroup> weights) {
   MemoryPlan plan;
   plan.weights = std::move(weights);
   for (const WeightGroup& group : plan.weights) {
@@ -114,11 +117,13 @@ Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory) {
   const auto available = memory.available();
   if (!available || plan.rank_total_bytes <= *available) return ok_status();
   return resource_exhausted(
-      "out of memory foreseen: {:.2f} GiB needed (weights {:.2f}, cache {:.2f}, workspace {:.2f}), {:.2f} GiB available: {}",
-      gib(plan.rank_total_bytes), gib(plan.rank_weight_bytes), gib(plan.cache_bytes), gib(plan.workspace_bytes),
-      gib(*available),
-      plan.rank_weight_bytes > *available ? "the weights alone do not fit, use more ranks or a machine with more memory"
-                                          : "lower --max-model-len or --max-num-seqs");
+      "out of memory foreseen: {:.2f} GiB needed (weights {:.2f}, cache {:.2f}, workspace {:.2f}), {:.2f} "
+      "GiB available: {}",
+      gib(plan.rank_total_bytes), gib(plan.rank_weight_bytes), gib(plan.cache_bytes),
+      gib(plan.workspace_bytes), gib(*available),
+      plan.rank_weight_bytes > *available
+          ? "the weights alone do not fit, use more ranks or a machine with more memory"
+          : "lower --max-model-len or --max-num-seqs");
 }
 
 }  // namespace fathom

@@ -1,5 +1,5 @@
-// What a model will need before any of it is loaded: weights by role and format, latent cache, working memory, for one
-// rank. An estimate for refusing early and for showing; nothing is allocated by it.
+// What a model will need before any of it is loaded: weights by role and format, latent cache, working
+// memory, for one rank. An estimate for refusing early and for showing; nothing is allocated by it.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ struct MemoryPlanOptions {
   int64_t max_num_seqs = 16;
   int64_t max_num_batched_tokens = 512;
   int64_t block_size = 128;
-  DType kv_cache_dtype = DType::kBFloat16;  // kInt8: int8 latent with a float32 scale a token, 16-bit rotated key
+  DType kv_cache_dtype =
+      DType::kBFloat16;  // kInt8: int8 latent with a float32 scale a token, 16-bit rotated key
 };
 
 // All weights of one role in one format.
@@ -49,12 +50,15 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 // Every weight stored as the config's torch_dtype.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
 // As the checkpoint stores them. Precondition: check_weights() passed.
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks, const Checkpoint& checkpoint);
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
+                                       const Checkpoint& checkpoint);
 
 // Precondition: options are positive and within the config parser's ranges; sizes beyond 2^63 are cut to it.
-MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options, std::vector<WeightGroup> weights);
+MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,
+                       std::vector<WeightGroup> weights);
 
-// Whether one rank fits into what is available; the error holds both sizes, what takes how much and what to lower.
+// Whether one rank fits into what is available; the error holds both sizes, what takes how much and what to
+// lower.
 Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory);
 
 }  // namespace fathom

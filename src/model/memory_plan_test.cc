@@ -47,8 +47,8 @@ TEST(MemoryPlan, TheFullestRankCounts) {
 
 TEST(MemoryPlan, SumsAndWholePages) {
   const ModelConfig config = tiny_config();
-  const MemoryPlan plan =
-      plan_memory(config, {.max_model_len = 129, .max_num_seqs = 3, .block_size = 128}, weight_groups(config, 1));
+  const MemoryPlan plan = plan_memory(config, {.max_model_len = 129, .max_num_seqs = 3, .block_size = 128},
+                                      weight_groups(config, 1));
   EXPECT_EQ(plan.num_cache_tokens, 768);
   EXPECT_EQ(plan.cache_bytes, 768 * plan.cache_bytes_per_token);
   EXPECT_EQ(plan.rank_total_bytes, plan.rank_weight_bytes + plan.cache_bytes + plan.workspace_bytes);
@@ -83,8 +83,9 @@ TEST(MemoryPlan, FitsExactly) {
 
 TEST(MemoryPlan, HugeSizesDoNotWrap) {
   const ModelConfig config = tiny_config();
-  const MemoryPlan plan = plan_memory(config, {.max_model_len = int64_t{1} << 40, .max_num_seqs = int64_t{1} << 40},
-                                      weight_groups(config, 1));
+  const MemoryPlan plan =
+      plan_memory(config, {.max_model_len = int64_t{1} << 40, .max_num_seqs = int64_t{1} << 40},
+                  weight_groups(config, 1));
   EXPECT_EQ(plan.rank_total_bytes, static_cast<uint64_t>(INT64_MAX));
   EXPECT_FALSE(check_memory(plan, {.system_available = uint64_t{1} << 40}).ok());
 }

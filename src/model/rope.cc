@@ -7,7 +7,9 @@
 namespace fathom {
 namespace {
 
-double magnitude(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
+double magnitude(double factor, double mscale) {
+  return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
 
 // The dimension whose frequency turns `turns` times over the original context.
 double turning_dimension(const ModelConfig& config, double turns) {
@@ -45,11 +47,13 @@ std::vector<float> rope_frequencies(const ModelConfig& config) {
 float rope_magnitude(const ModelConfig& config) {
   if (!config.rope_scaling) return 1.0f;
   const YarnScaling& yarn = *config.rope_scaling;
-  return static_cast<float>(magnitude(yarn.factor, yarn.mscale) / magnitude(yarn.factor, yarn.mscale_all_dim));
+  return static_cast<float>(magnitude(yarn.factor, yarn.mscale) /
+                            magnitude(yarn.factor, yarn.mscale_all_dim));
 }
 
 float attention_scale(const ModelConfig& config) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(config.qk_nope_head_dim + config.qk_rope_head_dim));
+  const double scale =
+      1.0 / std::sqrt(static_cast<double>(config.qk_nope_head_dim + config.qk_rope_head_dim));
   if (!config.rope_scaling || config.rope_scaling->mscale_all_dim == 0) return static_cast<float>(scale);
   const double m = magnitude(config.rope_scaling->factor, config.rope_scaling->mscale_all_dim);
   return static_cast<float>(scale * m * m);

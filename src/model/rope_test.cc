@@ -20,7 +20,9 @@ ModelConfig lite_rope() {
 TEST(Rope, YarnRampOfTheReleasedModels) {
   const ModelConfig config = lite_rope();
   const auto frequencies = rope_frequencies(config);
-  const auto share = [&](int j) { return frequencies[static_cast<size_t>(j)] / std::pow(10000.0, -2.0 * j / 64); };
+  const auto share = [&](int j) {
+    return frequencies[static_cast<size_t>(j)] / std::pow(10000.0, -2.0 * j / 64);
+  };
   for (int j = 0; j <= 10; ++j) EXPECT_NEAR(share(j), 1, 1e-6) << j;
   EXPECT_NEAR(share(11), 0.925, 1e-6);
   EXPECT_NEAR(share(16), 0.55, 1e-6);

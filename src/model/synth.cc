@@ -30,9 +30,11 @@ struct Shard {
   size_t end = 0;
 };
 
-std::vector<TensorDeclaration> declarations_of(const std::vector<WeightSpec>& table, const Shard& shard, DType dtype) {
+std::vector<TensorDeclaration> declarations_of(const std::vector<WeightSpec>& table, const Shard& shard,
+                                               DType dtype) {
   std::vector<TensorDeclaration> declarations;
-  for (size_t i = shard.begin; i < shard.end; ++i) declarations.push_back({table[i].name, dtype, table[i].shape});
+  for (size_t i = shard.begin; i < shard.end; ++i)
+    declarations.push_back({table[i].name, dtype, table[i].shape});
   return declarations;
 }
 
@@ -40,7 +42,8 @@ std::vector<Shard> cut_shards(const std::vector<WeightSpec>& table, const SynthO
   std::vector<Shard> shards;
   uint64_t bytes = 0;
   for (size_t i = 0; i < table.size(); ++i) {
-    const uint64_t size = static_cast<uint64_t>(table[i].shape.num_elements()) * dtype_bytes(options.config.torch_dtype);
+    const uint64_t size =
+        static_cast<uint64_t>(table[i].shape.num_elements()) * dtype_bytes(options.config.torch_dtype);
     if (shards.empty() || bytes + size > options.shard_bytes) {
       shards.push_back({"", i, i});
       bytes = 0;
@@ -74,7 +77,8 @@ Status prepare_output(const SynthOptions& options) {
   if (error) return io_error("{}: cannot list: {}", options.output, error.message());
   if (num_entries == 0) return ok_status();
   if (options.existing_output == ExistingOutput::kRefuse) {
-    return invalid_argument("{}: folder is not empty: choose another, or replace its model with --force", options.output);
+    return invalid_argument("{}: folder is not empty: choose another, or replace its model with --force",
+                            options.output);
   }
   const auto source = options.tokenizer_directory.value_or("");
   if (!source.empty() && fs::equivalent(source, options.output, error)) {
@@ -112,7 +116,10 @@ Status copy_tokenizer(const SynthOptions& options) {
 class TensorStreamer {
  public:
   TensorStreamer(const SynthOptions& options, uint64_t total_bytes, ProgressSink* progress)
-      : options_(options), total_bytes_(total_bytes), progress_(progress), team_(options.num_threads),
+      : options_(options),
+        total_bytes_(total_bytes),
+        progress_(progress),
+        team_(options.num_threads),
         piece_(static_cast<size_t>(kPieceBytes)) {}
 
   Status write(const WeightSpec& spec, SafetensorsWriter& writer) {
@@ -150,7 +157,8 @@ Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progre
   SynthResult result{.num_tensors = table.size(), .num_files = shards.size()};
   uint64_t disk_bytes = 0;
   for (const WeightSpec& spec : table) {
-    result.data_bytes += static_cast<uint64_t>(spec.shape.num_elements()) * dtype_bytes(options.config.torch_dtype);
+    result.data_bytes +=
+        static_cast<uint64_t>(spec.shape.num_elements()) * dtype_bytes(options.config.torch_dtype);
   }
   for (const Shard& shard : shards) {
     disk_bytes += SafetensorsWriter::file_bytes(declarations_of(table, shard, options.config.torch_dtype));
@@ -165,8 +173,8 @@ Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progre
   const auto finish_previous = [&flushed] { return flushed.valid() ? flushed.get() : ok_status(); };
   for (const Shard& shard : shards) {
     const auto declarations = declarations_of(table, shard, options.config.torch_dtype);
-    FATHOM_ASSIGN_OR_RETURN(auto writer,
-                            SafetensorsWriter::create(join_path(options.output, shard.file_name), declarations));
+    FATHOM_ASSIGN_OR_RETURN(
+        auto writer, SafetensorsWriter::create(join_path(options.output, shard.file_name), declarations));
     for (size_t i = shard.begin; i < shard.end; ++i) {
       FATHOM_RETURN_IF_ERROR(streamer.write(table[i], *writer));
       index.locations.push_back({table[i].name, static_cast<uint32_t>(index.files.size())});
@@ -181,7 +189,8 @@ Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progre
     FATHOM_RETURN_IF_ERROR(
         write_file(join_path(options.output, kIndexName), write_shard_index(index, result.data_bytes)));
   }
-  FATHOM_RETURN_IF_ERROR(write_file(join_path(options.output, kConfigName), dump_json(to_json(options.config), 2) + "\n"));
+  FATHOM_RETURN_IF_ERROR(
+      write_file(join_path(options.output, kConfigName), dump_json(to_json(options.config), 2) + "\n"));
   return result;
 }
 

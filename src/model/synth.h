@@ -1,6 +1,7 @@
-// Random checkpoints of any configuration, written as a stream: for measuring and testing at real sizes without the
-// real weights. A value depends on the seed, the tensor's name and the element's index alone, so the files' bytes do
-// not depend on threads or shards. Activations stay near 1 through all layers and router scores are spread.
+// Random checkpoints of any configuration, written as a stream: for measuring and testing at real sizes
+// without the real weights. A value depends on the seed, the tensor's name and the element's index alone, so
+// the files' bytes do not depend on threads or shards. Activations stay near 1 through all layers and router
+// scores are spread.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +37,9 @@ struct SynthResult {
   uint64_t data_bytes = 0;
 };
 
-// Writes shards, tokenizer files, index and config.json, the last as the sign that all is there. Memory: one piece of
-// a tensor (32 MiB) beside the weight table. Refused before anything is written: an output folder that is not empty,
-// too little disk space. progress may be null.
+// Writes shards, tokenizer files, index and config.json, the last as the sign that all is there. Memory: one
+// piece of a tensor (32 MiB) beside the weight table. Refused before anything is written: an output folder
+// that is not empty, too little disk space. progress may be null.
 Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progress);
 
 // The values of one synthetic tensor. Const: any thread may fill any part.

@@ -27,7 +27,8 @@ SynthOptions options_for(const TempDir& dir, const std::string& name) {
 
 std::set<std::string> names_in(const std::string& directory) {
   std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) names.insert(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.insert(entry.path().filename().string());
   return names;
 }
 
@@ -130,9 +131,11 @@ TEST(Synth, ExistingFoldersAreKept) {
   options.existing_output = ExistingOutput::kReplace;
   options.shard_bytes = uint64_t{1} << 30;
   ASSERT_TRUE(synthesize(options, nullptr).ok());
-  EXPECT_EQ(names_in(options.output), (std::set<std::string>{"config.json", "model.safetensors", "notes.txt"}));
+  EXPECT_EQ(names_in(options.output),
+            (std::set<std::string>{"config.json", "model.safetensors", "notes.txt"}));
   options.tokenizer_directory = options.output;
-  EXPECT_EQ(synthesize(options, nullptr).status().message(), options.output + ": output and source are the same folder");
+  EXPECT_EQ(synthesize(options, nullptr).status().message(),
+            options.output + ": output and source are the same folder");
   options.output = dir.file("out/notes.txt");
   EXPECT_FALSE(synthesize(options, nullptr).ok());
 }
@@ -145,7 +148,8 @@ TEST(Synth, TokenizerFilesComeAlong) {
   SynthOptions options = options_for(dir, "out");
   options.tokenizer_directory = dir.file("source");
   ASSERT_TRUE(synthesize(options, nullptr).ok());
-  EXPECT_EQ(names_in(options.output), (std::set<std::string>{"config.json", "model.safetensors", "tokenizer.json"}));
+  EXPECT_EQ(names_in(options.output),
+            (std::set<std::string>{"config.json", "model.safetensors", "tokenizer.json"}));
 }
 
 TEST(Synth, TooLittleDiskSpaceIsSeenBefore) {
@@ -156,7 +160,8 @@ TEST(Synth, TooLittleDiskSpaceIsSeenBefore) {
   options.config.num_hidden_layers = 1;
   const auto result = synthesize(options, nullptr);
   ASSERT_FALSE(result.ok());
-  EXPECT_NE(result.status().message().find("MB of disk space"), std::string::npos) << result.status().message();
+  EXPECT_NE(result.status().message().find("MB of disk space"), std::string::npos)
+      << result.status().message();
   EXPECT_TRUE(names_in(options.output).empty());
 }
 

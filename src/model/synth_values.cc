@@ -10,8 +10,8 @@
 namespace fathom {
 namespace {
 
-// A normal distribution in 2^12 equally likely values: they fit the first-level cache, and 16 bits of a random word
-// choose one.
+// A normal distribution in 2^12 equally likely values: they fit the first-level cache, and 16 bits of a
+// random word choose one.
 constexpr int kTableBits = 12;
 constexpr int kTableSize = 1 << kTableBits;
 constexpr int kValuesPerWord = 4;
@@ -44,8 +44,8 @@ struct Distribution {
   double deviation = 0;
 };
 
-// Linear layers keep the scale of their input: deviation 1/sqrt(fan-in). Those that write to the residual stream
-// share it out over the 2 L blocks. The router's logits get deviation 2, so that a few experts lead.
+// Linear layers keep the scale of their input: deviation 1/sqrt(fan-in). Those that write to the residual
+// stream share it out over the 2 L blocks. The router's logits get deviation 2, so that a few experts lead.
 Distribution distribution_of(const WeightSpec& spec, const ModelConfig& config) {
   const double fan_in = static_cast<double>(spec.shape[spec.shape.rank() - 1]);
   const double blocks = 2 * static_cast<double>(config.num_hidden_layers);

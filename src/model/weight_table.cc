@@ -49,48 +49,67 @@ constexpr ShardAxis kExperts = ShardAxis::kExperts;
 constexpr WeightFormats kFloat = WeightFormats::kFloat;
 constexpr WeightFormats kAny = WeightFormats::kFloatOrInt8;
 
-// In the order of the enumeration, which is also the order inside a layer. The norms of the compressed query and
-// latent need the whole vector, so every rank computes it: q_a_proj and kv_a_proj are not shared out.
+// In the order of the enumeration, which is also the order inside a layer. The norms of the compressed query
+// and latent need the whole vector, so every rank computes it: q_a_proj and kv_a_proj are not shared out.
 using R = WeightRole;
 constexpr RoleRule kRoles[] = {
-    {R::kEmbedTokens, "embed_tokens", "model.embed_tokens.weight", Place::kBeforeLayers, kRows, kFloat, always, vocabulary},
-    {R::kInputNorm, "input_norm", "input_layernorm.weight", Place::kLayer, kNone, kFloat, always, hidden_vector},
+    {R::kEmbedTokens, "embed_tokens", "model.embed_tokens.weight", Place::kBeforeLayers, kRows, kFloat,
+     always, vocabulary},
+    {R::kInputNorm, "input_norm", "input_layernorm.weight", Place::kLayer, kNone, kFloat, always,
+     hidden_vector},
     {R::kQProj, "q_proj", "self_attn.q_proj.weight", Place::kLayer, kRows, kAny, without_q_lora,
-     [](C c) { return Shape{c.num_attention_heads * c.qk_head_dim(), c.hidden_size}; }},
+     [](C c) {
+       return Shape{c.num_attention_heads * c.qk_head_dim(), c.hidden_size};
+     }},
     {R::kQAProj, "q_a_proj", "self_attn.q_a_proj.weight", Place::kLayer, kNone, kAny, with_q_lora,
-     [](C c) { return Shape{c.q_lora_rank.value_or(0), c.hidden_size}; }},
+     [](C c) {
+       return Shape{c.q_lora_rank.value_or(0), c.hidden_size};
+     }},
     {R::kQABias, "q_a_bias", "self_attn.q_a_proj.bias", Place::kLayer, kNone, kFloat, with_q_a_bias,
      [](C c) { return Shape{c.q_lora_rank.value_or(0)}; }},
     {R::kQANorm, "q_a_norm", "self_attn.q_a_layernorm.weight", Place::kLayer, kNone, kFloat, with_q_lora,
      [](C c) { return Shape{c.q_lora_rank.value_or(0)}; }},
     {R::kQBProj, "q_b_proj", "self_attn.q_b_proj.weight", Place::kLayer, kRows, kAny, with_q_lora,
-     [](C c) { return Shape{c.num_attention_heads * c.qk_head_dim(), c.q_lora_rank.value_or(0)}; }},
+     [](C c) {
+       return Shape{c.num_attention_heads * c.qk_head_dim(), c.q_lora_rank.value_or(0)};
+     }},
     {R::kKvAProj, "kv_a_proj", "self_attn.kv_a_proj_with_mqa.weight", Place::kLayer, kNone, kAny, always,
-     [](C c) { return Shape{c.cache_dim(), c.hidden_size}; }},
+     [](C c) {
+       return Shape{c.cache_dim(), c.hidden_size};
+     }},
     {R::kKvABias, "kv_a_bias", "self_attn.kv_a_proj_with_mqa.bias", Place::kLayer, kNone, kFloat, with_bias,
      [](C c) { return Shape{c.cache_dim()}; }},
     {R::kKvANorm, "kv_a_norm", "self_attn.kv_a_layernorm.weight", Place::kLayer, kNone, kFloat, always,
      [](C c) { return Shape{c.kv_lora_rank}; }},
     {R::kKvBProj, "kv_b_proj", "self_attn.kv_b_proj.weight", Place::kLayer, kRows, kFloat, always,
-     [](C c) { return Shape{c.num_attention_heads * c.kv_head_dim(), c.kv_lora_rank}; }},
+     [](C c) {
+       return Shape{c.num_attention_heads * c.kv_head_dim(), c.kv_lora_rank};
+     }},
     {R::kOProj, "o_proj", "self_attn.o_proj.weight", Place::kLayer, kColumns, kAny, always,
-     [](C c) { return Shape{c.hidden_size, c.num_attention_heads * c.v_head_dim}; }},
+     [](C c) {
+       return Shape{c.hidden_size, c.num_attention_heads * c.v_head_dim};
+     }},
     {R::kOBias, "o_bias", "self_attn.o_proj.bias", Place::kLayer, kNone, kFloat, with_bias, hidden_vector},
-    {R::kPostAttentionNorm, "post_attention_norm", "post_attention_layernorm.weight", Place::kLayer, kNone, kFloat,
-     always, hidden_vector},
+    {R::kPostAttentionNorm, "post_attention_norm", "post_attention_layernorm.weight", Place::kLayer, kNone,
+     kFloat, always, hidden_vector},
     {R::kDenseGate, "dense_gate", "mlp.gate_proj.weight", Place::kLayer, kRows, kAny, is_dense, dense_in},
     {R::kDenseUp, "dense_up", "mlp.up_proj.weight", Place::kLayer, kRows, kAny, is_dense, dense_in},
     {R::kDenseDown, "dense_down", "mlp.down_proj.weight", Place::kLayer, kColumns, kAny, is_dense, dense_out},
     {R::kRouter, "router", "mlp.gate.weight", Place::kLayer, kNone, kFloat, is_moe,
-     [](C c) { return Shape{c.n_routed_experts, c.hidden_size}; }},
-    {R::kSharedGate, "shared_gate", "mlp.shared_experts.gate_proj.weight", Place::kLayer, kRows, kAny, with_shared, shared_in},
-    {R::kSharedUp, "shared_up", "mlp.shared_experts.up_proj.weight", Place::kLayer, kRows, kAny, with_shared, shared_in},
-    {R::kSharedDown, "shared_down", "mlp.shared_experts.down_proj.weight", Place::kLayer, kColumns, kAny, with_shared,
-     shared_out},
+     [](C c) {
+       return Shape{c.n_routed_experts, c.hidden_size};
+     }},
+    {R::kSharedGate, "shared_gate", "mlp.shared_experts.gate_proj.weight", Place::kLayer, kRows, kAny,
+     with_shared, shared_in},
+    {R::kSharedUp, "shared_up", "mlp.shared_experts.up_proj.weight", Place::kLayer, kRows, kAny, with_shared,
+     shared_in},
+    {R::kSharedDown, "shared_down", "mlp.shared_experts.down_proj.weight", Place::kLayer, kColumns, kAny,
+     with_shared, shared_out},
     {R::kExpertGate, "expert_gate", "gate_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_in},
     {R::kExpertUp, "expert_up", "up_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_in},
     {R::kExpertDown, "expert_down", "down_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_out},
-    {R::kFinalNorm, "final_norm", "model.norm.weight", Place::kAfterLayers, kNone, kFloat, always, hidden_vector},
+    {R::kFinalNorm, "final_norm", "model.norm.weight", Place::kAfterLayers, kNone, kFloat, always,
+     hidden_vector},
     {R::kLmHead, "lm_head", "lm_head.weight", Place::kAfterLayers, kRows, kFloat, is_untied, vocabulary},
 };
 static_assert(std::size(kRoles) == kNumWeightRoles);
@@ -112,17 +131,18 @@ void add_weights(C config, Place place, int64_t layer, int64_t expert, std::vect
 
 Status check_weight(const Checkpoint& checkpoint, const WeightSpec& spec) {
   if (!checkpoint.contains(spec.name)) {
-    return not_found("{}: has no tensor \"{}\", expected {} as config.json asks for", checkpoint.directory(), spec.name,
-                     to_string(spec.shape));
+    return not_found("{}: has no tensor \"{}\", expected {} as config.json asks for", checkpoint.directory(),
+                     spec.name, to_string(spec.shape));
   }
   FATHOM_ASSIGN_OR_RETURN(const TensorView view, checkpoint.tensor(spec.name));
   if (view.shape != spec.shape) {
     return invalid_data("{}: tensor \"{}\" has shape {}, expected {} as config.json asks for",
-                        checkpoint.file_of(spec.name), spec.name, to_string(view.shape), to_string(spec.shape));
+                        checkpoint.file_of(spec.name), spec.name, to_string(view.shape),
+                        to_string(spec.shape));
   }
   if (!is_floating(view.dtype)) {
-    return unsupported("{}: tensor \"{}\" has dtype {}, expected BF16, F16 or F32", checkpoint.file_of(spec.name),
-                       spec.name, safetensors_name(view.dtype));
+    return unsupported("{}: tensor \"{}\" has dtype {}, expected BF16, F16 or F32",
+                       checkpoint.file_of(spec.name), spec.name, safetensors_name(view.dtype));
   }
   return ok_status();
 }
@@ -134,7 +154,8 @@ std::string_view role_name(WeightRole role) { return rule_of(role).label; }
 std::string weight_name(WeightRole role, int64_t layer, int64_t expert) {
   const RoleRule& rule = rule_of(role);
   if (rule.place == Place::kLayer) return fmt::format("model.layers.{}.{}", layer, rule.name);
-  if (rule.place == Place::kExpert) return fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, rule.name);
+  if (rule.place == Place::kExpert)
+    return fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, rule.name);
   return std::string(rule.name);
 }
 
@@ -144,7 +165,8 @@ std::vector<WeightSpec> weight_table(const ModelConfig& config) {
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     add_weights(config, Place::kLayer, layer, -1, table);
     const int64_t num_experts = config.is_moe_layer(layer) ? config.n_routed_experts : 0;
-    for (int64_t expert = 0; expert < num_experts; ++expert) add_weights(config, Place::kExpert, layer, expert, table);
+    for (int64_t expert = 0; expert < num_experts; ++expert)
+      add_weights(config, Place::kExpert, layer, expert, table);
   }
   add_weights(config, Place::kAfterLayers, -1, -1, table);
   return table;

@@ -1,5 +1,6 @@
-// The one table of the model's weights: every tensor a DeepSeek-V2 checkpoint must hold, with its name, shape, role, how
-// ranks share it and what it may be stored as. Loading, checking, planning memory, synthesis and quantisation read it.
+// The one table of the model's weights: every tensor a DeepSeek-V2 checkpoint must hold, with its name,
+// shape, role, how ranks share it and what it may be stored as. Loading, checking, planning memory, synthesis
+// and quantisation read it.
 #pragma once
 
 #include <cstdint>
@@ -46,14 +47,15 @@ inline constexpr int kNumWeightRoles = static_cast<int>(WeightRole::kLmHead) + 1
 
 // How tensor-parallel ranks share a weight. Rows are output features, columns input features.
 enum class ShardAxis : uint8_t {
-  kNone,     // every rank holds all of it
+  kNone,  // every rank holds all of it
   kRows,
   kColumns,  // the product is a partial sum
   kExperts,  // whole experts go to ranks
 };
 
-// What may be stored: always a floating type; int8 with one scale per output row only for the linear layers that
-// quantisation touches (not kv_b_proj, which is split at load, nor the router, the embedding and the head).
+// What may be stored: always a floating type; int8 with one scale per output row only for the linear layers
+// that quantisation touches (not kv_b_proj, which is split at load, nor the router, the embedding and the
+// head).
 enum class WeightFormats : uint8_t { kFloat, kFloatOrInt8 };
 
 struct WeightSpec {
@@ -71,16 +73,16 @@ std::string_view role_name(WeightRole role);
 // The tensor's name in a checkpoint; layer and expert are ignored where the role has none.
 std::string weight_name(WeightRole role, int64_t layer = -1, int64_t expert = -1);
 
-// Every weight of the model: embedding, layers in order, final norm, head. A model with tie_word_embeddings has no head
-// of its own: embed_tokens is used.
+// Every weight of the model: embedding, layers in order, final norm, head. A model with tie_word_embeddings
+// has no head of its own: embed_tokens is used.
 std::vector<WeightSpec> weight_table(const ModelConfig& config);
 
-// Whether the checkpoint holds every weight of the table in its shape and as a floating type; the first that it does
-// not is named with its file, what was seen and what was expected.
+// Whether the checkpoint holds every weight of the table in its shape and as a floating type; the first that
+// it does not is named with its file, what was seen and what was expected.
 Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config);
 
-// Tensors that no weight of the table uses, for a warning. Known leftovers (rotary tables, the head of a model with
-// tied embeddings) do not count.
+// Tensors that no weight of the table uses, for a warning. Known leftovers (rotary tables, the head of a
+// model with tied embeddings) do not count.
 std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 
 }  // namespace fathom

@@ -69,8 +69,12 @@ void expect_same_as_list(const std::string& file, const ModelConfig& config) {
   }
 }
 
-TEST(WeightTable, V2LiteAsObserved) { expect_same_as_list("deepseek-v2-lite.tensors.json", *known_config("deepseek-v2-lite")); }
-TEST(WeightTable, V2AsDerived) { expect_same_as_list("deepseek-v2-236b.tensors.derived.json", *known_config("deepseek-v2")); }
+TEST(WeightTable, V2LiteAsObserved) {
+  expect_same_as_list("deepseek-v2-lite.tensors.json", *known_config("deepseek-v2-lite"));
+}
+TEST(WeightTable, V2AsDerived) {
+  expect_same_as_list("deepseek-v2-236b.tensors.derived.json", *known_config("deepseek-v2"));
+}
 
 TEST(WeightTable, CountsAndParametersOfTheReleasedModels) {
   const auto parameters = [](const std::vector<WeightSpec>& table) {
@@ -137,24 +141,29 @@ TEST_F(CheckWeightsTest, NamesTheFirstProblem) {
   EXPECT_EQ(refusal(tiny_config()), "");
   ModelConfig config = tiny_config();
   config.num_hidden_layers = 4;
-  EXPECT_EQ(refusal(config), ": has no tensor \"model.layers.3.input_layernorm.weight\", expected [16] as config.json asks for");
+  EXPECT_EQ(
+      refusal(config),
+      ": has no tensor \"model.layers.3.input_layernorm.weight\", expected [16] as config.json asks for");
   config = tiny_config();
   config.kv_lora_rank = 9;
-  EXPECT_EQ(refusal(config), "/model.safetensors: tensor \"model.layers.0.self_attn.kv_a_proj_with_mqa.weight\" has shape "
-                             "[12, 16], expected [13, 16] as config.json asks for");
+  EXPECT_EQ(refusal(config),
+            "/model.safetensors: tensor \"model.layers.0.self_attn.kv_a_proj_with_mqa.weight\" has shape "
+            "[12, 16], expected [13, 16] as config.json asks for");
 }
 
 TEST_F(CheckWeightsTest, OnlyFloatingTypes) {
   std::vector<TensorDeclaration> tensors;
-  for (const WeightSpec& spec : weight_table(tiny_config())) tensors.push_back({spec.name, DType::kInt8, spec.shape});
+  for (const WeightSpec& spec : weight_table(tiny_config()))
+    tensors.push_back({spec.name, DType::kInt8, spec.shape});
   auto writer = SafetensorsWriter::create(dir_.file("model.safetensors"), tensors);
   ASSERT_TRUE(writer.ok());
   size_t bytes = 0;
   for (const auto& tensor : tensors) bytes += static_cast<size_t>(tensor.shape.num_elements());
   ASSERT_TRUE((*writer)->append(std::vector<std::byte>(bytes)).ok());
   ASSERT_TRUE((*writer)->commit().ok());
-  EXPECT_EQ(refusal(tiny_config()),
-            "/model.safetensors: tensor \"model.embed_tokens.weight\" has dtype I8, expected BF16, F16 or F32");
+  EXPECT_EQ(
+      refusal(tiny_config()),
+      "/model.safetensors: tensor \"model.embed_tokens.weight\" has dtype I8, expected BF16, F16 or F32");
 }
 
 TEST_F(CheckWeightsTest, UnusedTensorsAreCounted) {
@@ -178,13 +187,15 @@ void overwrite(const std::string& path, const std::string& bytes) {
   if (std::filesystem::file_size(path) != bytes.size()) std::filesystem::resize_file(path, bytes.size());
 }
 
-// Any bytes give an answer, never a crash: a valid folder with a few bytes changed or a file cut, many times over.
+// Any bytes give an answer, never a crash: a valid folder with a few bytes changed or a file cut, many times
+// over.
 TEST_F(CheckWeightsTest, MutatedFilesNeverCrash) {
   write_tiny_checkpoint({tiny_grouped_config(), dir_.path(), 4096});
   constexpr uint64_t kSeed = 20240507;
   constexpr uint64_t kRounds = 3000;
   std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) files.push_back(entry.path().string());
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path()))
+    files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
   ASSERT_GT(files.size(), 3u);
   uint64_t counter = 0;

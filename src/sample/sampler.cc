@@ -231,9 +231,7 @@ void fill_candidates(std::span<const float> logits, float max_logit, const Sampl
 
 }  // namespace
 
-uint64_t sampler_key(uint64_t seed) {
-  return random_key(seed, "sample");
-}
+uint64_t sampler_key(uint64_t seed) { return random_key(seed, "sample"); }
 
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace) {

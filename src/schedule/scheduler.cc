@@ -97,9 +97,7 @@ const Sequence* Scheduler::find(SequenceId id) const {
   return place != line_.end() && (*place)->id == id ? place->get() : nullptr;
 }
 
-Sequence* Scheduler::find_mutable(SequenceId id) {
-  return const_cast<Sequence*>(find(id));
-}
+Sequence* Scheduler::find_mutable(SequenceId id) { return const_cast<Sequence*>(find(id)); }
 
 bool Scheduler::idle() const {
   return std::all_of(line_.begin(), line_.end(),

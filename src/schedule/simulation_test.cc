@@ -21,12 +21,8 @@ uint64_t chain(uint64_t previous, int32_t token, Form form) {
   return mix_bits(previous ^ mix_bits(static_cast<uint64_t>(token) * 2 + (form == Form::kPrompt ? 0 : 1)));
 }
 
-int32_t next_token(uint64_t hash) {
-  return static_cast<int32_t>(hash % kVocabulary);
-}
-bool is_stop(int32_t token) {
-  return token % 200 == 5;
-}
+int32_t next_token(uint64_t hash) { return static_cast<int32_t>(hash % kVocabulary); }
+bool is_stop(int32_t token) { return token % 200 == 5; }
 
 struct Expected {
   std::vector<int32_t> tokens;

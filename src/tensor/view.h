@@ -17,7 +17,8 @@ class Shape {
  public:
   static constexpr int kMaxRank = 4;
   Shape() = default;
-  Shape(std::initializer_list<int64_t> dimensions) : Shape(std::span(dimensions.begin(), dimensions.size())) {}
+  Shape(std::initializer_list<int64_t> dimensions)
+      : Shape(std::span(dimensions.begin(), dimensions.size())) {}
   explicit Shape(std::span<const int64_t> dimensions) : rank_(static_cast<int>(dimensions.size())) {
     FATHOM_CHECK(rank_ <= kMaxRank, "rank {}", rank_);
     for (int i = 0; i < rank_; ++i) dimensions_[static_cast<size_t>(i)] = dimensions[static_cast<size_t>(i)];

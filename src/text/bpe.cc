@@ -8,9 +8,7 @@ namespace fathom {
 namespace {
 
 // std::push_heap keeps the largest on top.
-bool later(const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) {
-  return a.order > b.order;
-}
+bool later(const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) { return a.order > b.order; }
 
 int32_t position_of(const BpeScratch::Candidate& candidate) {
   return static_cast<int32_t>(candidate.order & 0xFFFFFFFFu);

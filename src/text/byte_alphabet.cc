@@ -35,9 +35,7 @@ const Alphabet& alphabet() {
 
 }  // namespace
 
-char32_t byte_symbol(unsigned char byte) {
-  return alphabet().symbol[byte];
-}
+char32_t byte_symbol(unsigned char byte) { return alphabet().symbol[byte]; }
 
 std::optional<std::string> symbols_to_bytes(std::string_view text) {
   std::string bytes;

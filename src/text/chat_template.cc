@@ -35,9 +35,7 @@ Status check_messages(const Json& messages) {
   return ok_status();
 }
 
-std::time_t time_now() {
-  return std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-}
+std::time_t time_now() { return std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()); }
 
 }  // namespace
 

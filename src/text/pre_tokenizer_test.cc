@@ -18,9 +18,7 @@ Result<Pieces> split(const TokenizerJson& description, std::string_view text) {
   return pieces;
 }
 
-Pieces split_v2(std::string_view text) {
-  return *split(tiny::tokenizer_json()["pre_tokenizer"], text);
-}
+Pieces split_v2(std::string_view text) { return *split(tiny::tokenizer_json()["pre_tokenizer"], text); }
 
 TokenizerJson sequence(TokenizerJson steps) {
   return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};

@@ -69,9 +69,7 @@ Regex& Regex::operator=(Regex&& other) noexcept {
   return *this;
 }
 
-Regex::~Regex() {
-  pcre2_code_free(code_);
-}
+Regex::~Regex() { pcre2_code_free(code_); }
 
 Result<Regex::Match> Regex::find(std::string_view text, size_t from, RegexScratch& scratch) const {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());

@@ -64,8 +64,6 @@ bool is_numeric(char32_t value) {
   return contains(kNumeric, value);
 }
 
-bool is_white_space(char32_t value) {
-  return contains(kWhiteSpace, value);
-}
+bool is_white_space(char32_t value) { return contains(kWhiteSpace, value); }
 
 }  // namespace fathom

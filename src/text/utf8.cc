@@ -5,13 +5,9 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-unsigned byte_at(std::string_view bytes, size_t index) {
-  return static_cast<unsigned char>(bytes[index]);
-}
+unsigned byte_at(std::string_view bytes, size_t index) { return static_cast<unsigned char>(bytes[index]); }
 
-bool in_range(unsigned value, unsigned low, unsigned high) {
-  return value >= low && value <= high;
-}
+bool in_range(unsigned value, unsigned low, unsigned high) { return value >= low && value <= high; }
 
 // How many bytes the lead byte asks for, and the range of the second byte (Unicode, table 3-7).
 struct LeadByte {

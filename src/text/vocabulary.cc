@@ -49,8 +49,6 @@ size_t Vocabulary::slot_of(std::string_view bytes) const {
   return slot;
 }
 
-void Vocabulary::index_bytes(int32_t id) {
-  byte_slots_[slot_of(bytes(id))] = id;
-}
+void Vocabulary::index_bytes(int32_t id) { byte_slots_[slot_of(bytes(id))] = id; }
 
 }  // namespace fathom

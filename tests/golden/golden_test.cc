@@ -1,4 +1,5 @@
-// The engine against logits of the reference implementation, for every variant of the config (tools/reference).
+// The engine against logits of the reference implementation, for every variant of the config
+// (tools/reference).
 #include <gtest/gtest.h>
 
 #include "model/rope.h"
@@ -21,7 +22,8 @@ INSTANTIATE_TEST_SUITE_P(Variants, GoldenTest, ::testing::ValuesIn(golden_varian
                          [](const auto& variant) { return variant.param; });
 
 // ‖ours - reference‖ / ‖reference‖ of each position's logits; the worst one.
-double worst_position(const std::vector<float>& ours, const std::vector<float>& reference, size_t vocab_size) {
+double worst_position(const std::vector<float>& ours, const std::vector<float>& reference,
+                      size_t vocab_size) {
   double worst = 0;
   for (size_t first = 0; first < reference.size(); first += vocab_size) {
     worst = std::max(worst, relative_distance(std::span(ours).subspan(first, vocab_size),
@@ -47,21 +49,23 @@ TEST_P(GoldenTest, GreedyContinuationIsEqual) {
   const Golden golden = read_golden(GetParam());
   const auto engine = load_engine(options(DType::kFloat32));
   ASSERT_NE(engine, nullptr);
-  const auto answers = run_all(*engine, {{golden.ids, greedy_params(static_cast<int64_t>(golden.greedy.size()))}});
+  const auto answers =
+      run_all(*engine, {{golden.ids, greedy_params(static_cast<int64_t>(golden.greedy.size()))}});
   EXPECT_EQ(answers[0].ids, golden.greedy);
 }
 
-// docs/numerics.md: each rounding to bf16 errs by 2^-9 / sqrt(3) of its value at most on average; a layer has six
-// independent ones, the head one more; independent errors add as squares. Three times that is allowed.
+// docs/numerics.md: each rounding to bf16 errs by 2^-9 / sqrt(3) of its value at most on average; a layer has
+// six independent ones, the head one more; independent errors add as squares. Three times that is allowed.
 double rounding_tolerance(DType dtype, int64_t num_layers) {
   const double unit = dtype == DType::kBFloat16 ? 0x1p-9 : 0x1p-12;
   return 3 * unit / std::sqrt(3.0) * std::sqrt(static_cast<double>(6 * num_layers + 1));
 }
 
-// The distance that a quarter of the positions stay below. Where rounding flips a nearly tied expert (or group), that
-// position and those that attend to it are off by more than rounding, which no tolerance from epsilons covers; a wrong
-// formula or a biased rounding moves all positions.
-double lower_quartile(const std::vector<float>& ours, const std::vector<float>& reference, size_t vocab_size) {
+// The distance that a quarter of the positions stay below. Where rounding flips a nearly tied expert (or
+// group), that position and those that attend to it are off by more than rounding, which no tolerance from
+// epsilons covers; a wrong formula or a biased rounding moves all positions.
+double lower_quartile(const std::vector<float>& ours, const std::vector<float>& reference,
+                      size_t vocab_size) {
   std::vector<double> distances;
   for (size_t first = 0; first < reference.size(); first += vocab_size) {
     distances.push_back(relative_distance(std::span(ours).subspan(first, vocab_size),
@@ -81,7 +85,8 @@ TEST_P(GoldenTest, RoundedActivationsStayWithinTheirBound) {
     for (float logit : ours) ASSERT_TRUE(std::isfinite(logit));
     const double distance = lower_quartile(ours, golden.logits, golden.logits.size() / golden.ids.size());
     const double tolerance = rounding_tolerance(dtype, engine->config().num_hidden_layers);
-    std::printf("  %-22s %s %.2e of %.2e\n", GetParam().c_str(), std::string(dtype_name(dtype)).c_str(), distance, tolerance);
+    std::printf("  %-22s %s %.2e of %.2e\n", GetParam().c_str(), std::string(dtype_name(dtype)).c_str(),
+                distance, tolerance);
     EXPECT_LE(distance, tolerance) << dtype_name(dtype);
     EXPECT_GE(distance, tolerance / 100) << "nothing was rounded";
   }

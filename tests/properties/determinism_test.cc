@@ -1,4 +1,5 @@
-// D1: a request's tokens and log-probabilities have the same bits whatever runs beside it and however it is cut.
+// D1: a request's tokens and log-probabilities have the same bits whatever runs beside it and however it is
+// cut.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -89,10 +90,12 @@ TEST(Determinism, PreemptionChangesNothing) {
     ASSERT_NE(roomy, nullptr);
     std::vector<Request> requests;
     for (uint64_t i = 0; i < 6; ++i) {
-      requests.push_back({random_prompt(i, 30 + static_cast<int64_t>(i), roomy->config().vocab_size), greedy_params(60)});
+      requests.push_back(
+          {random_prompt(i, 30 + static_cast<int64_t>(i), roomy->config().vocab_size), greedy_params(60)});
     }
     const ModelConfig& config = roomy->config();
-    const int64_t token_bytes = config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim) * 4;
+    const int64_t token_bytes =
+        config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim) * 4;
     options.kv_cache_dtype = DType::kFloat32;
     options.kv_memory_bytes = static_cast<uint64_t>(12 * options.block_size * token_bytes);
     const auto tight = load_engine(options);
@@ -107,8 +110,8 @@ TEST(Determinism, PreemptionChangesNothing) {
   }
 }
 
-// Generated tokens go through the absorbed form, a prompt's through the expanded one: fed back as a prompt, the same
-// tokens must have the same likelihoods up to float32 rounding.
+// Generated tokens go through the absorbed form, a prompt's through the expanded one: fed back as a prompt,
+// the same tokens must have the same likelihoods up to float32 rounding.
 TEST(Forms, AbsorbedEqualsExpanded) {
   for (const std::string& variant : golden_variants()) {
     if (variant == "long_positions") continue;  // its greedy continuation is a golden test already

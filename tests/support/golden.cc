@@ -11,7 +11,8 @@ std::vector<std::string> golden_variants() {
     const auto& path = entry.path();
     const bool has_weights = std::filesystem::exists(path / "model.safetensors") ||
                              std::filesystem::exists(path / "model.safetensors.index.json");
-    if (has_weights && std::filesystem::exists(path / "golden.safetensors")) variants.push_back(path.filename().string());
+    if (has_weights && std::filesystem::exists(path / "golden.safetensors"))
+      variants.push_back(path.filename().string());
   }
   std::sort(variants.begin(), variants.end());
   return variants;

@@ -20,7 +20,8 @@ inline std::string raw_safetensors(const std::string& header, size_t num_data_by
 // One header entry: "name":{...}
 inline std::string raw_entry(const std::string& name, const std::string& dtype, const std::string& shape,
                              const std::string& offsets) {
-  return "\"" + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}";
+  return "\"" + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets +
+         "}";
 }
 
 }  // namespace fathom::testing

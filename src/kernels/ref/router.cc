@@ -12,7 +12,9 @@ void softmax(const float* logits, float* scores, int64_t count) {
 }
 
 // The largest of values[0, count), the first of equal ones.
-int64_t arg_max(const float* values, int64_t count) { return std::max_element(values, values + count) - values; }
+int64_t arg_max(const float* values, int64_t count) {
+  return std::max_element(values, values + count) - values;
+}
 
 // Keeps the topk_group groups with the largest best score: the scores of the others become 0, which no
 // softmax value is unless it underflowed.

@@ -6,9 +6,7 @@
 namespace fathom::jinja {
 namespace {
 
-Value count(size_t value) {
-  return Value::integer(static_cast<Integer>(value));
-}
+Value count(size_t value) { return Value::integer(static_cast<Integer>(value)); }
 
 LoopObject& loop_of(const Value& self) {
   return const_cast<LoopObject&>(static_cast<const LoopObject&>(self.as_callable()));

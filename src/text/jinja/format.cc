@@ -272,9 +272,7 @@ class JsonWriter {
 
 }  // namespace
 
-std::string format_integer(Integer value) {
-  return fmt::format("{}", value);
-}
+std::string format_integer(Integer value) { return fmt::format("{}", value); }
 
 std::string format_real(double value) {
   if (std::isnan(value)) return "nan";

@@ -11,20 +11,14 @@ namespace {
 
 using Kind = Token::Kind;
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
 }
-bool is_name_part(char c) {
-  return is_name_start(c) || is_digit(c);
-}
+bool is_name_part(char c) { return is_name_start(c) || is_digit(c); }
 
-std::string_view skip_spaces(std::string_view text) {
-  return strip(text, Side::kLeft, nullptr);
-}
+std::string_view skip_spaces(std::string_view text) { return strip(text, Side::kLeft, nullptr); }
 
 class Lexer {
  public:

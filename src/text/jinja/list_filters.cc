@@ -13,9 +13,7 @@
 namespace fathom::jinja {
 namespace {
 
-LetterCase letter_case(bool sensitive) {
-  return sensitive ? LetterCase::kKept : LetterCase::kIgnored;
-}
+LetterCase letter_case(bool sensitive) { return sensitive ? LetterCase::kKept : LetterCase::kIgnored; }
 
 Result<Value> length(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
   FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());

@@ -85,11 +85,7 @@ Method find_in(const Entry (&entries)[N], std::string_view name) {
 
 }  // namespace
 
-Method find_dict_method(std::string_view name) {
-  return find_in(kDictMethods, name);
-}
-Method find_list_method(std::string_view name) {
-  return find_in(kListMethods, name);
-}
+Method find_dict_method(std::string_view name) { return find_in(kDictMethods, name); }
+Method find_list_method(std::string_view name) { return find_in(kListMethods, name); }
 
 }  // namespace fathom::jinja

@@ -23,9 +23,7 @@ Status mismatch(std::string_view symbol, const Value& left, const Value& right) 
   return invalid_argument("{} {} {} is not possible", type_name(left), symbol, type_name(right));
 }
 
-Status overflow() {
-  return invalid_argument("an integer is out of range");
-}
+Status overflow() { return invalid_argument("an integer is out of range"); }
 
 Result<Value> power(const Value& left, const Value& right) {
   if (!is_true(left) && right.as_real() < 0) return invalid_argument("0 to a negative power");

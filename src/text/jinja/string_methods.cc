@@ -142,9 +142,7 @@ Result<Value> join_method(Evaluator& evaluator, const Value& self, const Argumen
   return join_texts(evaluator, *items, self.as_string());
 }
 
-bool is_ascii_letter(char32_t c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+bool is_ascii_letter(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 // Whether there is a character and all are of the kind. Letters outside ASCII are known by their case, or by
 // lying in a script of ideographs or syllables.
@@ -152,12 +150,8 @@ bool is_letter(char32_t c) {
   return is_ascii_letter(c) || (c >= 0x80 && has_case(c)) || (c >= 0x3041 && c <= 0x9FFF && c != 0x30FB) ||
          (c >= 0xAC00 && c <= 0xD7A3);
 }
-bool is_decimal(char32_t c) {
-  return is_numeric(c);
-}
-bool is_letter_or_digit(char32_t c) {
-  return is_letter(c) || is_numeric(c);
-}
+bool is_decimal(char32_t c) { return is_numeric(c); }
+bool is_letter_or_digit(char32_t c) { return is_letter(c) || is_numeric(c); }
 
 template <bool (*kKind)(char32_t)>
 Result<Value> all_of_kind_method(Evaluator& evaluator, const Value& self, const Arguments& arguments) {

@@ -81,9 +81,7 @@ bool in_set(std::string_view character, const std::string_view* set) {
 
 }  // namespace
 
-bool is_space(char32_t value) {
-  return is_white_space(value) || (value >= 0x1C && value <= 0x1F);
-}
+bool is_space(char32_t value) { return is_white_space(value) || (value >= 0x1C && value <= 0x1F); }
 
 bool is_printable(char32_t value) {
   struct Range {
@@ -138,12 +136,8 @@ std::string to_lower(std::string_view text) {
   return out;
 }
 
-std::string to_capitalized(std::string_view text) {
-  return to_word_case(text, WordCase::kFirstOnly);
-}
-std::string to_title(std::string_view text) {
-  return to_word_case(text, WordCase::kEveryWord);
-}
+std::string to_capitalized(std::string_view text) { return to_word_case(text, WordCase::kFirstOnly); }
+std::string to_title(std::string_view text) { return to_word_case(text, WordCase::kEveryWord); }
 
 bool has_case(char32_t value) {
   return value == kSharpS || upper_of(value) != value || lower_of(value) != value;

@@ -60,9 +60,7 @@ bool Value::same_as(const Value& other) const {
   }
 }
 
-bool Dict::can_be_key(const Value& key) {
-  return key.is_string() || key.is_number() || key.is_none();
-}
+bool Dict::can_be_key(const Value& key) { return key.is_string() || key.is_number() || key.is_none(); }
 
 void Dict::set(const Value& key, const Value& value) {
   if (const Value* existing = find(key)) {
@@ -90,9 +88,7 @@ const Value* Dict::find(std::string_view key) const {
   return found == by_name_.end() ? nullptr : &entries_[found->second].second;
 }
 
-Result<Value> Callable::attribute(Evaluator&, std::string_view name) const {
-  return Value::undefined(name);
-}
+Result<Value> Callable::attribute(Evaluator&, std::string_view name) const { return Value::undefined(name); }
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {

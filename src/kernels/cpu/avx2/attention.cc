@@ -15,15 +15,17 @@ constexpr float kMinusInfinity = -__builtin_inff();
 int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Rows of the cache at positions [first, first + count) as floats, one after another.
-void decode_keys(const LatentCacheView& cache, const int32_t* page_table, int64_t first, int64_t count, float* rows) {
+void decode_keys(const LatentCacheView& cache, const int32_t* page_table, int64_t first, int64_t count,
+                 float* rows) {
   const int64_t width = cache.latent_dim + cache.rope_dim;
   with_decoder(cache.dtype, [&](auto decoder) {
     using Decoder = decltype(decoder);
     for (int64_t s = 0; s < count; ++s) {
       const int64_t position = first + s;
-      const int64_t row = page_table[position / cache.block_size] * cache.block_size + position % cache.block_size;
-      decode_row<Decoder>(static_cast<const typename Decoder::Element*>(cache.data) + row * width, rows + s * width,
-                          width);
+      const int64_t row =
+          page_table[position / cache.block_size] * cache.block_size + position % cache.block_size;
+      decode_row<Decoder>(static_cast<const typename Decoder::Element*>(cache.data) + row * width,
+                          rows + s * width, width);
     }
   });
 }
@@ -77,13 +79,15 @@ void absorbed_attention(const AbsorbedAttentionParams& p) {
       for (int64_t s = 0; s < count; ++s) add_scaled(out, scores[s], keys + s * width, latent_dim);
     }
   }
-  for (int64_t h = p.begin; h < p.end; ++h) scale(p.out + h * latent_dim, 1.0f / running[h - p.begin].sum, latent_dim);
+  for (int64_t h = p.begin; h < p.end; ++h)
+    scale(p.out + h * latent_dim, 1.0f / running[h - p.begin].sum, latent_dim);
 }
 
 namespace {
 
 // Expanded keys [count, n + r] and values [count, v] of one head for the decoded rows of a block.
-void expand_block(const ExpandedAttentionParams& p, const float* rows, int64_t count, float* keys, float* values) {
+void expand_block(const ExpandedAttentionParams& p, const float* rows, int64_t count, float* keys,
+                  float* values) {
   const int64_t latent_dim = p.cache.latent_dim;
   const int64_t width = latent_dim + p.cache.rope_dim;
   const int64_t key_dim = p.nope_dim + p.cache.rope_dim;
@@ -116,10 +120,10 @@ void expand_block(const ExpandedAttentionParams& p, const float* rows, int64_t c
 void expanded_attention(const ExpandedAttentionParams& p) {
   const int64_t width = p.cache.latent_dim + p.cache.rope_dim;
   const int64_t key_dim = p.nope_dim + p.cache.rope_dim;
-  float* rows = p.scratch;                        // [kKeyBlock, R + r]
-  float* keys = rows + kKeyBlock * width;         // [kKeyBlock, n + r]
-  float* values = keys + kKeyBlock * key_dim;     // [kKeyBlock, v]
-  float* scores = values + kKeyBlock * p.v_dim;   // [kKeyBlock]
+  float* rows = p.scratch;                                         // [kKeyBlock, R + r]
+  float* keys = rows + kKeyBlock * width;                          // [kKeyBlock, n + r]
+  float* values = keys + kKeyBlock * key_dim;                      // [kKeyBlock, v]
+  float* scores = values + kKeyBlock * p.v_dim;                    // [kKeyBlock]
   auto* running = reinterpret_cast<Running*>(scores + kKeyBlock);  // [T]
   for (int64_t t = 0; t < p.num_tokens; ++t) {
     running[t] = {kMinusInfinity, 0};

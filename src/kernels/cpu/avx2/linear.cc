@@ -4,7 +4,8 @@
 namespace fathom::kernels::avx2 {
 namespace {
 
-// Tokens that pass over a weight row while it is in L1, and whose inputs (64 * 2048 floats = 512 KiB) stay in L2.
+// Tokens that pass over a weight row while it is in L1, and whose inputs (64 * 2048 floats = 512 KiB) stay in
+// L2.
 constexpr int64_t kTokenTile = 64;
 
 void store_output(const LinearParams& p, int64_t t, int64_t j, float sum) {

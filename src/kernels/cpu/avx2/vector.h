@@ -22,7 +22,9 @@ struct DecodeBFloat16 {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
   }
-  static float one(Element e) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(e) << 16))); }
+  static float one(Element e) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(e) << 16)));
+  }
 };
 
 struct DecodeFloat16 {
@@ -65,7 +67,8 @@ static inline float dot(const float* a, const float* b, int64_t count) {
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) sum = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sum);
   if (i < count) {
-    sum = _mm256_fmadd_ps(load_tail<DecodeFloat32>(a + i, count - i), load_tail<DecodeFloat32>(b + i, count - i), sum);
+    sum = _mm256_fmadd_ps(load_tail<DecodeFloat32>(a + i, count - i),
+                          load_tail<DecodeFloat32>(b + i, count - i), sum);
   }
   return sum_lanes(sum);
 }
@@ -77,7 +80,8 @@ static inline void add_scaled(float* y, float a, const float* x, int64_t count) 
   for (; i + 8 <= count; i += 8) {
     _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
   }
-  for (; i < count; ++i) y[i] = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(x[i]), _mm_set_ss(y[i])));
+  for (; i < count; ++i)
+    y[i] = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(x[i]), _mm_set_ss(y[i])));
 }
 
 static inline void scale(float* y, float a, int64_t count) {
@@ -94,8 +98,8 @@ static inline void decode_row(const typename Decoder::Element* source, float* ta
   for (; i < count; ++i) target[i] = Decoder::one(source[i]);
 }
 
-// e^x in every lane: x = n ln 2 + f with |f| <= ln 2 / 2, the Taylor polynomial of degree 6 in f (relative error below
-// 3e-7), times 2^n. x above 88.3 gives infinity, below -87.3 gives 0; NaN stays NaN.
+// e^x in every lane: x = n ln 2 + f with |f| <= ln 2 / 2, the Taylor polynomial of degree 6 in f (relative
+// error below 3e-7), times 2^n. x above 88.3 gives infinity, below -87.3 gives 0; NaN stays NaN.
 static inline __m256 exp_lanes(__m256 x) {
   const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)),
                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -109,7 +113,8 @@ static inline __m256 exp_lanes(__m256 x) {
   y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(0.5f));
   y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(1.0f));
   y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(1.0f));
-  const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+  const __m256i exponent =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   y = _mm256_mul_ps(y, _mm256_castsi256_ps(exponent));
   const __m256 too_small = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_LT_OQ);
   const __m256 too_large = _mm256_cmp_ps(x, _mm256_set1_ps(88.3f), _CMP_GT_OQ);
