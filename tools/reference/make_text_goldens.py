@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 
 from tokenizers import Tokenizer
-from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from template_cases import STYLES, all_template_cases, render
 from tokenizer_cases import all_cases
@@ -98,6 +97,9 @@ def detokenizer_rows(tokenizer: Tokenizer, rows: list[dict]) -> list[dict]:
 
 def check_templates(rows: list[dict], model: Path) -> None:
     """The cases against transformers' own set-up of jinja2, and v2_like against the template that V2 really ships."""
+    # Imported here: --compare needs no more than tokenizers and jinja2.
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
     for row in rows:
         try:
             theirs = _compile_jinja_template(row["template"]).render(**row["context"])
