@@ -8,19 +8,31 @@ yet scored count, so each (but for the first window) has at least CONTEXT - STRI
 
 import argparse
 import math
+import os
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from tokenizers import Tokenizer
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 
-from checkpoint import load_checkpoint
-from model import DeepseekV2
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+
+from checkpoint import load_checkpoint  # noqa: E402
+from model import DeepseekV2, compile_parts  # noqa: E402
 
 
-@torch.inference_mode()
-def total_nats(model: DeepseekV2, ids: list[int], context: int, stride: int, batch: int = 8) -> float:
-    """Sum of -ln p over all tokens of one text."""
+CHUNK = 512  # positions whose logits are held at a time
+
+
+@torch.compile(dynamic=False)
+def token_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    values = logits.float()
+    return values.logsumexp(-1) - values.gather(-1, targets[:, None]).squeeze(-1)
+
+
+@torch.no_grad()
+def total_nats(model: DeepseekV2, ids: list[int], context: int, stride: int) -> float:
+    """Sum of -ln p over all tokens of one text. All batches have one shape, for compiled parts."""
     bos = model.config.bos_token_id
     windows = []  # (first token, token after the last, first token to score)
     scored = 0
@@ -28,18 +40,21 @@ def total_nats(model: DeepseekV2, ids: list[int], context: int, stride: int, bat
         end = min(len(ids), max(context, scored + stride))
         windows.append((max(0, end - context), end, scored))
         scored = end
+    head = model.lm_head.to(model.compute_dtype)
+    batch = max(1, 4096 // context)
     total = 0.0
     for first in range(0, len(windows), batch):
-        group = windows[first : first + batch]
-        length = max(end - start for start, end, _ in group)
-        inputs = torch.full((len(group), length), bos)
-        for row, (start, end, _) in enumerate(group):
+        inputs = torch.full((batch, context), bos)
+        targets = torch.zeros(batch, context, dtype=torch.int64)
+        counted = torch.zeros(batch, context, dtype=torch.bool)
+        for row, (start, end, new) in enumerate(windows[first : first + batch]):
             inputs[row, 1 : end - start] = torch.tensor(ids[start : end - 1])
-        hidden = model.hidden(inputs)
-        for row, (start, end, new) in enumerate(group):
-            part = hidden[row, new - start : end - start]
-            logits = F.linear(part, model.lm_head.to(part.dtype)).float()
-            total += F.cross_entropy(logits, torch.tensor(ids[new:end]), reduction="sum").double().item()
+            targets[row, : end - start] = torch.tensor(ids[start:end])
+            counted[row, new - start : end - start] = True
+        hidden = model.hidden(inputs).flatten(0, 1)
+        parts = zip(hidden.split(CHUNK), targets.flatten().split(CHUNK), counted.flatten().split(CHUNK))
+        for part, target, count in parts:
+            total += token_nats(part @ head.t(), target)[count].double().sum().item()
     return total
 
 
@@ -77,6 +92,8 @@ def main() -> None:
 
     model = load_checkpoint(args.model, torch.bfloat16 if args.bfloat16 else torch.float32)
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    if args.text:
+        compile_parts(model)
     for folder in args.text:
         all_nats, all_bytes, all_tokens = 0.0, 0, 0
         for path in sorted(folder.glob("*.txt")):
@@ -91,6 +108,8 @@ def main() -> None:
             f"{folder.name}: {all_bytes} bytes, {all_tokens} tokens, {all_nats / all_tokens:.4f} nats per token, "
             f"{all_nats / all_bytes / math.log(2):.4f} bits per byte", flush=True,
         )
+    if args.prompt:
+        model = load_checkpoint(args.model)
     for prompt in args.prompt:
         ids = [model.config.bos_token_id] + tokenizer.encode(prompt).ids
         for seed in (1, 2):

@@ -141,7 +141,7 @@ class Matrix(nn.Module):
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention over the past, in blocks of queries to skip keys of the future."""
-    time, block = q.shape[2], 256
+    time, block = q.shape[2], 128
     mixed = []
     for start in range(0, time, block):
         end = min(start + block, time)
@@ -248,6 +248,7 @@ class MixtureOfExperts(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(c.n_routed_experts, 2 * c.moe_intermediate_size, c.hidden_size))
         self.down = nn.Parameter(torch.empty(c.n_routed_experts, c.hidden_size, c.moe_intermediate_size))
         self.shared_experts = FeedForward(c.hidden_size, c.n_shared_experts * c.moe_intermediate_size)
+        self.activate, self.mix = swiglu, weighted_sum
         self.balance_loss: Tensor | None = None  # of the last call, for training
         self.load: Tensor | None = None  # share of slots per expert in the last call
 
@@ -269,9 +270,9 @@ class MixtureOfExperts(nn.Module):
 
         slots = Dispatch.apply(tokens, source, place, k)
         slots = self.per_expert(slots, rows, self.gate_up)
-        slots = self.per_expert(swiglu(slots), rows, self.down)
+        slots = self.per_expert(self.activate(slots), rows, self.down)
         slots = Collect.apply(slots, place).unflatten(0, (-1, k))
-        mixed = weighted_sum(slots, weights).to(x.dtype)
+        mixed = self.mix(slots, weights).to(x.dtype)
         return mixed.view_as(x) + self.shared_experts(x)
 
     def sort_by_expert(self, experts: Tensor) -> tuple[Tensor, Tensor, list[int]]:
@@ -355,6 +356,15 @@ class DeepseekV2(nn.Module):
                 deviation = 0.6 * parameter.shape[-1] ** -0.5
             with torch.no_grad():
                 parameter.normal_(0.0, deviation, generator=generator)
+
+
+def compile_parts(model: DeepseekV2) -> None:
+    """Fuses the element-wise work; the expert loop with its changing sizes stays eager."""
+    for layer in model.layers:
+        layer.attend = torch.compile(layer.attend, dynamic=False)
+        if isinstance(layer.mlp, MixtureOfExperts):
+            layer.mlp.activate = torch.compile(swiglu, dynamic=True)
+            layer.mlp.mix = torch.compile(weighted_sum)
 
 
 def count_parameters(model: DeepseekV2) -> tuple[int, int]:

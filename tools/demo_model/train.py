@@ -23,9 +23,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.multiprocessing as multiprocessing  # noqa: E402
 
-import model as model_module  # noqa: E402
 from loss import HeadLoss  # noqa: E402
-from model import DeepseekV2, MixtureOfExperts, ModelConfig, count_parameters  # noqa: E402
+from model import DeepseekV2, MixtureOfExperts, ModelConfig, compile_parts, count_parameters  # noqa: E402
 from optimizer import adam_step, muon_step  # noqa: E402
 
 TOKENS_PER_STEP = 16384
@@ -145,14 +144,6 @@ class Shared:
                 adam_step(weight, grad, mean, square, step, ADAM_RATES.get(slot.name, OTHER_RATE) * factor)
         own.zero_()
         return norm
-
-
-def compile_parts(model: DeepseekV2) -> None:
-    """Fuses the element-wise work; the expert loop with its changing sizes stays eager."""
-    model_module.swiglu = torch.compile(model_module.swiglu, dynamic=True)
-    model_module.weighted_sum = torch.compile(model_module.weighted_sum)
-    for layer in model.layers:
-        layer.attend = torch.compile(layer.attend, dynamic=False)
 
 
 def work(rank: int, workers: int, shared: Shared, args, step: int, tokens: int, used: float, planned: float) -> None:
