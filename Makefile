@@ -9,7 +9,7 @@ all: build/release/fathom
 build/release/fathom: dependencies build/release/build.ninja FORCE
 	@cmake --build build/release --parallel $(JOBS) --target fathom
 
-build/release/build.ninja: CMakePresets.json
+build/release/build.ninja: CMakePresets.json | dependencies
 	@cmake --preset release
 
 dependencies:

@@ -21,7 +21,7 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "fathom needs these Debian packages, and neither root nor sudo is at hand: ${missing[*]}" >&2
     exit 1
   fi
-  run=(sudo)
+  run=(sudo env DEBIAN_FRONTEND=noninteractive)
 fi
 echo "installing: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive

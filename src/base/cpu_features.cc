@@ -54,21 +54,28 @@ std::string read_model_name() {
   return text;
 }
 
-// CPUs that the cgroup's quota amounts to; nullopt when there is none.
-std::optional<int> cgroup_cpus() {
-  const auto number = [](std::string_view text) {
-    int64_t value = -1;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-  };
-  int64_t quota = -1, period = -1;
-  if (const auto both = read_file("/sys/fs/cgroup/cpu.max", 4096); both.ok() && !both->empty()) {
-    const size_t space = both->find(' ');
-    quota = number(both->substr(0, space));
-    if (space != std::string::npos) period = number(std::string_view(*both).substr(space + 1));
+std::optional<int64_t> parse_number(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc()) return std::nullopt;
+  return value;
+}
+
+// CPUs that the control group's quota amounts to: "quota period" in version 2, two files in version 1;
+// nullopt when there is none ("max", or -1).
+std::optional<int> cgroup_cpus(const std::string& root) {
+  const std::string both = read_system_file(root + "/sys/fs/cgroup/cpu.max");
+  std::optional<int64_t> quota = parse_number(both);
+  std::optional<int64_t> period;
+  if (const size_t space = both.find(' '); space != std::string::npos) {
+    period = parse_number(std::string_view(both).substr(space + 1));
   }
-  if (quota <= 0 || period <= 0) return std::nullopt;
-  return static_cast<int>(std::max<int64_t>(1, quota / period));
+  if (both.empty()) {
+    quota = parse_number(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"));
+    period = parse_number(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
+  }
+  if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;
+  return static_cast<int>(std::max<int64_t>(1, *quota / *period));
 }
 
 }  // namespace
@@ -110,12 +117,12 @@ CpuFeatures detect_cpu_features() {
   return features;
 }
 
-int available_cpus() {
+int available_cpus(const std::string& root) {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   int count = 1;
   if (::sched_getaffinity(0, sizeof(mask), &mask) == 0) count = std::max(1, CPU_COUNT(&mask));
-  if (const auto quota = cgroup_cpus()) count = std::min(count, *quota);
+  if (const auto quota = cgroup_cpus(root)) count = std::min(count, *quota);
   return count;
 }
 

@@ -35,7 +35,7 @@ struct CpuFeatures {
 CpuFeatures detect_cpu_features();
 
 // The number of threads that can run at once: the smallest of the CPU affinity mask and the cgroup's CPU
-// quota (rounded down, at least 1).
-int available_cpus();
+// quota (rounded down, at least 1). root is put before the control group's paths, for tests.
+int available_cpus(const std::string& root = "");
 
 }  // namespace fathom

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 namespace fathom {
 namespace {
@@ -56,6 +58,13 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   }
   ::close(file.descriptor);
   return text;
+}
+
+std::string read_system_file(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 bool file_exists(const std::string& path) {

@@ -16,6 +16,9 @@ namespace fathom {
 // The whole file; a file larger than max_bytes is an error that names both sizes.
 Result<std::string> read_file(const std::string& path, size_t max_bytes);
 
+// A file of /proc or /sys, which says it has no size; empty where it cannot be read. Not for files of users.
+std::string read_system_file(const std::string& path);
+
 bool file_exists(const std::string& path);
 bool directory_exists(const std::string& path);
 // Makes the directory and its parents; an existing one is fine.

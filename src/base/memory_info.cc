@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <sstream>
 #include <string_view>
+
+#include "base/file.h"
 
 namespace fathom {
 namespace {
@@ -26,14 +27,6 @@ struct CgroupFiles {
 constexpr CgroupFiles kVersion1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
                                    "total_active_file"};
 constexpr CgroupFiles kVersion2 = {"memory.max", "memory.current", "inactive_file", "active_file"};
-
-// Files of /proc and /sys have no size: they are read until they end.
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 std::optional<uint64_t> parse_number(std::string_view text) {
   uint64_t number = 0;
@@ -61,10 +54,10 @@ std::optional<uint64_t> smaller(std::optional<uint64_t> a, std::optional<uint64_
 
 // What one group may still use; cached file pages do not count as used.
 std::optional<uint64_t> group_available(const std::string& directory, const CgroupFiles& files) {
-  const auto limit = parse_number(read_text(directory + "/" + files.limit));
+  const auto limit = parse_number(read_system_file(directory + "/" + files.limit));
   if (!limit || *limit >= kNoLimit) return std::nullopt;
-  const uint64_t usage = parse_number(read_text(directory + "/" + files.usage)).value_or(0);
-  const std::string stat = read_text(directory + "/memory.stat");
+  const uint64_t usage = parse_number(read_system_file(directory + "/" + files.usage)).value_or(0);
+  const std::string stat = read_system_file(directory + "/memory.stat");
   const uint64_t cache =
       number_of(stat, files.inactive_cache).value_or(0) + number_of(stat, files.active_cache).value_or(0);
   const uint64_t used = usage - std::min(usage, cache);
@@ -84,7 +77,7 @@ std::optional<uint64_t> tightest_group(const std::string& mount, std::string pat
 
 std::optional<uint64_t> cgroup_available(const std::string& root) {
   std::optional<uint64_t> available;
-  std::istringstream lines(read_text(root + "/proc/self/cgroup"));
+  std::istringstream lines(read_system_file(root + "/proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {  // "number:controllers:path"
     const size_t first = line.find(':');
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
@@ -103,7 +96,7 @@ std::optional<uint64_t> cgroup_available(const std::string& root) {
 std::optional<uint64_t> address_space_available(const std::string& root) {
   struct rlimit limit {};
   if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
-  const uint64_t pages = parse_number(read_text(root + "/proc/self/statm")).value_or(0);
+  const uint64_t pages = parse_number(read_system_file(root + "/proc/self/statm")).value_or(0);
   const uint64_t mapped = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const uint64_t total = limit.rlim_cur;
   return total - std::min(total, mapped);
@@ -117,7 +110,7 @@ std::optional<uint64_t> MemoryInfo::available() const {
 
 MemoryInfo read_memory_info(const std::string& root) {
   MemoryInfo info;
-  const auto kilobytes = number_of(read_text(root + "/proc/meminfo"), "MemAvailable:");
+  const auto kilobytes = number_of(read_system_file(root + "/proc/meminfo"), "MemAvailable:");
   if (kilobytes) info.system_available = *kilobytes * 1024;
   info.cgroup_available = cgroup_available(root);
   info.address_space_available = address_space_available(root);

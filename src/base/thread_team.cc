@@ -30,10 +30,17 @@ IndexRange static_share(int64_t total, int64_t step, int index, int num_shares) 
 
 ThreadTeam::ThreadTeam(int num_threads) {
   FATHOM_CHECK(num_threads >= 1, "num_threads {}", num_threads);
-  for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+  try {
+    for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadTeam::~ThreadTeam() {
+ThreadTeam::~ThreadTeam() { stop(); }
+
+void ThreadTeam::stop() {
   stopping_.store(true);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

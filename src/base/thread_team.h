@@ -23,7 +23,8 @@ IndexRange static_share(int64_t total, int64_t step, int index, int num_shares);
 
 class ThreadTeam {
  public:
-  // num_threads >= 1 counts the caller of run(), which works as thread 0.
+  // num_threads >= 1 counts the caller of run(), which works as thread 0. Throws std::system_error where the
+  // system refuses a thread; none is left running then.
   explicit ThreadTeam(int num_threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -40,6 +41,7 @@ class ThreadTeam {
 
  private:
   void worker_loop(int index);
+  void stop();
 
   std::vector<std::thread> workers_;
   const std::function<void(int)>* region_ = nullptr;

@@ -13,10 +13,10 @@ constexpr JsonLimits kLimits{.max_bytes = size_t{1} << 20, .max_depth = 128};
 using G = GenerationConfig;
 constexpr FieldRule<GenerationConfig> kRules[] = {
     {"do_sample", &G::do_sample, Presence::kOptional},
-    {"temperature", &G::temperature, Presence::kOptional, 0, 100},
+    {"temperature", &G::temperature, Presence::kOptional, 0, 2},
     {"top_p", &G::top_p, Presence::kOptional, 0, 1},
     {"top_k", &G::top_k, Presence::kOptional, 0, 4194304},
-    {"repetition_penalty", &G::repetition_penalty, Presence::kOptional, 1e-3, 1e3},
+    {"repetition_penalty", &G::repetition_penalty, Presence::kOptional, 0.01, 2},
 };
 
 }  // namespace

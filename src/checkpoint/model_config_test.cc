@@ -45,7 +45,7 @@ TEST(ModelConfig, KnownConfigsAreThoseOfTheReleasedFiles) {
       {"deepseek-v2-lite", "deepseek-v2-lite-chat.config.json"},
       {"deepseek-v2", "deepseek-v2.5-236b.config.json"}};
   for (const auto& [name, file] : known) {
-    const std::string path = std::string("/work/shared/data/config/") + file;
+    const std::string path = std::string(FATHOM_SOURCE_DIR) + "/../shared/data/config/" + file;
     if (!file_exists(path)) GTEST_SKIP() << path << " is not here";
     const auto json = read_json_file(path, {});
     ASSERT_TRUE(json.ok());

@@ -26,8 +26,13 @@ Result<std::string> take_path(std::vector<std::string>& arguments) {
   return std::string();
 }
 
+// What follows "--" is no option.
+std::vector<std::string>::const_iterator options_end(const std::vector<std::string>& arguments) {
+  return std::find(arguments.begin(), arguments.end(), "--");
+}
+
 bool is_given(const std::vector<std::string>& arguments, const std::string& option) {
-  return std::any_of(arguments.begin(), arguments.end(), [&option](const std::string& argument) {
+  return std::any_of(arguments.begin(), options_end(arguments), [&option](const std::string& argument) {
     return argument == option || argument.starts_with(option + "=");
   });
 }
@@ -39,18 +44,19 @@ Result<std::vector<std::string>> apply_config_file(std::vector<std::string> argu
   if (path.empty()) return arguments;
   FATHOM_ASSIGN_OR_RETURN(const Json config, read_json_file(path, {}));
   if (!config.is_object()) return invalid_data("{}: not a JSON object of options", path);
-  const std::vector<std::string> given = arguments;
+  std::vector<std::string> added;
   for (const auto& [key, value] : config.items()) {
     const std::string option = "--" + key;
-    if (is_given(given, option)) continue;
+    if (is_given(arguments, option)) continue;
     if (value.is_boolean()) {
-      if (value.get<bool>()) arguments.push_back(option);
+      if (value.get<bool>()) added.push_back(option);
     } else if (value.is_string() || value.is_number()) {
-      arguments.push_back(option + "=" + (value.is_string() ? value.get<std::string>() : dump_json(value)));
+      added.push_back(option + "=" + (value.is_string() ? value.get<std::string>() : dump_json(value)));
     } else {
       return invalid_data("{}: {}: neither text, number, true nor false", path, key);
     }
   }
+  arguments.insert(options_end(arguments), added.begin(), added.end());
   return arguments;
 }
 

@@ -28,6 +28,12 @@ TEST_F(ConfigFile, AddsWhatTheCommandLineLeavesOpen) {
             (Arguments{"run", "--dtype", "bf16", "--greedy", "--top-p", "1", "--seed=7"}));
 }
 
+TEST_F(ConfigFile, OptionsStandBeforeTheDoubleDash) {
+  const std::string path = write(R"({"greedy": true})");
+  EXPECT_EQ(*apply_config_file({"run", "M", "--config", path, "--", "--greedy"}),
+            (Arguments{"run", "M", "--greedy", "--", "--greedy"}));
+}
+
 TEST_F(ConfigFile, LeavesOtherCommandLinesAlone) {
   EXPECT_EQ(*apply_config_file({"run", "M", "--", "--config"}), (Arguments{"run", "M", "--", "--config"}));
   EXPECT_EQ(*apply_config_file({}), Arguments{});

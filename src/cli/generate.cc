@@ -41,7 +41,12 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
       record(generation, event, monotonic_seconds() - started);
       if (sink && !event.text.empty()) sink(i, event.text);
     };
-    const Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
+    Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
+    // The line is full: let some requests end first.
+    while (!id.ok() && id.status().code() == ErrorCode::kResourceExhausted && engine.has_work()) {
+      FATHOM_RETURN_IF_ERROR(engine.step());
+      id = engine.submit({prompts[i], sampling}, listener);
+    }
     if (!id.ok()) {
       generation.status = id.status();
       generation.finish_reason = FinishReason::kError;

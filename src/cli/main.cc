@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 
 #include "base/log.h"
@@ -46,6 +47,9 @@ int run(int argc, char** argv) {
     app.parse(std::move(*arguments));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return print_error(io_error("standard output: cannot write all results"));
   }
   return exit_status;
 }

@@ -46,6 +46,7 @@ struct Options {
 
 struct Given {
   CLI::Option* prompt = nullptr;
+  CLI::Option* ids = nullptr;
   CLI::Option* temperature = nullptr;
   CLI::Option* top_p = nullptr;
   CLI::Option* top_k = nullptr;
@@ -128,7 +129,7 @@ Status report(const Options& options, const std::vector<Generation>& generations
   if (options.json) {
     Json all = Json::array();
     for (const Generation& generation : generations) all.push_back(to_json(generation));
-    print_json(generations.size() == 1 && options.file.empty() ? all[0] : all);
+    print_json(generations.size() == 1 ? all[0] : all);
   }
   if (options.stats) std::fprintf(stderr, "%s\n", statistics_line(generations, seconds).c_str());
   for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
@@ -154,37 +155,39 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
   return report(options, generations, seconds);
 }
 
+// One turn of a conversation; messages gains the question and the answer, or stays as it was.
+Status answer_line(const Options& options, Engine& engine, PromptReader& reader,
+                   const SamplingParams& sampling, const std::string& line, Json& messages) {
+  Json asked = messages;
+  asked.push_back({{"role", "user"}, {"content", line}});
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                          options.raw ? reader.from_text(line) : reader.from_messages(asked));
+  TextSink sink;
+  if (!options.json) sink = [](size_t, std::string_view text) { print_text(text); };
+  const double started = monotonic_seconds();
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers, generate(engine, {ids}, sampling, sink));
+  FATHOM_RETURN_IF_ERROR(answers[0].status);
+  if (!options.json) print_text("\n");
+  FATHOM_RETURN_IF_ERROR(report(options, answers, monotonic_seconds() - started));
+  asked.push_back({{"role", "assistant"}, {"content", answers[0].text}});
+  messages = std::move(asked);
+  return ok_status();
+}
+
+// Until the end of the input. A line that cannot be answered is reported and forgotten.
 Status converse(const Options& options, Engine& engine, PromptReader& reader,
                 const SamplingParams& sampling) {
   Json messages = Json::array();
   std::string line;
   while (std::fputs("> ", stderr), std::getline(std::cin, line)) {
     if (line.empty()) continue;
-    messages.push_back({{"role", "user"}, {"content", line}});
-    FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, reader.from_messages(messages));
-    const double started = monotonic_seconds();
-    FATHOM_ASSIGN_OR_RETURN(
-        const std::vector<Generation> answers,
-        generate(engine, {ids}, sampling, [](size_t, std::string_view text) { print_text(text); }));
-    print_text("\n");
-    if (options.stats) {
-      std::fprintf(stderr, "%s\n", statistics_line(answers, monotonic_seconds() - started).c_str());
-    }
-    FATHOM_RETURN_IF_ERROR(answers[0].status);
-    messages.push_back({{"role", "assistant"}, {"content", answers[0].text}});
+    const Status status = answer_line(options, engine, reader, sampling, line, messages);
+    if (!status.ok()) print_error(status);
   }
   return ok_status();
 }
 
-Status check_sources(const Options& options, const Given& given) {
-  const int sources = (given.prompt->count() > 0) + !options.file.empty() + !options.ids.empty();
-  if (sources > 1) return invalid_argument("PROMPT, --file and --ids exclude each other");
-  if (options.chat && options.raw) return invalid_argument("--chat and --raw exclude each other");
-  return ok_status();
-}
-
 Status run(const Options& options, const Given& given) {
-  FATHOM_RETURN_IF_ERROR(check_sources(options, given));
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
   std::unique_ptr<Engine> engine;
   {
@@ -198,7 +201,7 @@ Status run(const Options& options, const Given& given) {
     return run_prompts(options, *engine, prompts, sampling);
   }
   std::vector<int32_t> ids;
-  if (!options.ids.empty()) {
+  if (given.ids->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, parse_id_list(options.ids, "--ids"));
   } else if (given.prompt->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(options.prompt));
@@ -221,8 +224,11 @@ void add_run_command(CLI::App& app, int& exit_status) {
   Given given;
   given.prompt = command->add_option("PROMPT", options->prompt,
                                      "the prompt; without it standard input, or a conversation");
-  command->add_option("--file", options->file, "prompts, one JSON object a line");
-  command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3");
+  given.ids =
+      command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(given.prompt);
+  command->add_option("--file", options->file, "prompts, one JSON object a line")
+      ->excludes(given.prompt)
+      ->excludes(given.ids);
   SamplingParams& sampling = options->sampling;
   sampling.max_tokens = kDefaultMaxTokens;
   command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")
@@ -240,8 +246,9 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
   command->add_flag("--greedy", options->greedy, "always the likeliest token");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after the end-of-sequence token");
-  command->add_flag("--chat", options->chat, "put the prompt through the chat template");
-  command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)");
+  CLI::Option* chat = command->add_flag("--chat", options->chat, "put the prompt through the chat template");
+  command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)")
+      ->excludes(chat);
   command->add_flag("--stats", options->stats, "a last line of statistics on stderr");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, given, &exit_status] {

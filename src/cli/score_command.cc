@@ -23,6 +23,7 @@ position, float32 [T, vocab].)";
 
 struct Options {
   EngineFlags engine;
+  bool has_ids = false;
   std::string ids;
   std::string ids_file;
   std::string text;
@@ -31,23 +32,15 @@ struct Options {
   bool json = false;
 };
 
-struct Given {
-  CLI::Option* ids = nullptr;
-  CLI::Option* text = nullptr;
-};
-
 struct Input {
   std::vector<int32_t> ids;
   std::optional<size_t> text_bytes;  // of a text
 };
 
-Result<Input> read_input(const Options& options, const Given& given, const Engine& engine) {
+Result<Input> read_input(const Options& options, const Engine& engine) {
   constexpr size_t kMaxBytes = size_t{512} << 20;
-  const int sources = (given.ids->count() > 0) + !options.ids_file.empty() + (given.text->count() > 0) +
-                      !options.text_file.empty();
-  if (sources != 1) return invalid_argument("give one of --ids, --ids-file, --text, --text-file");
   Input input;
-  if (given.ids->count() > 0) {
+  if (options.has_ids) {
     FATHOM_ASSIGN_OR_RETURN(input.ids, parse_id_list(options.ids, "--ids"));
     return input;
   }
@@ -87,41 +80,47 @@ Json summary(const Input& input, double nll) {
   return json;
 }
 
-Status score(const Options& options, const Given& given) {
+// The negative log-likelihood of all tokens but the first; writes the logits where there is a writer.
+Result<double> score_ids(Engine& engine, const std::vector<int32_t>& ids, NpyWriter* writer) {
+  const auto width = static_cast<size_t>(engine.config().vocab_size);
+  double nll = 0;
+  ProgressBar progress;
+  FATHOM_RETURN_IF_ERROR(engine.score(ids, [&](int64_t first, std::span<const float> logits) -> Status {
+    for (size_t row = 0; row * width < logits.size(); ++row) {
+      const size_t next = static_cast<size_t>(first) + row + 1;
+      if (next < ids.size()) nll += negative_log_likelihood(logits.subspan(row * width, width), ids[next]);
+      if (!std::isfinite(nll)) return invalid_data("the logits at position {} are not finite", next - 1);
+    }
+    const size_t done = static_cast<size_t>(first) + logits.size() / width;
+    progress.report("scoring", done * width * sizeof(float), ids.size() * width * sizeof(float));
+    return writer != nullptr ? writer->append(logits) : ok_status();
+  }));
+  return nll;
+}
+
+Status score(const Options& options) {
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
   std::unique_ptr<Engine> engine;
   {
     ProgressBar progress;
     FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
   }
-  FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, given, *engine));
-  const int64_t vocab_size = engine->config().vocab_size;
+  FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, *engine));
   std::unique_ptr<NpyWriter> writer;
   if (!options.out.empty()) {
-    FATHOM_ASSIGN_OR_RETURN(
-        writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()), vocab_size));
+    FATHOM_ASSIGN_OR_RETURN(writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()),
+                                                      engine->config().vocab_size));
   }
-  double nll = 0;
-  ProgressBar progress;
-  FATHOM_RETURN_IF_ERROR(
-      engine->score(input.ids, [&](int64_t first, std::span<const float> logits) -> Status {
-        const auto width = static_cast<size_t>(vocab_size);
-        for (size_t row = 0; row * width < logits.size(); ++row) {
-          const size_t next = static_cast<size_t>(first) + row + 1;
-          if (next < input.ids.size())
-            nll += negative_log_likelihood(logits.subspan(row * width, width), input.ids[next]);
-        }
-        progress.report("scoring", static_cast<uint64_t>(first), input.ids.size());
-        return writer ? writer->append(logits) : ok_status();
-      }));
+  FATHOM_ASSIGN_OR_RETURN(const double nll, score_ids(*engine, input.ids, writer.get()));
   if (writer) FATHOM_RETURN_IF_ERROR(writer->commit());
   const Json result = summary(input, nll);
   if (options.json) {
     print_json(result);
     return ok_status();
   }
-  for (const auto& [key, value] : result.items())
+  for (const auto& [key, value] : result.items()) {
     print_text(fmt::format("{:<14} {}\n", key, dump_json(value)));
+  }
   return ok_status();
 }
 
@@ -132,15 +131,17 @@ void add_score_command(CLI::App& app, int& exit_status) {
   CLI::App* command = app.add_subcommand("score", "teacher-forced logits and likelihood of a text");
   command->footer(kExamples);
   add_engine_flags(*command, options->engine);
-  Given given;
-  given.ids = command->add_option("--ids", options->ids, "token ids: 1,2,3");
-  command->add_option("--ids-file", options->ids_file, "a file of token ids");
-  given.text = command->add_option("--text", options->text, "a text");
-  command->add_option("--text-file", options->text_file, "a file of text");
+  CLI::Option_group* source = command->add_option_group("Source", "what is scored: one of");
+  CLI::Option* ids = source->add_option("--ids", options->ids, "token ids: 1,2,3");
+  source->add_option("--ids-file", options->ids_file, "a file of token ids");
+  source->add_option("--text", options->text, "a text");
+  source->add_option("--text-file", options->text_file, "a file of text");
+  source->require_option(1);
   command->add_option("--out", options->out, "write the logits of every position as .npy");
   command->add_flag("--json", options->json, "print one JSON document");
-  command->callback([options, given, &exit_status] {
-    const Status status = score(*options, given);
+  command->callback([options, ids, &exit_status] {
+    options->has_ids = ids->count() > 0;
+    const Status status = score(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

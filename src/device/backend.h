@@ -197,6 +197,7 @@ struct CpuBackendOptions {
   Isa isa = Isa::kReference;
 };
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options);
+// kResourceExhausted where the system refuses the threads.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options);
 
 }  // namespace fathom

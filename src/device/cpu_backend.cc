@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -196,8 +197,13 @@ float* CpuBackend::scratch(size_t id, int64_t count) {
   return buffer.data();
 }
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
-  return std::make_unique<CpuBackend>(options);
+Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options) {
+  try {
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(options));
+  } catch (const std::system_error& error) {
+    return resource_exhausted("cannot start {} compute threads: {}; lower --threads", options.num_threads,
+                              error.what());
+  }
 }
 
 }  // namespace fathom

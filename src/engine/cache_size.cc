@@ -37,15 +37,20 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelCon
 
   MemoryPlan plan = plan_memory(config,
                                 {.max_model_len = size.max_model_len,
-                                 .max_num_seqs = 1,
+                                 .max_num_seqs = options.max_num_seqs,
                                  .max_num_batched_tokens = options.max_num_batched_tokens,
                                  .block_size = options.block_size,
                                  .kv_cache_dtype = kv_cache_dtype},
                                 weight_groups(config, 1, checkpoint));
-  const uint64_t without_cache = plan.rank_total_bytes - plan.cache_bytes;
+  const uint64_t without_cache = plan.rank_weight_bytes + plan.workspace_bytes;
   if (options.kv_memory_bytes) {
     size.num_pages =
         static_cast<int64_t>(std::min<uint64_t>(*options.kv_memory_bytes / page_bytes, kMaxPages));
+    if (options.max_model_len && size.num_pages < pages_per_sequence) {
+      return invalid_argument("--kv-memory: {} bytes hold {} tokens, --max-model-len asks for {}",
+                              *options.kv_memory_bytes, size.num_pages * options.block_size,
+                              *options.max_model_len);
+    }
   } else if (const auto available = memory.available(); available && *available > without_cache) {
     const auto affordable = static_cast<int64_t>((*available - without_cache) / 2 / page_bytes);
     size.num_pages = std::clamp<int64_t>(affordable, 1, size.num_pages);

@@ -51,7 +51,8 @@ Status Engine::Impl::open(ProgressSink* progress) {
                 max_model_len, config.max_position_embeddings);
   }
 
-  backend = make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
+  FATHOM_ASSIGN_OR_RETURN(backend,
+                          make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa}));
   FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, config,
                                                   {.activation_dtype = activation_dtype,
                                                    .max_tokens = options.max_num_batched_tokens,

@@ -1,4 +1,5 @@
-// The engine from the outside on tiny models: refusals, ends, cancellation, listeners that act, poisoned weights.
+// The engine from the outside on tiny models: refusals, ends, cancellation, listeners that act, poisoned
+// weights.
 #include "engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -122,7 +123,8 @@ TEST_F(EngineTest, ListenersMayActOnTheEngine) {
     count_end(event);
     engine_->cancel(second);
     for (int i = 0; i < 40 && submitted < 200; ++i, ++submitted) {
-      ASSERT_TRUE(engine_->submit({{static_cast<int32_t>(submitted % 40)}, greedy_params(3)}, count_end).ok());
+      ASSERT_TRUE(
+          engine_->submit({{static_cast<int32_t>(submitted % 40)}, greedy_params(3)}, count_end).ok());
     }
   };
   ASSERT_TRUE(engine_->submit({{5, 6}, greedy_params(8)}, actor).ok());
@@ -182,7 +184,8 @@ TEST_F(EngineTest, RefusesModelsAndOptionsThatDoNotFit) {
   options = small_options(model_);
   options.kv_memory_bytes = uint64_t{1} << 55;
   options.block_size = 4096;
-  EXPECT_NE(Engine::load(options, nullptr).status().message().find("out of memory foreseen"), std::string::npos);
+  EXPECT_NE(Engine::load(options, nullptr).status().message().find("out of memory foreseen"),
+            std::string::npos);
 }
 
 TEST_F(EngineTest, ScoreRefusesWhatDoesNotFit) {

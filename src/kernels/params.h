@@ -34,7 +34,7 @@ struct LinearParams {
   Output output = Output::kStore;
 };
 
-// y[j] (+)= sum over k of x[k] * w[k, j] for j in [begin, end): the transposed product of one token, used to
+// y[j] = sum over k of x[k] * w[k, j]: the transposed product of one token, used to
 // fold the key half of kv_b_proj into the query (absorbed form).
 struct TransposedLinearParams {
   const float* x = nullptr;      // [num_inputs]

@@ -123,7 +123,7 @@ Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory) {
       gib(plan.workspace_bytes), gib(*available),
       plan.rank_weight_bytes > *available
           ? "the weights alone do not fit, use more ranks or a machine with more memory"
-          : "lower --max-model-len or --max-num-seqs");
+          : "lower --kv-memory, --max-model-len or --max-num-seqs");
 }
 
 }  // namespace fathom

@@ -45,7 +45,7 @@ struct Group {
 };
 
 void expect_same_as_list(const std::string& file, const ModelConfig& config) {
-  const std::string path = "/work/shared/data/config/" + file;
+  const std::string path = std::string(FATHOM_SOURCE_DIR) + "/../shared/data/config/" + file;
   if (!file_exists(path)) GTEST_SKIP() << path << " is not here";
   const auto list = read_json_file(path, {});
   ASSERT_TRUE(list.ok());

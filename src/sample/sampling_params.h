@@ -29,7 +29,7 @@ struct SamplingParams {
   double repetition_penalty = 1.0;        // [0.01, 2], over prompt and generated tokens; 1 is none
   double presence_penalty = 0.0;          // [-2, 2], over generated tokens
   double frequency_penalty = 0.0;         // [-2, 2], over generated tokens, times their count
-  std::optional<uint64_t> seed;           // without one the engine chooses
+  std::optional<uint64_t> seed;           // without one: 0
   std::optional<int64_t> max_tokens;      // >= 1; without one up to the end of the context
   bool ignore_eos = false;                // the model's own end tokens do not stop; stop_token_ids still do
   std::vector<int32_t> stop_token_ids;    // at most 1024, none negative

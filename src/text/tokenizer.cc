@@ -9,6 +9,10 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& model_dir)
   const std::string path = join_path(model_dir, "tokenizer.json");
   const std::string config_path = join_path(model_dir, "tokenizer_config.json");
   FATHOM_ASSIGN_OR_RETURN(const TokenizerJson document, read_tokenizer_json(path));
+  if (!file_exists(config_path)) {
+    FATHOM_ASSIGN_OR_RETURN(const TokenizerJson nothing, parse_tokenizer_json("{}", config_path));
+    return create(document, path, nothing, config_path);
+  }
   FATHOM_ASSIGN_OR_RETURN(const TokenizerJson config, read_tokenizer_json(config_path));
   return create(document, path, config, config_path);
 }

@@ -37,7 +37,8 @@ class Tokenizer {
   // Longer texts are refused.
   static constexpr size_t kMaxTextBytes = size_t{1} << 29;
 
-  // Reads tokenizer.json and tokenizer_config.json of a folder. Errors name file and field.
+  // Reads tokenizer.json and, where there is one, tokenizer_config.json of a folder. Errors name file and
+  // field.
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& model_dir);
   // The same from the two files' contents, called tokenizer.json and tokenizer_config.json in messages.
   static Result<std::unique_ptr<Tokenizer>> parse(std::string_view tokenizer_json,

@@ -30,7 +30,11 @@ def install(venv):
     steps = ([sys.executable, "-m", "venv", "--clear", str(venv)],
              [str(python), "-m", "pip", "install", "--quiet", *map(pinned, PACKAGES)])
     for step in steps:
-        if subprocess.run(step, capture_output=True, timeout=300, check=False).returncode != 0:
+        try:
+            done = subprocess.run(step, capture_output=True, timeout=300, check=False)
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0:
             return None
     return python
 
