@@ -76,7 +76,7 @@ TEST(MemoryPlan, FitsExactly) {
   EXPECT_TRUE(check_memory(plan, {.system_available = total}).ok());
   const Status status = check_memory(plan, {.system_available = total, .cgroup_available = total - 1});
   EXPECT_EQ(status.code(), ErrorCode::kResourceExhausted);
-  EXPECT_NE(status.message().find("lower --max-model-len or --max-num-seqs"), std::string::npos);
+  EXPECT_NE(status.message().find("lower --kv-memory, --max-model-len or --max-num-seqs"), std::string::npos);
   EXPECT_NE(check_memory(plan, {.address_space_available = 1}).message().find("the weights alone do not fit"),
             std::string::npos);
 }

@@ -97,6 +97,20 @@ class Run(Case):
                 self.assertEqual(alone["ids"], together[i]["ids"])
                 self.assertEqual(alone["text"], together[i]["text"])
 
+    def test_more_prompts_than_the_line_holds(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "prompts.jsonl"
+            path.write_text('{"ids": [1, 2]}\n' * 600)
+            out = json.loads(self.succeed("run", TINY, "--file", path, "--max-tokens", 1, "--ignore-eos", "--json").stdout)
+        self.assertEqual([len(one["ids"]) for one in out], [1] * 600)
+
+    def test_lost_output_is_a_failure(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "run", str(TINY), "--ids", "1", "--max-tokens", "1", "--json"], stdout=full,
+                                  stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
     def test_standard_input_is_the_prompt(self):
         a = self.succeed("run", DEMO, "--max-tokens", 6, "--greedy", stdin="The old house").stdout
         b = self.succeed("run", DEMO, "The old house", "--max-tokens", 6, "--greedy").stdout
