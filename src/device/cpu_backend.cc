@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
-#include "base/float16.h"
+#include "kernels/ref/numbers.h"
 
 namespace fathom {
 namespace {
@@ -18,17 +18,6 @@ namespace {
 constexpr int64_t kOutputStep = 16;
 
 void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }
-
-float element_as_float(const TensorView& tensor, int64_t i) {
-  switch (tensor.dtype) {
-    case DType::kBFloat16:
-      return to_float(static_cast<const BFloat16*>(tensor.data)[i]);
-    case DType::kFloat16:
-      return to_float(static_cast<const Float16*>(tensor.data)[i]);
-    default:
-      return static_cast<const float*>(tensor.data)[i];
-  }
-}
 
 Weight describe_weight(const TensorView& tensor) {
   Weight weight;
@@ -63,7 +52,8 @@ Result<Weight> CpuBackend::load_float_weight(const TensorView& tensor) {
   Weight weight = describe_weight(tensor);
   const int64_t count = tensor.shape.num_elements();
   FATHOM_ASSIGN_OR_RETURN(weight.storage, allocate(static_cast<size_t>(count) * sizeof(float)));
-  for (int64_t i = 0; i < count; ++i) weight.storage.floats()[i] = element_as_float(tensor, i);
+  for (int64_t i = 0; i < count; ++i)
+    weight.storage.floats()[i] = kernels::ref::load_element(tensor.data, tensor.dtype, i);
   weight.dtype = DType::kFloat32;
   weight.data = weight.storage.data();
   return weight;
@@ -86,10 +76,10 @@ Status CpuBackend::begin_step(const Batch& batch) {
 }
 
 void CpuBackend::embed(const Weight& table, float* out) {
-  TensorView view{table.data, table.dtype, Shape{table.rows, table.cols}};
   for (int64_t t = 0; t < batch_.num_tokens(); ++t) {
     const int64_t first = static_cast<int64_t>(batch_.token_ids[static_cast<size_t>(t)]) * table.cols;
-    for (int64_t i = 0; i < table.cols; ++i) out[t * table.cols + i] = element_as_float(view, first + i);
+    for (int64_t i = 0; i < table.cols; ++i)
+      out[t * table.cols + i] = kernels::ref::load_element(table.data, table.dtype, first + i);
   }
 }
 

@@ -84,7 +84,6 @@ bool kept_in_float32(const WeightSpec& spec) {
 }  // namespace
 
 Status DeepseekV2::load_weights(const Checkpoint& checkpoint, ProgressSink* progress) {
-  FATHOM_RETURN_IF_ERROR(check_weights(checkpoint, config_));
   weights_.layers.resize(static_cast<size_t>(config_.num_hidden_layers));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     if (!config_.is_moe_layer(i)) continue;
