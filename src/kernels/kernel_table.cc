@@ -1,27 +1,23 @@
 #include "kernels/kernel_table.h"
 
 #include "base/check.h"
-#include "kernels/cpu/avx2/kernels.h"
 #include "kernels/ref/kernels.h"
 
 namespace fathom::kernels {
 namespace {
 
-constexpr Kernel<LinearParams> kLinear[] = {{"avx2", Isa::kAvx2, avx2::linear},
-                                            {"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<TransposedLinearParams> kTransposedLinear[] = {
-    {"avx2", Isa::kAvx2, avx2::transposed_linear}, {"reference", Isa::kReference, ref::transposed_linear}};
-constexpr Kernel<RmsNormParams> kRmsNorm[] = {{"reference", Isa::kReference, ref::rms_norm}};
+constexpr Kernel<PrepareParams> kPrepare[] = {{"reference", Isa::kReference, ref::prepare}};
+constexpr Kernel<LinearParams> kLinearFloat32[] = {{"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearBf16[] = {{"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearInt8[] = {{"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
 constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
-    {"avx2", Isa::kAvx2, avx2::absorbed_attention}, {"reference", Isa::kReference, ref::absorbed_attention}};
+    {"reference", Isa::kReference, ref::absorbed_attention}};
+constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
-    {"avx2", Isa::kAvx2, avx2::expanded_attention}, {"reference", Isa::kReference, ref::expanded_attention}};
+    {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
-constexpr Kernel<SiluMulParams> kSiluMul[] = {{"avx2", Isa::kAvx2, avx2::silu_mul},
-                                              {"reference", Isa::kReference, ref::silu_mul}};
-constexpr Kernel<RoundParams> kRound[] = {{"reference", Isa::kReference, ref::round}};
 
 template <typename Params, size_t N>
 Kernel<Params> choose(const Kernel<Params> (&candidates)[N], Isa isa) {
@@ -34,32 +30,40 @@ Kernel<Params> choose(const Kernel<Params> (&candidates)[N], Isa isa) {
 }  // namespace
 
 KernelTable select_kernels(Isa isa) {
+  const CpuFeatures features = detect_cpu_features();
+  const bool has_bf16_products = isa == Isa::kAmx || (isa == Isa::kAvx512 && features.avx512_bf16);
+  // Without instructions for bf16 products the tier below computes with bf16 rows, where it is asked to.
+  const Isa bf16_isa = has_bf16_products ? isa : std::min(isa, Isa::kAvx2);
   return {
-      .linear = choose(kLinear, isa),
-      .transposed_linear = choose(kTransposedLinear, isa),
-      .rms_norm = choose(kRmsNorm, isa),
+      .prepare = choose(kPrepare, isa),
+      .linear_float32 = choose(kLinearFloat32, isa),
+      .linear_bf16 = choose(kLinearBf16, bf16_isa),
+      .linear_int8 = choose(kLinearInt8, isa),
       .rope_query = choose(kRopeQuery, isa),
       .store_latent = choose(kStoreLatent, isa),
       .absorbed_attention = choose(kAbsorbedAttention, isa),
+      .merge_splits = choose(kMergeSplits, isa),
       .expanded_attention = choose(kExpandedAttention, isa),
       .router = choose(kRouter, isa),
-      .silu_mul = choose(kSiluMul, isa),
-      .round = choose(kRound, isa),
+      // vpdpbusd and tdpbusd multiply unsigned activations by signed weights; AVX2's exact form takes both
+      // signed.
+      .int8_zero_point = isa >= Isa::kAvx512 ? uint8_t{128} : uint8_t{0},
+      .has_bf16_products = has_bf16_products,
   };
 }
 
 std::vector<std::pair<std::string, std::string>> describe_kernels(const KernelTable& table) {
   return {
-      {"linear", table.linear.name},
-      {"transposed_linear", table.transposed_linear.name},
-      {"rms_norm", table.rms_norm.name},
+      {"prepare", table.prepare.name},
+      {"linear_float32", table.linear_float32.name},
+      {"linear_bf16", table.linear_bf16.name},
+      {"linear_int8", table.linear_int8.name},
       {"rope_query", table.rope_query.name},
       {"store_latent", table.store_latent.name},
       {"absorbed_attention", table.absorbed_attention.name},
+      {"merge_splits", table.merge_splits.name},
       {"expanded_attention", table.expanded_attention.name},
       {"router", table.router.name},
-      {"silu_mul", table.silu_mul.name},
-      {"round", table.round.name},
   };
 }
 

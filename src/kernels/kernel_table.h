@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -20,19 +21,30 @@ struct Kernel {
 };
 
 struct KernelTable {
-  Kernel<LinearParams> linear;
-  Kernel<TransposedLinearParams> transposed_linear;
-  Kernel<RmsNormParams> rms_norm;
+  Kernel<PrepareParams> prepare;
+  Kernel<LinearParams> linear_float32;  // form kFloat32; weights float32, bf16, fp16
+  Kernel<LinearParams> linear_bf16;     // form kBFloat16; weights bf16
+  Kernel<LinearParams> linear_int8;     // forms kInt8 and kInt8Pair; weights int8
   Kernel<RopeQueryParams> rope_query;
   Kernel<StoreLatentParams> store_latent;
   Kernel<AbsorbedAttentionParams> absorbed_attention;
+  Kernel<MergeSplitsParams> merge_splits;
   Kernel<ExpandedAttentionParams> expanded_attention;
   Kernel<RouterParams> router;
-  Kernel<SiluMulParams> silu_mul;
-  Kernel<RoundParams> round;
+
+  // What prepare must add to the bytes of the int8 forms for linear_int8.
+  uint8_t int8_zero_point = 0;
+  // Whether products of bf16 are taken by instructions made for them: then bf16 weights take bf16 rows
+  // where activations are rounded to bf16, and attention multiplies in bf16.
+  bool has_bf16_products = false;
+
+  const Kernel<LinearParams>& linear(InputForm form) const {
+    if (form == InputForm::kFloat32) return linear_float32;
+    return form == InputForm::kBFloat16 ? linear_bf16 : linear_int8;
+  }
 };
 
-// The best candidates that need no more than isa.
+// The best candidates that need no more than isa and that this CPU can run.
 KernelTable select_kernels(Isa isa);
 
 // (family, chosen implementation) for people: `fathom env`.

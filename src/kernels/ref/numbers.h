@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
 
 #include "base/float16.h"
 #include "kernels/params.h"
@@ -54,10 +57,63 @@ inline float round_activation(float value, ActivationRounding rounding) {
   }
 }
 
+// Input k of one output (panel * 16 + place in it) of a packed matrix.
+inline float load_packed(const void* panels, DType format, int64_t cols, int64_t output, int64_t k) {
+  const int64_t group = line_inputs(format);
+  const int64_t index = output / kPanelRows * kPanelRows * padded_inputs(cols, format) +
+                        k / group * kPanelRows * group + output % kPanelRows * group + k % group;
+  if (format == DType::kInt8) return static_cast<const int8_t*>(panels)[index];
+  return load_element(panels, format, index);
+}
+
 // The row of the cache that holds the token at this position of a sequence.
 inline int64_t cache_row(const LatentCacheView& cache, const int32_t* page_table, int64_t position) {
   return static_cast<int64_t>(page_table[position / cache.block_size]) * cache.block_size +
          position % cache.block_size;
+}
+
+// Element i of a cache row: the latent, then the rotated key.
+inline float load_cached(const LatentCacheView& cache, int64_t row, int64_t i) {
+  const auto* bytes = static_cast<const unsigned char*>(cache.data) +
+                      row * latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim);
+  if (cache.dtype != DType::kInt8) return load_element(bytes, cache.dtype, i);
+  if (i >= cache.latent_dim) {
+    uint32_t bits = 0;  // rows of odd size leave it unaligned
+    std::memcpy(&bits, bytes + cache.latent_dim + 2 * (i - cache.latent_dim), 2);
+    return load_element(&bits, cache.rope_dtype, 0);
+  }
+  float scale;
+  std::memcpy(&scale, bytes + cache.latent_dim + 2 * cache.rope_dim, sizeof(scale));
+  return static_cast<float>(static_cast<int8_t>(bytes[i])) * scale;
+}
+
+// Writes one cache row from R + r floats.
+inline void store_cached(const LatentCacheView& cache, int64_t row, const float* values) {
+  const int64_t width = cache.latent_dim + cache.rope_dim;
+  auto* bytes = static_cast<unsigned char*>(cache.data) +
+                row * latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim);
+  if (cache.dtype != DType::kInt8) {
+    for (int64_t i = 0; i < width; ++i) store_element(bytes, cache.dtype, i, values[i]);
+    return;
+  }
+  float largest = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < cache.latent_dim; ++i) {
+    finite = finite && std::isfinite(values[i]);
+    largest = std::max(largest, std::abs(values[i]));
+  }
+  const float scale = finite ? largest / kInt8Limit : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = finite && largest > 0 ? kInt8Limit / largest : 0.0f;
+  for (int64_t i = 0; i < cache.latent_dim; ++i) {
+    const float q = inverse > 0 ? std::nearbyint(values[i] * inverse) : 0.0f;
+    bytes[i] = static_cast<unsigned char>(static_cast<int8_t>(q));
+  }
+  for (int64_t i = 0; i < cache.rope_dim; ++i) {
+    uint32_t bits = 0;
+    store_element(&bits, cache.rope_dtype, 0, values[cache.latent_dim + i]);
+    std::memcpy(bytes + cache.latent_dim + 2 * i, &bits, 2);
+  }
+  std::memcpy(bytes + cache.latent_dim + 2 * cache.rope_dim, &scale, sizeof(scale));
 }
 
 }  // namespace fathom::kernels::ref
