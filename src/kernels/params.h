@@ -27,14 +27,15 @@ enum class ActivationRounding : uint8_t { kNone, kBFloat16, kFloat16 };
 //   kInt8      one byte a value, q + zero_point with q = round(x / scale), scale = max|x| / 127 of its row
 //   kInt8Pair  two rows of such bytes a token, the high digits, then the low ones: x = scale (254 high +
 //   low),
-//              scale = max|x| / 32385, both digits in [-127, 127]. Close to 16 bits, and every product with
+//              scale = max|x| / 32384, both digits in [-127, 127]. Close to 16 bits, and every product with
 //              int8 weights is two exact int32 sums.
 // An int8 row's scale is NaN where the row holds a value that is not finite.
 enum class InputForm : uint8_t { kFloat32, kBFloat16, kInt8, kInt8Pair };
 
 inline constexpr float kInt8Limit = 127.0f;
 inline constexpr float kDigitBase = 254.0f;
-inline constexpr float kInt8PairLimit = 127 * kDigitBase + 127;
+// One less than 254 * 127 + 127: that would be halfway to the next high digit.
+inline constexpr float kInt8PairLimit = 127 * kDigitBase + 126;
 
 static inline int64_t rows_per_token(InputForm form) { return form == InputForm::kInt8Pair ? 2 : 1; }
 static inline int64_t input_bytes(InputForm form) {
