@@ -1,15 +1,20 @@
 #include "kernels/kernel_table.h"
 
 #include "base/check.h"
+#include "kernels/cpu/avx512/kernels.h"
 #include "kernels/ref/kernels.h"
 
 namespace fathom::kernels {
 namespace {
 
-constexpr Kernel<PrepareParams> kPrepare[] = {{"reference", Isa::kReference, ref::prepare}};
-constexpr Kernel<LinearParams> kLinearFloat32[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearBf16[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearInt8[] = {{"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<PrepareParams> kPrepare[] = {{"avx512", Isa::kAvx512, avx512::prepare},
+                                              {"reference", Isa::kReference, ref::prepare}};
+constexpr Kernel<LinearParams> kLinearFloat32[] = {{"avx512", Isa::kAvx512, avx512::linear_float32},
+                                                   {"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearBf16[] = {{"avx512", Isa::kAvx512, avx512::linear_bf16},
+                                                {"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearInt8[] = {{"avx512", Isa::kAvx512, avx512::linear_int8},
+                                                {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
 constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {

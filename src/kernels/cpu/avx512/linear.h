@@ -1,0 +1,125 @@
+// The frame of every AVX-512 linear: tiles of rows x panels whose sums stay in registers.
+//
+// Product says what a step is: how a 64-byte line of a panel (lines above each other go along k) meets the
+// inputs of one row, and what the sums of a tile become. kRowTile x kPanelTile sums, one weight line and one
+// broadcast fit 32 registers; a step of 6 x 4 takes 4 line loads and 6 broadcasts for 24 products, so that
+// the products and not the load ports are the limit. Panels are the outer loop: a panel tile stays in the L2
+// cache (4 panels of 2048 int8 inputs are 128 KiB) while all rows pass by, and weights are read from memory
+// once.
+#pragma once
+
+#include "kernels/cpu/avx512/lanes.h"
+
+namespace fathom::kernels::avx512 {
+
+inline constexpr int64_t kRowTile = 6;
+inline constexpr int64_t kPanelTile = 4;
+
+// Writes 16 outputs of token t from column j on.
+static inline void put(const LinearParams& p, int64_t t, int64_t j, __m512 value) {
+  const __mmask16 lanes = first_lanes(p.num_outputs - j);
+  float* y = p.y + (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
+  if (p.bias != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(lanes, p.bias + j));
+  if (p.output == LinearParams::Output::kAdd) {
+    value = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), value);
+  } else if (p.output == LinearParams::Output::kAddWeighted) {
+    const __m512 weighted = _mm512_mul_ps(_mm512_set1_ps(p.y_weights[t]), value);
+    value = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), weighted);
+  }
+  _mm512_mask_storeu_ps(y, lanes, value);
+}
+
+// The outputs of one token in kPanels panels from `panel` on.
+template <int kPanels>
+static inline void put_panels(const LinearParams& p, int64_t t, int64_t panel,
+                              const __m512 (&values)[kPanels]) {
+  if constexpr (kPanels > 1) {
+    if (p.output == LinearParams::Output::kSiluMul) {
+      for (int i = 0; i < kPanels; i += 2) {
+        put(p, t, (panel + i) / 2 * kPanelRows, silu_mul_lanes(values[i], values[i + 1], p.rounding));
+      }
+      return;
+    }
+  }
+  for (int i = 0; i < kPanels; ++i) put(p, t, (panel + i) * kPanelRows, values[i]);
+}
+
+// One tile: rows [row, row + kRows) of x, panels [panel, panel + kPanels).
+template <typename Product, int kRows, int kPanels>
+static inline __attribute__((always_inline)) void tile(const LinearParams& p, int64_t row, int64_t panel) {
+  typename Product::Sum sums[kRows][kPanels];
+  for (int m = 0; m < kRows; ++m) {
+    for (int i = 0; i < kPanels; ++i) sums[m][i] = Product::zero();
+  }
+  const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
+  const char* lines = static_cast<const char*>(p.panels) + panel * bytes;
+  const char* x = static_cast<const char*>(p.x) + row * p.x_stride * Product::kInputBytes;
+  const int64_t x_stride = p.x_stride * Product::kInputBytes;
+  const int64_t num_lines = bytes / kLineBytes;
+  for (int64_t line = 0; line < num_lines; ++line) {
+    typename Product::Line weights[kPanels];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPanels; ++i) weights[i] = Product::load(lines + i * bytes + line * kLineBytes);
+    if (kRows <= 2) {
+      // A few rows are read at memory's speed: stay ahead of it.
+#pragma GCC unroll 8
+      for (int i = 0; i < kPanels; ++i)
+        _mm_prefetch(lines + i * bytes + line * kLineBytes + Product::kAhead, _MM_HINT_T0);
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const auto inputs = Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPanels; ++i) sums[m][i] = Product::multiply(sums[m][i], weights[i], inputs);
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; m += Product::kRowsOfToken) {
+    __m512 values[kPanels];
+    const int64_t t = (row + m) / Product::kRowsOfToken;
+#pragma GCC unroll 8
+    for (int i = 0; i < kPanels; ++i) {
+      values[i] = Product::finish(p, t, panel + i, sums[m][i], sums[m + Product::kRowsOfToken - 1][i]);
+    }
+    put_panels(p, t, panel, values);
+  }
+}
+
+template <typename Product, int kPanels>
+static void rows_of_tile(const LinearParams& p, int64_t panel) {
+  const int64_t num_rows = p.num_tokens * Product::kRowsOfToken;
+  int64_t row = 0;
+  for (; row + kRowTile <= num_rows; row += kRowTile) tile<Product, kRowTile, kPanels>(p, row, panel);
+  switch (num_rows - row) {
+    case 1:
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 1, kPanels>(p, row, panel);
+      return;
+    case 2:
+      tile<Product, 2, kPanels>(p, row, panel);
+      return;
+    case 3:
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 3, kPanels>(p, row, panel);
+      return;
+    case 4:
+      tile<Product, 4, kPanels>(p, row, panel);
+      return;
+    case 5:
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 5, kPanels>(p, row, panel);
+      return;
+    default:
+      return;
+  }
+}
+
+template <typename Product>
+static void run_linear(const LinearParams& p) {
+  int64_t panel = p.begin;
+  for (; panel + kPanelTile <= p.end; panel += kPanelTile) rows_of_tile<Product, kPanelTile>(p, panel);
+  for (; panel + 2 <= p.end; panel += 2) rows_of_tile<Product, 2>(p, panel);
+  if (panel < p.end) {
+    // A pair of gate and up is never cut.
+    rows_of_tile<Product, 1>(p, panel);
+  }
+}
+
+}  // namespace fathom::kernels::avx512

@@ -1,0 +1,51 @@
+#include "kernels/cpu/avx512/kernels.h"
+#include "kernels/cpu/avx512/linear.h"
+
+namespace fathom::kernels::avx512 {
+namespace {
+
+// Four products of unsigned inputs and signed weights a lane: 64 bytes of weights a step. Sums are exact:
+// 12288 * 255 * 127 < 2^31.
+template <int kDigits>
+struct Int8Product {
+  using Sum = __m512i;
+  using Line = __m512i;
+  static constexpr DType kFormat = DType::kInt8;
+  static constexpr int64_t kInputBytes = 1;
+  static constexpr int64_t kInputsOfLine = 4;  // bytes
+  static constexpr int kRowsOfToken = kDigits;
+  static constexpr int64_t kAhead = 1024;
+
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static Line load(const char* line) { return _mm512_loadu_si512(line); }
+  static __m512i broadcast(const char* x) { return _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(x)); }
+  static Sum multiply(Sum sum, Line weights, __m512i inputs) {
+    return _mm512_dpbusd_epi32(sum, inputs, weights);
+  }
+
+  // The sum over q in place of q + zero point, as float.
+  static __m512 exact(const LinearParams& p, int64_t panel, Sum sum) {
+    const __m512i sums = _mm512_loadu_si512(p.weight_sums + panel * kPanelRows);
+    const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(p.int8_zero_point));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
+  }
+  static __m512 finish(const LinearParams& p, int64_t t, int64_t panel, Sum high, Sum low) {
+    __m512 value = exact(p, panel, high);
+    if constexpr (kDigits == 2)
+      value = _mm512_fmadd_ps(value, _mm512_set1_ps(kDigitBase), exact(p, panel, low));
+    value = _mm512_mul_ps(value, _mm512_loadu_ps(p.weight_scales + panel * kPanelRows));
+    return _mm512_mul_ps(value, _mm512_set1_ps(p.x_scales[t]));
+  }
+};
+
+}  // namespace
+
+void linear_int8(const LinearParams& p) {
+  if (p.form == InputForm::kInt8) {
+    run_linear<Int8Product<1>>(p);
+  } else {
+    run_linear<Int8Product<2>>(p);
+  }
+}
+
+}  // namespace fathom::kernels::avx512
