@@ -7,17 +7,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
+#include <utility>
 
 #include "base/cpu_features.h"
 #include "base/status.h"
 #include "device/batch.h"
+#include "device/weights.h"
 #include "kernels/params.h"
-#include "tensor/view.h"
 
 namespace fathom {
 
@@ -54,43 +52,27 @@ class DeviceBuffer {
   Release release_ = nullptr;
 };
 
-// A weight matrix (or vector: rows 1) as the backend keeps it.
-struct Weight {
-  const void* data = nullptr;  // in storage, or in the checkpoint's mapping, which outlives the model
-  DType dtype = DType::kFloat32;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  DeviceBuffer storage;
-
-  bool present() const { return data != nullptr; }
-  const float* floats() const { return static_cast<const float*>(data); }
-};
-
-// One SwiGLU network: down(silu(gate(x)) * up(x)).
-struct MlpWeights {
-  Weight gate;  // [width, D]
-  Weight up;    // [width, D]
-  Weight down;  // [D, width]
-};
-
-struct NormOp {
-  const float* x = nullptr;  // [num_tokens, width]
-  const Weight* weight = nullptr;
-  float* y = nullptr;
-  int64_t num_tokens = 0;
-  int64_t width = 0;
+// RMS norm in front of a block; weight null: none.
+struct Norm {
+  const VectorWeight* weight = nullptr;
   float eps = 0;
-  ActivationRounding rounding = ActivationRounding::kNone;
 };
 
-struct LinearOp {
-  using Output = kernels::LinearParams::Output;
-  const float* x = nullptr;  // [num_tokens, weight->cols]
+// y (+)= weight x + bias for one of several weights that read the same rows.
+struct Projection {
+  enum class Output : uint8_t { kStore, kAdd };
   const Weight* weight = nullptr;
-  const Weight* bias = nullptr;  // or null
-  float* y = nullptr;            // [num_tokens, weight->rows]
-  int64_t num_tokens = 0;
+  const VectorWeight* bias = nullptr;  // or null
+  float* y = nullptr;                  // [num_tokens, weight->rows]
   Output output = Output::kStore;
+};
+
+struct ProjectOp {
+  const float* x = nullptr;  // [num_tokens, cols of the weights]
+  Norm norm;
+  std::span<const Projection> outputs;
+  int64_t num_tokens = 0;
+  ActivationRounding rounding = ActivationRounding::kNone;
 };
 
 // cos and sin of each position's angles, [num_positions, r / 2] each.
@@ -99,26 +81,21 @@ struct RopeTables {
   const float* sines = nullptr;
 };
 
-struct RopeQueryOp {
-  float* q = nullptr;  // [T, H, n + r], rotated in place
-  RopeTables tables;
-  int64_t num_heads = 0;
-  int64_t nope_dim = 0;
-  int64_t rope_dim = 0;
-};
-
+// Rotates the queries in place and writes the tokens' rows of the latent cache.
 struct StoreLatentOp {
+  float* q = nullptr;           // [T, H, n + r]
   const float* kv_a = nullptr;  // [T, R + r]
-  const Weight* norm_weight = nullptr;
+  Norm norm;                    // of the latent
   RopeTables tables;
   LatentCacheView cache;
-  float eps = 0;
+  int64_t num_heads = 0;
+  int64_t nope_dim = 0;
 };
 
 struct AttendOp {
-  const float* q = nullptr;      // [T, H, n + r], rotated
-  const Weight* kv_b = nullptr;  // [H * (n + v), R]: per head the key rows, then the value rows
-  float* out = nullptr;          // [T, H * v], rounded
+  const float* q = nullptr;  // [T, H, n + r], rotated
+  const KvBWeights* kv_b = nullptr;
+  float* out = nullptr;  // [T, H * v]
   LatentCacheView cache;
   int64_t num_heads = 0;
   int64_t nope_dim = 0;
@@ -127,12 +104,18 @@ struct AttendOp {
   ActivationRounding rounding = ActivationRounding::kNone;
 };
 
-struct RouteOp {
-  const float* x = nullptr;         // [T, D]
-  const Weight* weight = nullptr;   // [E, D] float32
-  int32_t* expert_ids = nullptr;    // [T, K] ascending in each row
-  float* expert_weights = nullptr;  // [T, K]
+// residual += network(norm(residual)): the dense layers.
+struct MlpOp {
+  Norm norm;
+  const MlpWeights* weights = nullptr;
+  float* residual = nullptr;  // [num_tokens, D]
   int64_t num_tokens = 0;
+  ActivationRounding rounding = ActivationRounding::kNone;
+};
+
+// How the router's logits become experts and weights; see kernels::RouterParams.
+struct Routing {
+  const Weight* router = nullptr;  // [E, D]
   int64_t experts_per_token = 0;
   int64_t n_group = 1;
   int64_t topk_group = 1;
@@ -141,25 +124,23 @@ struct RouteOp {
 };
 
 // residual += sum of the chosen experts' outputs by their weights, in expert order, + the shared experts'
-// output.
-struct ExpertsOp {
-  const float* x = nullptr;  // [T, D]
-  const int32_t* expert_ids = nullptr;
-  const float* expert_weights = nullptr;
+// output; all of norm(residual).
+struct MoeOp {
+  Norm norm;
+  Routing routing;
   std::span<const MlpWeights> experts;  // [E]
   const MlpWeights* shared = nullptr;   // or null
-  float* residual = nullptr;            // [T, D]
+  float* residual = nullptr;            // [num_tokens, D]
   int64_t num_tokens = 0;
-  int64_t experts_per_token = 0;
   ActivationRounding rounding = ActivationRounding::kNone;
 };
 
-// residual += down(round(silu(gate(x)) * up(x))): the dense layers.
-struct MlpOp {
-  const float* x = nullptr;
-  const MlpWeights* weights = nullptr;
-  float* residual = nullptr;
-  int64_t num_tokens = 0;
+// logits[i] = weight norm(x[logits_rows[i]])
+struct HeadOp {
+  const float* x = nullptr;  // [T, D]
+  Norm norm;
+  const Weight* weight = nullptr;  // [vocab, D]
+  float* logits = nullptr;         // [logits_rows, vocab]
   ActivationRounding rounding = ActivationRounding::kNone;
 };
 
@@ -169,27 +150,28 @@ class Backend {
 
   // Memory for activations and cache, uninitialised.
   virtual Result<DeviceBuffer> allocate(size_t bytes) = 0;
-  // A weight in the backend's layout. tensor is borrowed: its memory must outlive the weight.
-  virtual Result<Weight> load_weight(const TensorView& tensor) = 0;
-  // The same as float32 whatever its stored type: norms, router, biases.
-  virtual Result<Weight> load_float_weight(const TensorView& tensor) = 0;
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
   virtual Status download(const void* device, void* host, size_t bytes) = 0;
 
-  // Makes batch the current one for embed, rope_query, store_latent, attend and gather_logits_rows. Its
-  // arrays stay valid until the step's last operation.
+  // Weights in the backend's layout. Sources are read during the call only, but for the embedding table.
+  virtual Result<Weight> load_matrix(const WeightSource& source) = 0;
+  // kUnsupported where gate and up are stored differently.
+  virtual Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,
+                                      const WeightSource& down) = 0;
+  // tensor: kv_b_proj [num_heads * (nope_dim + v_dim), R], floating.
+  virtual Result<KvBWeights> load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) = 0;
+  virtual Result<VectorWeight> load_vector(const TensorView& tensor) = 0;
+
+  // Makes batch the current one for embed, store_latent, attend and head. Its arrays stay valid until the
+  // step's last operation.
   virtual Status begin_step(const Batch& batch) = 0;
-  virtual void embed(const Weight& table, float* out) = 0;  // out [T, D]
-  virtual void rms_norm(const NormOp& op) = 0;
-  virtual void linear(const LinearOp& op) = 0;
-  virtual void rope_query(const RopeQueryOp& op) = 0;
+  virtual void embed(const EmbeddingTable& table, float* out) = 0;  // out [T, D]
+  virtual void project(const ProjectOp& op) = 0;
   virtual void store_latent(const StoreLatentOp& op) = 0;
   virtual void attend(const AttendOp& op) = 0;
-  virtual void route(const RouteOp& op) = 0;
-  virtual void experts(const ExpertsOp& op) = 0;
+  virtual void moe(const MoeOp& op) = 0;
   virtual void mlp(const MlpOp& op) = 0;
-  // out[i] = x[logits_rows[i]]
-  virtual void gather_logits_rows(const float* x, int64_t width, float* out) = 0;
+  virtual void head(const HeadOp& op) = 0;
 };
 
 struct CpuBackendOptions {

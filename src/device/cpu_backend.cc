@@ -13,50 +13,24 @@
 namespace fathom {
 namespace {
 
-// Outputs of a linear are shared out in multiples of a cache line of floats, so that no two threads write
-// one.
-constexpr int64_t kOutputStep = 16;
-
 void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }
-
-Weight describe_weight(const TensorView& tensor) {
-  Weight weight;
-  weight.dtype = tensor.dtype;
-  weight.rows = tensor.shape.rank() == 2 ? tensor.shape[0] : 1;
-  weight.cols = tensor.shape.rank() == 2 ? tensor.shape[1] : tensor.shape.num_elements();
-  return weight;
-}
 
 }  // namespace
 
 CpuBackend::CpuBackend(const CpuBackendOptions& options)
-    : team_(options.num_threads > 0 ? options.num_threads : available_cpus()),
+    : team_(choose_placement(options.num_threads > 0 ? options.num_threads : available_cpus())),
+      seats_(node_seats(team_)),
       kernels_(kernels::select_kernels(options.isa)),
-      scratch_(kThreadScratch + static_cast<size_t>(team_.size())) {}
+      arena_(team_.num_nodes()),
+      expanded_items_(static_cast<size_t>(team_.size())),
+      thread_scratch_(static_cast<size_t>(team_.size())) {}
 
 Result<DeviceBuffer> CpuBackend::allocate(size_t bytes) {
   const size_t mapped = std::max<size_t>(bytes, 1);
   void* data = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return resource_exhausted("cannot allocate {} bytes of memory", bytes);
+  ::madvise(data, mapped, MADV_HUGEPAGE);  // only speed is lost where it is refused
   return DeviceBuffer(data, mapped, release_mapping);
-}
-
-Result<Weight> CpuBackend::load_weight(const TensorView& tensor) {
-  Weight weight = describe_weight(tensor);
-  weight.data = tensor.data;
-  return weight;
-}
-
-Result<Weight> CpuBackend::load_float_weight(const TensorView& tensor) {
-  if (tensor.dtype == DType::kFloat32) return load_weight(tensor);
-  Weight weight = describe_weight(tensor);
-  const int64_t count = tensor.shape.num_elements();
-  FATHOM_ASSIGN_OR_RETURN(weight.storage, allocate(static_cast<size_t>(count) * sizeof(float)));
-  for (int64_t i = 0; i < count; ++i)
-    weight.storage.floats()[i] = kernels::ref::load_element(tensor.data, tensor.dtype, i);
-  weight.dtype = DType::kFloat32;
-  weight.data = weight.storage.data();
-  return weight;
 }
 
 Status CpuBackend::upload(const void* host, void* device, size_t bytes) {
@@ -75,49 +49,98 @@ Status CpuBackend::begin_step(const Batch& batch) {
   return ok_status();
 }
 
-void CpuBackend::embed(const Weight& table, float* out) {
-  for (int64_t t = 0; t < batch_.num_tokens(); ++t) {
-    const int64_t first = static_cast<int64_t>(batch_.token_ids[static_cast<size_t>(t)]) * table.cols;
-    for (int64_t i = 0; i < table.cols; ++i)
-      out[t * table.cols + i] = kernels::ref::load_element(table.data, table.dtype, first + i);
-  }
+InputForm CpuBackend::input_form(DType format, Int8Inputs int8_inputs, ActivationRounding rounding) const {
+  if (format == DType::kInt8)
+    return int8_inputs == Int8Inputs::kInt8 ? InputForm::kInt8 : InputForm::kInt8Pair;
+  const bool bf16 = format == DType::kBFloat16 && rounding == ActivationRounding::kBFloat16;
+  return bf16 && kernels_.has_bf16_products ? InputForm::kBFloat16 : InputForm::kFloat32;
 }
 
-void CpuBackend::rms_norm(const NormOp& op) {
+kernels::PrepareParams CpuBackend::prepare_params(const InputRows& rows, const float* x, int64_t width,
+                                                  const Norm& norm, ActivationRounding rounding) const {
+  kernels::PrepareParams params{.x = x,
+                                .norm_weight = norm.weight != nullptr ? norm.weight->data : nullptr,
+                                .width = width,
+                                .x_stride = width,
+                                .eps = norm.eps,
+                                .rounding = rounding,
+                                .int8_zero_point = kernels_.int8_zero_point};
+  rows.set_destinations(params, 0);
+  return params;
+}
+
+void CpuBackend::prepare_inputs(const float* x, int64_t width, int64_t num_tokens, const Norm& norm,
+                                ActivationRounding rounding, int thread) const {
+  kernels::PrepareParams params = prepare_params(inputs_, x, width, norm, rounding);
+  const IndexRange tokens = static_share(num_tokens, 1, thread, team_.size());
+  params.begin = tokens.begin;
+  params.end = tokens.end;
+  kernels_.prepare(params);
+}
+
+kernels::LinearParams CpuBackend::linear_params(const Weight& weight, size_t part) const {
+  return {.int8_zero_point = kernels_.int8_zero_point,
+          .panels = weight.parts[part].panels,
+          .weight_scales = weight.scales,
+          .weight_sums = weight.sums,
+          .format = weight.format,
+          .num_inputs = weight.cols,
+          .num_outputs = weight.rows};
+}
+
+void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens,
+                          ActivationRounding rounding, const kernels::LinearParams& target, int thread) const {
+  const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
+  const auto node = static_cast<size_t>(seat.node);
+  const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;
+  const ProductShare share =
+      product_share({weight.parts[node].begin, weight.parts[node].end}, step, num_tokens, seat);
+  if (share.empty()) return;
+  kernels::LinearParams params = linear_params(weight, node);
+  const InputForm form = input_form(weight, rounding);
+  rows.set_inputs(params, form, share.tokens.begin);
+  params.bias = target.bias;
+  params.y = target.y + share.tokens.begin * target.y_stride;
+  params.y_stride = target.y_stride;
+  params.output = target.output;
+  params.num_tokens = share.tokens.size();
+  params.begin = share.panels.begin;
+  params.end = share.panels.end;
+  kernels_.linear(form)(params);
+}
+
+void CpuBackend::embed(const EmbeddingTable& table, float* out) {
   team_.run([&](int thread) {
-    const IndexRange share = static_share(op.num_tokens, 1, thread, team_.size());
-    kernels_.rms_norm({.x = op.x,
-                       .weight = op.weight->floats(),
-                       .y = op.y,
-                       .width = op.width,
-                       .x_stride = op.width,
-                       .y_stride = op.width,
-                       .eps = op.eps,
-                       .begin = share.begin,
-                       .end = share.end,
-                       .rounding = op.rounding});
+    const IndexRange tokens = static_share(batch_.num_tokens(), 1, thread, team_.size());
+    for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+      const int64_t first = static_cast<int64_t>(batch_.token_ids[static_cast<size_t>(t)]) * table.cols;
+      for (int64_t i = 0; i < table.cols; ++i)
+        out[t * table.cols + i] = kernels::ref::load_element(table.data, table.dtype, first + i);
+    }
   });
 }
 
-void CpuBackend::linear(const LinearOp& op) {
+void CpuBackend::project(const ProjectOp& op) {
+  const int64_t width = op.outputs[0].weight->cols;
+  FormSet forms;
+  for (const Projection& output : op.outputs) forms.add(input_form(*output.weight, op.rounding));
+  inputs_.resize(op.num_tokens, width, forms);
   team_.run([&](int thread) {
-    const IndexRange share = static_share(op.weight->rows, kOutputStep, thread, team_.size());
-    kernels_.linear({.x = op.x,
-                     .weight = op.weight->data,
-                     .bias = op.bias != nullptr ? op.bias->floats() : nullptr,
-                     .y = op.y,
-                     .num_tokens = op.num_tokens,
-                     .num_inputs = op.weight->cols,
-                     .x_stride = op.weight->cols,
-                     .y_stride = op.weight->rows,
-                     .begin = share.begin,
-                     .end = share.end,
-                     .weight_dtype = op.weight->dtype,
-                     .output = op.output});
+    prepare_inputs(op.x, width, op.num_tokens, op.norm, op.rounding, thread);
+    team_.barrier();
+    for (const Projection& output : op.outputs) {
+      multiply(*output.weight, inputs_, op.num_tokens, op.rounding,
+               {.bias = output.bias != nullptr ? output.bias->data : nullptr,
+                .y = output.y,
+                .y_stride = output.weight->rows,
+                .output = output.output == Projection::Output::kAdd ? kernels::LinearParams::Output::kAdd
+                                                                    : kernels::LinearParams::Output::kStore},
+               thread);
+    }
   });
 }
 
-void CpuBackend::rope_query(const RopeQueryOp& op) {
+void CpuBackend::store_latent(const StoreLatentOp& op) {
   team_.run([&](int thread) {
     const IndexRange share = static_share(batch_.num_tokens(), 1, thread, team_.size());
     kernels_.rope_query({.q = op.q,
@@ -126,65 +149,40 @@ void CpuBackend::rope_query(const RopeQueryOp& op) {
                          .sin_table = op.tables.sines,
                          .num_heads = op.num_heads,
                          .nope_dim = op.nope_dim,
-                         .rope_dim = op.rope_dim,
+                         .rope_dim = op.cache.rope_dim,
                          .begin = share.begin,
                          .end = share.end});
-  });
-}
-
-void CpuBackend::store_latent(const StoreLatentOp& op) {
-  team_.run([&](int thread) {
-    const IndexRange share = static_share(batch_.num_tokens(), 1, thread, team_.size());
     kernels_.store_latent({.kv_a = op.kv_a,
-                           .norm_weight = op.norm_weight->floats(),
+                           .norm_weight = op.norm.weight->data,
                            .positions = batch_.positions.data(),
                            .slots = batch_.slots.data(),
                            .cos_table = op.tables.cosines,
                            .sin_table = op.tables.sines,
                            .cache = op.cache,
-                           .eps = op.eps,
+                           .eps = op.norm.eps,
                            .begin = share.begin,
                            .end = share.end});
   });
 }
 
-void CpuBackend::route(const RouteOp& op) {
-  const int64_t num_experts = op.weight->rows;
-  float* logits = scratch(kRouterLogits, op.num_tokens * num_experts);
-  linear({.x = op.x, .weight = op.weight, .y = logits, .num_tokens = op.num_tokens});
-  float* scores = scratch(kRouterScores, (num_experts + op.n_group) * team_.size());
-  team_.run([&](int thread) {
-    const IndexRange share = static_share(op.num_tokens, 1, thread, team_.size());
-    kernels_.router({.logits = logits,
-                     .expert_ids = op.expert_ids,
-                     .expert_weights = op.expert_weights,
-                     .scratch = scores + thread * (num_experts + op.n_group),
-                     .num_experts = num_experts,
-                     .experts_per_token = op.experts_per_token,
-                     .n_group = op.n_group,
-                     .topk_group = op.topk_group,
-                     .scaling = op.scaling,
-                     .weights = op.weights,
-                     .begin = share.begin,
-                     .end = share.end});
-  });
-}
-
-void CpuBackend::gather_logits_rows(const float* x, int64_t width, float* out) {
-  for (size_t i = 0; i < batch_.logits_rows.size(); ++i) {
-    std::memcpy(out + static_cast<int64_t>(i) * width, x + batch_.logits_rows[i] * width,
+void CpuBackend::head(const HeadOp& op) {
+  const auto num_rows = static_cast<int64_t>(batch_.logits_rows.size());
+  const int64_t width = op.weight->cols;
+  head_rows_.reserve(static_cast<size_t>(num_rows * width) * sizeof(float));
+  for (int64_t i = 0; i < num_rows; ++i) {
+    std::memcpy(head_rows_.floats() + i * width, op.x + batch_.logits_rows[static_cast<size_t>(i)] * width,
                 static_cast<size_t>(width) * sizeof(float));
   }
+  const Projection output{.weight = op.weight, .y = op.logits};
+  project({.x = head_rows_.floats(),
+           .norm = op.norm,
+           .outputs = {&output, 1},
+           .num_tokens = num_rows,
+           .rounding = op.rounding});
 }
 
 const int32_t* CpuBackend::page_table(int64_t segment) const {
   return batch_.page_tables.data() + batch_.page_table_starts[static_cast<size_t>(segment)];
-}
-
-float* CpuBackend::scratch(size_t id, int64_t count) {
-  std::vector<float>& buffer = scratch_[id];
-  if (static_cast<int64_t>(buffer.size()) < count) buffer.resize(static_cast<size_t>(count));
-  return buffer.data();
 }
 
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options) {

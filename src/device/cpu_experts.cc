@@ -1,6 +1,7 @@
-// Expert and dense networks of the CPU backend. Tokens are sorted by expert, so that each expert's weights
-// are read once a step; every thread owns the same columns of every network, so that a token's sums need no
-// barrier and are taken in expert order.
+// Dense, routed and shared networks of the CPU backend. Tokens are sorted by expert, so that each expert's
+// weights are read once a step. Rows pass through in waves that keep the hidden activations in cache; inside a
+// wave all threads work on all networks: gate and up with SiLU, then the hidden rows' preparation, then down,
+// where every thread owns the same columns of every network, so that a token's sum is taken in expert order.
 #include <algorithm>
 
 #include "device/cpu_backend.h"
@@ -8,183 +9,264 @@
 namespace fathom {
 
 namespace {
-constexpr int64_t kColumnStep = 16;  // floats in a cache line
+
+// Rows of one wave: the hidden rows of an expert 1408 wide are 5.8 MB then, and weights are read from memory
+// once per so many rows.
+constexpr int64_t kWaveRows = 1024;
+// Reading a panel takes as long as multiplying about this many rows by it.
+constexpr int64_t kReadCost = 4;
+
+}  // namespace
+
+// Cuts rows into pieces of at most kWaveRows and appends them. Hidden rows are counted per wave: the first
+// piece of a wave starts at 0.
+void CpuBackend::add_pieces(Piece piece, std::vector<Piece>& pieces) {
+  const int64_t num_rows = piece.num_rows;
+  const int64_t width = piece.weights->down.rows;
+  for (int64_t first = 0; first < num_rows; first += kWaveRows) {
+    Piece part = piece;
+    part.first_input += first;
+    part.num_rows = std::min(kWaveRows, num_rows - first);
+    if (part.y_rows != nullptr) {
+      part.y_rows += first;
+    } else {
+      part.y += first * width;
+    }
+    if (part.y_weights != nullptr) part.y_weights += first;
+    pieces.push_back(part);
+  }
 }
 
-struct CpuBackend::NetworkRows {
-  const MlpWeights* weights = nullptr;
-  const float* x = nullptr;  // [num_rows, D]
-  float* hidden = nullptr;   // [num_rows, width]
-  float* up = nullptr;       // [num_rows, width]
-  float* out = nullptr;      // [num_rows, D]
-  int64_t num_rows = 0;
-  ActivationRounding rounding = ActivationRounding::kNone;
-};
-
-void CpuBackend::gate_and_up(const NetworkRows& network, int thread) {
-  const int64_t width = network.weights->gate.rows;
-  const IndexRange columns = static_share(width, kColumnStep, thread, team_.size());
-  kernels::LinearParams product{.x = network.x,
-                                .weight = network.weights->gate.data,
-                                .y = network.hidden,
-                                .num_tokens = network.num_rows,
-                                .num_inputs = network.weights->gate.cols,
-                                .x_stride = network.weights->gate.cols,
-                                .y_stride = width,
-                                .begin = columns.begin,
-                                .end = columns.end,
-                                .weight_dtype = network.weights->gate.dtype};
-  kernels_.linear(product);
-  product.weight = network.weights->up.data;
-  product.weight_dtype = network.weights->up.dtype;
-  product.y = network.up;
-  kernels_.linear(product);
-  kernels_.silu_mul({.gate = network.hidden,
-                     .up = network.up,
-                     .h = network.hidden,
-                     .num_tokens = network.num_rows,
-                     .stride = width,
-                     .begin = columns.begin,
-                     .end = columns.end,
-                     .rounding = network.rounding});
+// Waves as [begin, end) of pieces, and each piece's place among the hidden rows.
+void CpuBackend::cut_waves() {
+  NetworkPlan& plan = network_plan_;
+  plan.waves.clear();
+  int64_t rows = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(plan.pieces.size()); ++i) {
+    Piece& piece = plan.pieces[static_cast<size_t>(i)];
+    if (plan.waves.empty() || rows + piece.num_rows > kWaveRows) {
+      plan.waves.push_back({i, i});
+      rows = 0;
+      routed_hidden_.num_rows = shared_hidden_.num_rows = 0;
+    }
+    plan.waves.back().end = i + 1;
+    rows += piece.num_rows;
+    piece.first_hidden = piece.hidden->num_rows;
+    piece.hidden->num_rows += piece.num_rows;
+  }
 }
 
-void CpuBackend::down(const NetworkRows& network, int thread, kernels::LinearParams::Output output) {
-  const Weight& weight = network.weights->down;
-  const IndexRange columns = static_share(weight.rows, kColumnStep, thread, team_.size());
-  kernels_.linear({.x = network.hidden,
-                   .weight = weight.data,
-                   .y = network.out,
-                   .num_tokens = network.num_rows,
-                   .num_inputs = weight.cols,
-                   .x_stride = weight.cols,
-                   .y_stride = weight.rows,
-                   .begin = columns.begin,
-                   .end = columns.end,
-                   .weight_dtype = weight.dtype,
-                   .output = output});
+void CpuBackend::reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows,
+                                ActivationRounding rounding) {
+  const int64_t rows = std::min(num_rows, kWaveRows);
+  const int64_t width = weights.gate_up.rows;
+  hidden.values.reserve(static_cast<size_t>(rows * width) * sizeof(float));
+  hidden.inputs.resize(rows, width, {input_form(weights.down, rounding)});
+}
+
+void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int thread) {
+  const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
+  const auto node = static_cast<size_t>(seat.node);
+  const auto item_of = [node](const Piece& piece) {
+    const WeightPart& part = piece.weights->gate_up.parts[node];
+    return WorkItem{(part.end - part.begin) / 2, std::max(piece.num_rows, kReadCost)};
+  };
+  for_share_of_line(wave, item_of, seat.index, seat.num_threads, [&](size_t i, int64_t first, int64_t end) {
+    const Piece& piece = wave[i];
+    const Weight& weight = piece.weights->gate_up;
+    kernels::LinearParams params = linear_params(weight, node);
+    const InputForm form = input_form(weight, rounding);
+    piece.inputs->set_inputs(params, form, piece.first_input);
+    params.y = piece.hidden->values.floats() + piece.first_hidden * weight.rows;
+    params.y_stride = weight.rows;
+    params.rounding = rounding;
+    params.output = kernels::LinearParams::Output::kSiluMul;
+    params.num_tokens = piece.num_rows;
+    params.begin = weight.parts[node].begin + 2 * first;
+    params.end = weight.parts[node].begin + 2 * end;
+    kernels_.linear(form)(params);
+  });
+}
+
+void CpuBackend::prepare_hidden(std::span<const Piece> wave, int thread) {
+  const auto item_of = [](const Piece& piece) { return WorkItem{piece.num_rows, piece.weights->down.cols}; };
+  for_share_of_line(wave, item_of, thread, team_.size(), [&](size_t i, int64_t first, int64_t end) {
+    const Piece& piece = wave[i];
+    // Rounded by gate_and_up already.
+    const int64_t width = piece.weights->down.cols;
+    kernels::PrepareParams params =
+        prepare_params(piece.hidden->inputs, piece.hidden->values.floats() + piece.first_hidden * width, width,
+                       {}, ActivationRounding::kNone);
+    piece.hidden->inputs.set_destinations(params, piece.first_hidden);
+    params.begin = first;
+    params.end = end;
+    kernels_.prepare(params);
+  });
+}
+
+void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, int thread) {
+  const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
+  const auto node = static_cast<size_t>(seat.node);
+  for (const Piece& piece : wave) {
+    const Weight& weight = piece.weights->down;
+    const WeightPart& part = weight.parts[node];
+    const IndexRange panels = static_share(part.end - part.begin, 1, seat.index, seat.num_threads);
+    kernels::LinearParams params = linear_params(weight, node);
+    const InputForm form = input_form(weight, rounding);
+    piece.hidden->inputs.set_inputs(params, form, piece.first_hidden);
+    params.y = piece.y;
+    params.y_stride = weight.rows;
+    params.y_rows = piece.y_rows;
+    params.y_weights = piece.y_weights;
+    params.output = piece.y_weights != nullptr ? kernels::LinearParams::Output::kAddWeighted
+                                               : kernels::LinearParams::Output::kAdd;
+    params.num_tokens = piece.num_rows;
+    params.begin = part.begin + panels.begin;
+    params.end = part.begin + panels.end;
+    kernels_.linear(form)(params);
+  }
+}
+
+// Two barriers a wave: a thread that is ahead writes hidden values of the next wave while others still read
+// this wave's prepared ones.
+void CpuBackend::run_networks(ActivationRounding rounding, int thread) {
+  for (const IndexRange& range : network_plan_.waves) {
+    const std::span<const Piece> wave(network_plan_.pieces.data() + range.begin, static_cast<size_t>(range.size()));
+    gate_and_up(wave, rounding, thread);
+    team_.barrier();
+    prepare_hidden(wave, thread);
+    team_.barrier();
+    down(wave, rounding, thread);
+  }
 }
 
 void CpuBackend::mlp(const MlpOp& op) {
-  const int64_t width = op.weights->gate.rows;
-  const NetworkRows network{.weights = op.weights,
-                            .x = op.x,
-                            .hidden = scratch(kDenseHidden, op.num_tokens * width),
-                            .up = scratch(kDenseUp, op.num_tokens * width),
-                            .out = op.residual,
-                            .num_rows = op.num_tokens,
-                            .rounding = op.rounding};
+  const MlpWeights& weights = *op.weights;
+  const int64_t width = weights.gate_up.cols;
+  inputs_.resize(op.num_tokens, width, {input_form(weights.gate_up, op.rounding)});
+  reserve_hidden(shared_hidden_, weights, op.num_tokens, op.rounding);
+  network_plan_.pieces.clear();
+  add_pieces({.weights = &weights,
+              .inputs = &inputs_,
+              .num_rows = op.num_tokens,
+              .hidden = &shared_hidden_,
+              .y = op.residual},
+             network_plan_.pieces);
+  cut_waves();
   team_.run([&](int thread) {
-    gate_and_up(network, thread);
+    prepare_inputs(op.residual, width, op.num_tokens, op.norm, op.rounding, thread);
     team_.barrier();
-    down(network, thread, kernels::LinearParams::Output::kAdd);
+    run_networks(op.rounding, thread);
   });
 }
 
 // Counting sort of the (token, expert) pairs by expert, tokens ascending.
-void CpuBackend::plan_experts(const ExpertsOp& op) {
+void CpuBackend::plan_experts(const Routing& routing, int64_t num_tokens) {
   ExpertPlan& plan = expert_plan_;
-  const auto num_pairs = static_cast<size_t>(op.num_tokens * op.experts_per_token);
-  plan.offsets.assign(op.experts.size() + 1, 0);
-  plan.tokens.resize(num_pairs);
-  plan.weights.resize(num_pairs);
-  for (size_t i = 0; i < num_pairs; ++i) ++plan.offsets[static_cast<size_t>(op.expert_ids[i]) + 1];
-  for (size_t e = 0; e < op.experts.size(); ++e) plan.offsets[e + 1] += plan.offsets[e];
+  const auto num_experts = static_cast<size_t>(routing.router->rows);
+  const auto num_pairs = static_cast<size_t>(num_tokens * routing.experts_per_token);
+  plan.offsets.assign(num_experts + 1, 0);
+  for (size_t i = 0; i < num_pairs; ++i) ++plan.offsets[static_cast<size_t>(plan.expert_ids[i]) + 1];
+  for (size_t e = 0; e < num_experts; ++e) plan.offsets[e + 1] += plan.offsets[e];
   plan.cursors.assign(plan.offsets.begin(), plan.offsets.end() - 1);
   for (size_t i = 0; i < num_pairs; ++i) {
-    const auto row = static_cast<size_t>(plan.cursors[static_cast<size_t>(op.expert_ids[i])]++);
-    plan.tokens[row] = static_cast<int32_t>(static_cast<int64_t>(i) / op.experts_per_token);
-    plan.weights[row] = op.expert_weights[i];
+    const auto row = static_cast<size_t>(plan.cursors[static_cast<size_t>(plan.expert_ids[i])]++);
+    plan.tokens[row] = static_cast<int32_t>(static_cast<int64_t>(i) / routing.experts_per_token);
+    plan.weights[row] = plan.expert_weights[i];
   }
 }
 
-CpuBackend::NetworkRows CpuBackend::expert_rows(const ExpertsOp& op, size_t expert) {
-  const MlpWeights& weights = op.experts[expert];
-  const int64_t first = expert_plan_.offsets[expert];
-  return {.weights = &weights,
-          .x = scratch_[kExpertInputs].data() + first * weights.gate.cols,
-          .hidden = scratch_[kExpertHidden].data() + first * weights.gate.rows,
-          .up = scratch_[kExpertUp].data() + first * weights.gate.rows,
-          .out = scratch_[kExpertOutputs].data() + first * weights.down.rows,
-          .num_rows = expert_plan_.offsets[expert + 1] - first,
-          .rounding = op.rounding};
-}
-
-CpuBackend::NetworkRows CpuBackend::shared_rows(const ExpertsOp& op) {
-  return {.weights = op.shared,
-          .x = op.x,
-          .hidden = scratch_[kDenseHidden].data(),
-          .up = scratch_[kDenseUp].data(),
-          .out = scratch_[kExpertSums].data(),
-          .num_rows = op.num_tokens,
-          .rounding = op.rounding};
-}
-
-void CpuBackend::experts(const ExpertsOp& op) {
-  plan_experts(op);
-  const int64_t num_pairs = op.num_tokens * op.experts_per_token;
-  const int64_t width = op.experts[0].gate.rows;
-  const int64_t hidden_size = op.experts[0].gate.cols;
-  scratch(kExpertInputs, num_pairs * hidden_size);
-  scratch(kExpertHidden, num_pairs * width);
-  scratch(kExpertUp, num_pairs * width);
-  scratch(kExpertOutputs, num_pairs * hidden_size);
-  scratch(kExpertSums, op.num_tokens * hidden_size);
+// The chosen experts in ascending order, then the shared ones.
+void CpuBackend::plan_networks(const MoeOp& op) {
+  std::vector<Piece>& pieces = network_plan_.pieces;
+  pieces.clear();
+  for (size_t e = 0; e < op.experts.size(); ++e) {
+    const int64_t first = expert_plan_.offsets[e];
+    add_pieces({.weights = &op.experts[e],
+                .inputs = &expert_inputs_,
+                .first_input = first,
+                .num_rows = expert_plan_.offsets[e + 1] - first,
+                .hidden = &routed_hidden_,
+                .y = op.residual,
+                .y_rows = expert_plan_.tokens.data() + first,
+                .y_weights = expert_plan_.weights.data() + first},
+               pieces);
+  }
   if (op.shared != nullptr) {
-    scratch(kDenseHidden, op.num_tokens * op.shared->gate.rows);
-    scratch(kDenseUp, op.num_tokens * op.shared->gate.rows);
+    add_pieces({.weights = op.shared,
+                .inputs = &inputs_,
+                .num_rows = op.num_tokens,
+                .hidden = &shared_hidden_,
+                .y = op.residual},
+               pieces);
   }
-  team_.run([&](int thread) {
-    run_routed_experts(op, thread);
-    if (op.shared != nullptr) gate_and_up(shared_rows(op), thread);
-    team_.barrier();
-    sum_experts(op, thread);
-  });
+  cut_waves();
 }
 
-// Gathers the inputs, then computes every chosen expert's hidden activations.
-void CpuBackend::run_routed_experts(const ExpertsOp& op, int thread) {
-  const int64_t hidden_size = op.experts[0].gate.cols;
-  const auto num_pairs = static_cast<int64_t>(expert_plan_.tokens.size());
-  const IndexRange rows = static_share(num_pairs, 1, thread, team_.size());
-  float* inputs = scratch_[kExpertInputs].data();
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float* x = op.x + expert_plan_.tokens[static_cast<size_t>(row)] * hidden_size;
-    std::copy(x, x + hidden_size, inputs + row * hidden_size);
-  }
+void CpuBackend::route(const MoeOp& op, int thread) {
+  const Routing& routing = op.routing;
+  const int64_t num_experts = routing.router->rows;
+  multiply(*routing.router, inputs_, op.num_tokens, op.rounding,
+           {.y = router_logits_.floats(), .y_stride = num_experts}, thread);
   team_.barrier();
-  for (size_t e = 0; e < op.experts.size(); ++e) {
-    const NetworkRows network = expert_rows(op, e);
-    if (network.num_rows > 0) gate_and_up(network, thread);
-  }
+  const IndexRange tokens = static_share(op.num_tokens, 1, thread, team_.size());
+  kernels_.router({.logits = router_logits_.floats(),
+                   .expert_ids = expert_plan_.expert_ids.data(),
+                   .expert_weights = expert_plan_.expert_weights.data(),
+                   .scratch = router_scores_.floats() + thread * (num_experts + routing.n_group),
+                   .num_experts = num_experts,
+                   .experts_per_token = routing.experts_per_token,
+                   .n_group = routing.n_group,
+                   .topk_group = routing.topk_group,
+                   .scaling = routing.scaling,
+                   .weights = routing.weights,
+                   .begin = tokens.begin,
+                   .end = tokens.end});
 }
 
-// Adds this thread's columns of every expert's output to the residual.
-void CpuBackend::sum_experts(const ExpertsOp& op, int thread) {
-  const int64_t hidden_size = op.experts[0].gate.cols;
-  const IndexRange columns = static_share(hidden_size, kColumnStep, thread, team_.size());
-  float* sums = scratch_[kExpertSums].data();
-  for (int64_t t = 0; t < op.num_tokens; ++t) {
-    std::fill(sums + t * hidden_size + columns.begin, sums + t * hidden_size + columns.end, 0.0f);
+void CpuBackend::reserve_moe(const MoeOp& op) {
+  const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
+  const int64_t num_experts = op.routing.router->rows;
+  const Weight& gate_up = op.experts[0].gate_up;
+  FormSet routed{};
+  for (const MlpWeights& expert : op.experts) routed.add(input_form(expert.gate_up, op.rounding));
+  FormSet all = routed;
+  all.add(input_form(*op.routing.router, op.rounding));
+  if (op.shared != nullptr) {
+    all.add(input_form(op.shared->gate_up, op.rounding));
+    reserve_hidden(shared_hidden_, *op.shared, op.num_tokens, op.rounding);
   }
-  for (size_t e = 0; e < op.experts.size(); ++e) {
-    const NetworkRows network = expert_rows(op, e);
-    if (network.num_rows == 0) continue;
-    down(network, thread, kernels::LinearParams::Output::kStore);
-    for (int64_t i = 0; i < network.num_rows; ++i) {
-      const auto pair = static_cast<size_t>(expert_plan_.offsets[e] + i);
-      float* sum = sums + expert_plan_.tokens[pair] * hidden_size;
-      const float weight = expert_plan_.weights[pair];
-      for (int64_t j = columns.begin; j < columns.end; ++j)
-        sum[j] += weight * network.out[i * hidden_size + j];
+  inputs_.resize(op.num_tokens, gate_up.cols, all);
+  expert_inputs_.resize(num_pairs, gate_up.cols, routed);
+  reserve_hidden(routed_hidden_, op.experts[0], num_pairs, op.rounding);
+  router_logits_.reserve(static_cast<size_t>(op.num_tokens * num_experts) * sizeof(float));
+  router_scores_.reserve(static_cast<size_t>((num_experts + op.routing.n_group) * team_.size()) * sizeof(float));
+  expert_plan_.expert_ids.resize(static_cast<size_t>(num_pairs));
+  expert_plan_.expert_weights.resize(static_cast<size_t>(num_pairs));
+  expert_plan_.tokens.resize(static_cast<size_t>(num_pairs));
+  expert_plan_.weights.resize(static_cast<size_t>(num_pairs));
+}
+
+void CpuBackend::moe(const MoeOp& op) {
+  reserve_moe(op);
+  const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
+  team_.run([&](int thread) {
+    prepare_inputs(op.residual, op.experts[0].gate_up.cols, op.num_tokens, op.norm, op.rounding, thread);
+    team_.barrier();
+    route(op, thread);
+    team_.barrier();
+    if (thread == 0) {
+      plan_experts(op.routing, op.num_tokens);
+      plan_networks(op);
     }
-  }
-  if (op.shared != nullptr) down(shared_rows(op), thread, kernels::LinearParams::Output::kAdd);
-  for (int64_t t = 0; t < op.num_tokens; ++t) {
-    for (int64_t j = columns.begin; j < columns.end; ++j) {
-      op.residual[t * hidden_size + j] += sums[t * hidden_size + j];
+    team_.barrier();
+    const IndexRange rows = static_share(num_pairs, 1, thread, team_.size());
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      expert_inputs_.copy_row(inputs_, expert_plan_.tokens[static_cast<size_t>(row)], row);
     }
-  }
+    team_.barrier();
+    run_networks(op.rounding, thread);
+  });
 }
 
 }  // namespace fathom
