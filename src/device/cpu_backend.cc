@@ -30,7 +30,7 @@ Weight describe_weight(const TensorView& tensor) {
 }  // namespace
 
 CpuBackend::CpuBackend(const CpuBackendOptions& options)
-    : team_(options.num_threads > 0 ? options.num_threads : available_cpus()),
+    : team_(choose_placement(options.num_threads > 0 ? options.num_threads : available_cpus())),
       kernels_(kernels::select_kernels(options.isa)),
       scratch_(kThreadScratch + static_cast<size_t>(team_.size())) {}
 
