@@ -1,6 +1,7 @@
 #include "base/thread_team.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/cpu_features.h"
