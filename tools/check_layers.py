@@ -28,6 +28,7 @@ FENCES = [
     (re.compile(r"<CLI/"), re.compile(r"src/cli/"), "the command-line library"),
     (re.compile(r"<(mpi)\.h>"), re.compile(r"src/parallel/"), "MPI"),
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
+    (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
     (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")

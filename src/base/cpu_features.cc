@@ -90,7 +90,7 @@ std::optional<Isa> isa_from_name(std::string_view name) {
 
 Isa CpuFeatures::best_isa() const {
   if (avx2 && avx512 && avx512_vnni && avx512_bf16 && amx_tile && amx_int8 && amx_bf16) return Isa::kAmx;
-  if (avx2 && avx512) return Isa::kAvx512;
+  if (avx2 && avx512 && avx512_vnni) return Isa::kAvx512;
   return avx2 ? Isa::kAvx2 : Isa::kReference;
 }
 
@@ -111,7 +111,8 @@ CpuFeatures detect_cpu_features() {
   features.avx512_vnni = features.avx512 && bit(leaf7.ecx, 11);
   features.avx512_bf16 = features.avx512 && bit(leaf7_1.eax, 5);
   features.avx512_fp16 = features.avx512 && bit(leaf7.edx, 23);
-  features.amx_tile = tiles_saved && bit(leaf7.edx, 24) && ask_amx_permission();
+  features.amx_in_cpu = bit(leaf7.edx, 24);
+  features.amx_tile = features.amx_in_cpu && tiles_saved && ask_amx_permission();
   features.amx_int8 = features.amx_tile && bit(leaf7.edx, 25);
   features.amx_bf16 = features.amx_tile && bit(leaf7.edx, 22);
   return features;

@@ -25,8 +25,10 @@ struct CpuFeatures {
   bool amx_tile = false;  // and permission granted
   bool amx_int8 = false;
   bool amx_bf16 = false;
+  bool amx_in_cpu = false;  // whether or not the kernel lets this process use it
 
-  // The highest tier whose every requirement holds.
+  // The highest tier whose every requirement holds. avx512 needs VNNI, which its kernels use; bf16 is
+  // optional there.
   Isa best_isa() const;
 };
 

@@ -36,5 +36,22 @@ TEST(Isa, NamesRoundTrip) {
   EXPECT_FALSE(isa_from_name("sse9"));
 }
 
+TEST(CpuFeatures, BestIsaNeedsEveryPartOfATier) {
+  CpuFeatures features;
+  EXPECT_EQ(features.best_isa(), Isa::kReference);
+  features.avx2 = true;
+  EXPECT_EQ(features.best_isa(), Isa::kAvx2);
+  features.avx512 = true;
+  EXPECT_EQ(features.best_isa(), Isa::kAvx2) << "Skylake's avx512 has no VNNI";
+  features.avx512_vnni = true;
+  EXPECT_EQ(features.best_isa(), Isa::kAvx512);
+  features.amx_in_cpu = features.amx_tile = features.amx_int8 = features.amx_bf16 = true;
+  EXPECT_EQ(features.best_isa(), Isa::kAvx512) << "the amx tier has avx512_bf16";
+  features.avx512_bf16 = true;
+  EXPECT_EQ(features.best_isa(), Isa::kAmx);
+  features.amx_tile = features.amx_int8 = features.amx_bf16 = false;
+  EXPECT_EQ(features.best_isa(), Isa::kAvx512) << "the kernel refuses amx";
+}
+
 }  // namespace
 }  // namespace fathom

@@ -117,4 +117,13 @@ MemoryInfo read_memory_info(const std::string& root) {
   return info;
 }
 
+std::string transparent_huge_pages(const std::string& root) {
+  // The setting in force stands in brackets: "always [madvise] never".
+  const std::string choices = read_system_file(root + "/sys/kernel/mm/transparent_hugepage/enabled");
+  const size_t open = choices.find('[');
+  const size_t close = choices.find(']', open == std::string::npos ? 0 : open);
+  if (open == std::string::npos || close == std::string::npos) return "unknown";
+  return choices.substr(open + 1, close - open - 1);
+}
+
 }  // namespace fathom

@@ -21,4 +21,8 @@ struct MemoryInfo {
 // root is put before every path ("" for the real system), so that a test can lay out a system of its own.
 MemoryInfo read_memory_info(const std::string& root = "");
 
+// What the system does about huge pages for ordinary memory: "always", "madvise" (where a program asks for
+// them) or "never"; "unknown" where it does not say.
+std::string transparent_huge_pages(const std::string& root = "");
+
 }  // namespace fathom

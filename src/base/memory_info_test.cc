@@ -66,5 +66,18 @@ TEST_F(MemoryInfoTest, SmallestWins) {
 
 TEST(MemoryInfo, RealSystemSaysSomething) { EXPECT_GT(read_memory_info().available().value_or(0), 0u); }
 
+TEST(TransparentHugePages, ReadsTheSettingInForce) {
+  const testing::TempDir root;
+  EXPECT_EQ(transparent_huge_pages(root.path()), "unknown");
+  ASSERT_TRUE(make_directories(root.file("sys/kernel/mm/transparent_hugepage")).ok());
+  const std::pair<const char*, const char*> cases[] = {{"always [madvise] never\n", "madvise"},
+                                                       {"[always] madvise never\n", "always"},
+                                                       {"]always[", "unknown"}};
+  for (const auto& [text, want] : cases) {
+    root.write("sys/kernel/mm/transparent_hugepage/enabled", text);
+    EXPECT_EQ(transparent_huge_pages(root.path()), want) << text;
+  }
+}
+
 }  // namespace
 }  // namespace fathom

@@ -1,23 +1,22 @@
 #include "base/thread_team.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
+#include "base/cpu_features.h"
 
 namespace fathom {
 namespace {
 
-// Regions of one forward pass follow each other within microseconds: spin that long, then sleep, so that
-// an idle engine uses no CPU and a busy machine is not starved.
-constexpr int kSpins = 2000;
+// Regions of one forward pass follow each other within microseconds, and what happens between two steps,
+// sampling and scheduling, takes some 100: a thread that waits longer has nothing to do soon and sleeps.
+// Waking one costs 5 to 50 microseconds.
+constexpr std::chrono::microseconds kSpin{200};
 
-template <typename T>
-void wait_while_equal(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    __builtin_ia32_pause();
-  }
-  value.wait(old, std::memory_order_acquire);
+// With more threads than CPUs the one waited for may need this very CPU.
+std::chrono::nanoseconds spin_time(int num_threads) {
+  return num_threads > available_cpus() ? std::chrono::nanoseconds::zero() : kSpin;
 }
 
 }  // namespace
@@ -28,62 +27,83 @@ IndexRange static_share(int64_t total, int64_t step, int index, int num_shares) 
   return {cut(index), cut(index + 1)};
 }
 
-ThreadTeam::ThreadTeam(int num_threads) {
-  FATHOM_CHECK(num_threads >= 1, "num_threads {}", num_threads);
+ThreadTeam::ThreadTeam(int num_threads) : ThreadTeam(floating_placement(num_threads)) {}
+
+ThreadTeam::ThreadTeam(Placement placement)
+    : placement_(std::move(placement)), spin_(spin_time(placement_.num_threads())) {
+  FATHOM_CHECK(size() >= 1, "num_threads {}", size());
   try {
-    for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this, i] { worker_loop(i); });
+    workers_.reserve(static_cast<size_t>(size()) - 1);
+    for (int i = 1; i < size(); ++i) workers_.emplace_back([this, i] { worker_loop(i); });
   } catch (...) {
     stop();
     throw;
   }
 }
 
-ThreadTeam::~ThreadTeam() { stop(); }
+ThreadTeam::~ThreadTeam() {
+  stop();
+  release_caller();
+}
 
 void ThreadTeam::stop() {
-  stopping_.store(true);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  region_ = {};
+  started_.publish(started_.value() + 1);
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadTeam::run(const std::function<void(int)>& region) {
-  region_ = &region;
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  region(0);
-  for (int left = running_.load(std::memory_order_acquire); left != 0;
-       left = running_.load(std::memory_order_acquire)) {
-    wait_while_equal(running_, left);
+void ThreadTeam::run(FunctionRef<void(int)> region) {
+  if (size() == 1) {
+    region(0);
+    return;
   }
-  region_ = nullptr;
+  if (placement_.pinned && pinned_caller_ != std::this_thread::get_id()) pin_caller();
+  region_ = region;
+  const uint32_t before = finished_.value();
+  started_.publish(started_.value() + 1);
+  region(0);
+  finished_.wait_while(before, spin_);
 }
 
 void ThreadTeam::worker_loop(int index) {
-  uint32_t seen = 0;
-  while (true) {
-    wait_while_equal(generation_, seen);
-    const uint32_t now = generation_.load(std::memory_order_acquire);
-    if (now == seen) continue;  // woken for nothing
-    seen = now;
-    if (stopping_.load()) return;
-    (*region_)(index);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+  const int cpu = placement_.threads[static_cast<size_t>(index)].cpu;
+  if (placement_.pinned) static_cast<void>(pin_this_thread({&cpu, 1}));
+  for (uint32_t seen = 0;; ++seen) {
+    started_.wait_while(seen, spin_);
+    if (!region_) return;
+    region_(index);
+    // Each worker's writes reach the caller through the count and then the gate. The count is back at zero
+    // before the gate opens, and so before anyone can start the next region.
+    if (num_finished_.fetch_add(1, std::memory_order_acq_rel) + 1 < size() - 1) continue;
+    num_finished_.store(0, std::memory_order_relaxed);
+    finished_.publish(seen + 1);
   }
 }
 
 void ThreadTeam::barrier() {
-  const uint32_t generation = barrier_generation_.load(std::memory_order_acquire);
-  if (barrier_waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
-    barrier_waiting_.store(0, std::memory_order_relaxed);
-    barrier_generation_.fetch_add(1, std::memory_order_release);
-    barrier_generation_.notify_all();
+  if (size() == 1) return;
+  // Cannot change before this thread has arrived, too.
+  const uint32_t passed = barrier_.value();
+  if (num_arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < size()) {
+    barrier_.wait_while(passed, spin_);
     return;
   }
-  while (barrier_generation_.load(std::memory_order_acquire) == generation) {
-    wait_while_equal(barrier_generation_, generation);
-  }
+  num_arrived_.store(0, std::memory_order_relaxed);
+  barrier_.publish(passed + 1);
+}
+
+void ThreadTeam::pin_caller() {
+  pinned_caller_ = std::this_thread::get_id();
+  const Result<std::vector<int>> affinity = affinity_of_this_thread();
+  // Without a mask to go back to the caller floats.
+  caller_affinity_ = affinity.ok() ? *affinity : std::vector<int>();
+  if (affinity.ok()) static_cast<void>(pin_this_thread({&placement_.threads[0].cpu, 1}));
+}
+
+void ThreadTeam::release_caller() {
+  if (pinned_caller_ != std::this_thread::get_id()) return;
+  pinned_caller_ = {};
+  if (!caller_affinity_.empty()) static_cast<void>(pin_this_thread(caller_affinity_));
 }
 
 }  // namespace fathom

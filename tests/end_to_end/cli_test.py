@@ -283,6 +283,15 @@ class Tools(Case):
     def test_environment(self):
         shown = json.loads(self.succeed("env", "--json").stdout)
         self.assertIn(shown["isa_in_use"], ("reference", "avx2", "avx512", "amx"))
+        cpus = sorted(cpu for node in shown["numa"].values() for cpu in node)
+        self.assertTrue(set(cpus) <= os.sched_getaffinity(0))
+        threads = shown["threads"]
+        self.assertEqual(threads["count"], shown["cpu"]["cpus"])
+        if threads["pinned"]:
+            self.assertEqual(len(threads["cpus"]), threads["count"])
+            self.assertTrue(set(threads["cpus"]) <= set(cpus))
+        self.assertEqual("amx" in shown, shown["cpu"]["best_isa"] != "amx")
+        self.assertIn("huge_pages", self.succeed("env").stdout)
         done = fathom("env", env={"FATHOM_ISA": "mmx"})
         self.assertEqual(done.returncode, 1)
         self.assertIn("mmx", done.stderr)
