@@ -77,6 +77,11 @@ bool directory_exists(const std::string& path) {
   return std::filesystem::is_directory(path, error);
 }
 
+bool path_exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found;
+}
+
 Status make_directories(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -119,14 +124,20 @@ FileWriter::~FileWriter() {
 }
 
 Status FileWriter::write(std::span<const std::byte> bytes) {
+  FATHOM_RETURN_IF_ERROR(write_at(size_, bytes));
+  size_ += bytes.size();
+  return ok_status();
+}
+
+Status FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t put = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
+    const ssize_t put =
+        ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return io_error("{}: cannot write: {}", partial_name(path_), std::strerror(errno));
     done += static_cast<size_t>(put);
   }
-  size_ += bytes.size();
   return ok_status();
 }
 

@@ -21,6 +21,8 @@ std::string read_system_file(const std::string& path);
 
 bool file_exists(const std::string& path);
 bool directory_exists(const std::string& path);
+// Something of that name is there, whatever it is, a broken link included.
+bool path_exists(const std::string& path);
 // Makes the directory and its parents; an existing one is fine.
 Status make_directories(const std::string& path);
 std::string join_path(const std::string& directory, std::string_view name);
@@ -57,7 +59,11 @@ class FileWriter {
   // Appends. On failure (disk full, for one) the message names the path.
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text);
+  // Writes at a byte offset from the file's start, which may lie beyond its end; write() goes on where it
+  // was. Bytes that nothing writes are 0.
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes);
   Status commit();
+  // What write() has written.
   uint64_t size() const { return size_; }
 
  private:

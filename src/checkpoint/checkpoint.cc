@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -10,42 +11,81 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kSingleName = "model.safetensors";
-constexpr const char* kIndexName = "model.safetensors.index.json";
+constexpr std::string_view kSingleEnding = ".safetensors";
+constexpr std::string_view kIndexEnding = ".safetensors.index.json";
+constexpr const char* kFloatStem = "model";
+constexpr const char* kQuantStem = "quant_model_weight";  // and anything behind it
+constexpr std::string_view kShardMark = "-of-";
 
-// Something of that name is there, whatever it is: a folder or a pipe gets its own message when it is opened.
-bool path_exists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found;
+std::string index_name(const std::string& stem) { return fmt::format("{}{}", stem, kIndexEnding); }
+std::string single_name(const std::string& stem) { return fmt::format("{}{}", stem, kSingleEnding); }
+
+bool is_weights_stem(std::string_view stem) { return stem == kFloatStem || stem.starts_with(kQuantStem); }
+
+// "quant_model_weights-00001-of-00002.safetensors" is a shard of the stem "quant_model_weights".
+std::string stem_of_shard(const std::string& name) {
+  const std::string before = name.substr(0, name.rfind(kShardMark));
+  return before.substr(0, before.rfind('-'));
 }
 
-// Why a folder without our two file names cannot be opened.
-Status explain_missing_weights(const std::string& directory) {
+// Which of the ways to store the weights of one stem are there.
+struct WeightFiles {
+  bool has_single = false;
+  bool has_index = false;
+};
+
+struct Folder {
+  std::map<std::string, WeightFiles> weights;  // by stem
   size_t num_entries = 0;
   size_t num_safetensors = 0;
+  std::string wanted_stem = kFloatStem;  // whose index is missed where there are only shards
   std::string pickle_name;
+};
+
+void note_entry(const std::string& name, Folder& folder) {
+  ++folder.num_entries;
+  if (name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth")) folder.pickle_name = name;
+  if (name.ends_with(kIndexEnding)) {
+    const std::string stem = name.substr(0, name.size() - kIndexEnding.size());
+    if (is_weights_stem(stem)) folder.weights[stem].has_index = true;
+  }
+  if (!name.ends_with(kSingleEnding)) return;
+  ++folder.num_safetensors;
+  const std::string stem = name.substr(0, name.size() - kSingleEnding.size());
+  if (!is_weights_stem(stem)) return;
+  if (stem.find(kShardMark) == std::string::npos) {
+    folder.weights[stem].has_single = true;
+  } else {
+    folder.wanted_stem = stem_of_shard(stem);
+  }
+}
+
+// Links and other kinds of files count like regular ones: they get their own message when they are opened.
+Result<Folder> list_folder(const std::string& directory) {
+  Folder folder;
   std::error_code error;
   std::filesystem::directory_iterator iterator(directory, error);
+  for (; !error && iterator != std::filesystem::directory_iterator(); iterator.increment(error))
+    note_entry(iterator->path().filename().string(), folder);
   if (error) return io_error("{}: cannot list: {}", directory, error.message());
-  for (; !error && iterator != std::filesystem::directory_iterator(); iterator.increment(error)) {
-    ++num_entries;
-    const std::string extension = iterator->path().extension().string();
-    if (extension == ".safetensors") ++num_safetensors;
-    if (extension == ".bin" || extension == ".pt" || extension == ".pth")
-      pickle_name = iterator->path().filename().string();
-  }
-  if (num_entries == 0) return not_found("{}: folder is empty: download the model into it", directory);
-  if (num_safetensors > 0) {
+  return folder;
+}
+
+// Why a folder without weights of a stem we know cannot be opened.
+Status explain_missing_weights(const std::string& directory, const Folder& folder) {
+  if (folder.num_entries == 0) return not_found("{}: folder is empty: download the model into it", directory);
+  if (folder.num_safetensors > 0) {
     return not_found("{}: has {} .safetensors files but no {}: download the index", directory,
-                     num_safetensors, kIndexName);
+                     folder.num_safetensors, index_name(folder.wanted_stem));
   }
-  if (!pickle_name.empty()) {
+  if (!folder.pickle_name.empty()) {
     return unsupported(
         "{}: has only pickle weights ({}), which are never read because they can run code: convert them "
         "to safetensors",
-        directory, pickle_name);
+        directory, folder.pickle_name);
   }
-  return not_found("{}: has neither {} nor {}: download the weights", directory, kSingleName, kIndexName);
+  return not_found("{}: has neither {} nor {}: download the weights", directory, single_name(kFloatStem),
+                   index_name(kFloatStem));
 }
 
 }  // namespace
@@ -55,15 +95,15 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& director
   if (!directory_exists(directory))
     return invalid_data("{}: not a folder: give the folder that holds config.json", directory);
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(directory));
-  const std::string single = join_path(directory, kSingleName);
-  const std::string index = join_path(directory, kIndexName);
-  if (path_exists(single)) {
-    FATHOM_RETURN_IF_ERROR(checkpoint->open_single(single));
-  } else if (path_exists(index)) {
-    FATHOM_RETURN_IF_ERROR(checkpoint->open_sharded(index));
-  } else {
-    return explain_missing_weights(directory);
+  FATHOM_ASSIGN_OR_RETURN(const Folder folder, list_folder(directory));
+  if (folder.weights.empty()) return explain_missing_weights(directory, folder);
+  const auto& [stem, files] = *folder.weights.begin();
+  if (folder.weights.size() > 1) {
+    return invalid_data("{}: has the weights of both {} and {}: move one set out of the folder", directory,
+                        stem, folder.weights.rbegin()->first);
   }
+  FATHOM_RETURN_IF_ERROR(files.has_single ? checkpoint->open_single(join_path(directory, single_name(stem)))
+                                          : checkpoint->open_sharded(join_path(directory, index_name(stem))));
   return checkpoint;
 }
 
@@ -75,11 +115,12 @@ Status Checkpoint::open_single(const std::string& path) {
 
 Status Checkpoint::open_sharded(const std::string& index_path) {
   FATHOM_ASSIGN_OR_RETURN(const ShardIndex index, read_shard_index(index_path));
+  const std::string index_file = std::filesystem::path(index_path).filename().string();
   for (const std::string& name : index.files) {
     auto file = SafetensorsFile::open(join_path(directory_, name));
     if (!file.ok() && file.status().code() == ErrorCode::kNotFound) {
       return not_found("{}: no such file, but {} names it: download it", join_path(directory_, name),
-                       kIndexName);
+                       index_file);
     }
     if (!file.ok()) return file.status();
     files_.push_back(std::move(file).value());
@@ -97,7 +138,7 @@ Status Checkpoint::open_sharded(const std::string& index_path) {
     for (size_t i = 0; i < places_.size(); ++i) {
       if (i < index.locations.size() && index.locations[i].tensor == names_[i]) continue;
       return invalid_data("{}: tensor {} is not listed in {}", places_[i].file->path(), show_name(names_[i]),
-                          kIndexName);
+                          index_file);
     }
   }
   return ok_status();

@@ -1,6 +1,7 @@
-// The weights of a model folder: one model.safetensors, or the shards of model.safetensors.index.json, as one
-// set of named tensors. Only safetensors files are read. Not here: which tensors a model needs
-// (model/weight_table.h).
+// The weights of a model folder as one set of named tensors: one model.safetensors, or the shards of
+// model.safetensors.index.json. Quantised weights lie in files of another stem, quant_model_weights or
+// quant_model_weight_w8a16 for example. Only safetensors files are read. Not here: which tensors a model
+// needs (model/weight_table.h), what the quantised ones mean (quantization.h).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ namespace fathom {
 class Checkpoint {
  public:
   // Maps every file and checks every header; reads no data. The set of tensors must be the same in the index
-  // and in the files. Errors name the folder or file and what to do about it.
+  // and in the files. Refused: weights of two stems in one folder, for nothing says which are meant. Errors
+  // name the folder or file and what to do about it.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& directory);
 
   // By name, ascending.

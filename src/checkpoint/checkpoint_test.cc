@@ -88,6 +88,43 @@ TEST_F(CheckpointTest, MissingWeights) {
   EXPECT_EQ(refusal(), ": has 1 .safetensors files but no model.safetensors.index.json: download the index");
 }
 
+TEST_F(CheckpointTest, QuantisedWeightsHaveOtherNames) {
+  for (const char* stem :
+       {"quant_model_weights", "quant_model_weight_w8a16", "quant_model_weight_w8a8_dynamic"}) {
+    shard(fmt::format("{}.safetensors", stem), {"a"});
+    EXPECT_EQ(refusal(), "") << stem;
+    std::filesystem::remove(dir_.file(fmt::format("{}.safetensors", stem)));
+    const std::string part = fmt::format("{}-00001-of-00001.safetensors", stem);
+    shard(part, {"a"});
+    EXPECT_EQ(
+        refusal(),
+        fmt::format(": has 1 .safetensors files but no {}.safetensors.index.json: download the index", stem));
+    const std::string index_path = dir_.write(fmt::format("{}.safetensors.index.json", stem),
+                                              fmt::format(R"({{"weight_map":{{"a":"{}"}}}})", part));
+    EXPECT_EQ(refusal(), "") << stem;
+    shard(part, {"a", "b"});
+    EXPECT_EQ(refusal(),
+              fmt::format("/{}: tensor \"b\" is not listed in {}.safetensors.index.json", part, stem));
+    std::filesystem::remove(dir_.file(part));
+    EXPECT_EQ(refusal(), fmt::format("/{}: no such file, but {}.safetensors.index.json names it: download it",
+                                     part, stem));
+    std::filesystem::remove(index_path);
+  }
+}
+
+TEST_F(CheckpointTest, TwoSetsOfWeightsAreRefused) {
+  shard("model.safetensors", {"a"});
+  shard("quant_model_weights.safetensors", {"a"});
+  EXPECT_EQ(refusal(),
+            ": has the weights of both model and quant_model_weights: move one set out of the folder");
+  std::filesystem::remove(dir_.file("model.safetensors"));
+  shard("quant_model_weight_w8a16.safetensors", {"a"});
+  EXPECT_NE(refusal().find("both quant_model_weight_w8a16 and quant_model_weights"), std::string::npos);
+  std::filesystem::remove(dir_.file("quant_model_weight_w8a16.safetensors"));
+  shard("other.safetensors", {"x"});  // of no stem of ours
+  EXPECT_EQ(refusal(), "");
+}
+
 TEST_F(CheckpointTest, IndexAndFilesMustAgree) {
   shard("one.safetensors", {"a", "b"});
   index(R"({"a":"one.safetensors"})");

@@ -81,11 +81,6 @@ Status check_model_kind(const Json& json, const std::string& where) {
     return unsupported("{}scoring_func: {} is not supported, expected \"softmax\"", where,
                        show_json(scoring));
   }
-  for (const char* key : {"quantize", "mla_quantize", "moe_quantize", "quantization_config"}) {
-    if (find_field(json, key) == nullptr) continue;
-    return unsupported("{}{}: quantised checkpoints cannot be read yet, use the float checkpoint", where,
-                       key);
-  }
   return ok_status();
 }
 
@@ -112,6 +107,35 @@ Status read_torch_dtype(const Json& json, const std::string& where, ModelConfig&
                        key, show_json(name));
   }
   config.torch_dtype = *dtype;
+  return ok_status();
+}
+
+struct QuantizeRule {
+  const char* key;
+  std::optional<QuantType> C::*member;
+};
+constexpr QuantizeRule kQuantizeRules[] = {
+    {"quantize", &C::quantize}, {"mla_quantize", &C::mla_quantize}, {"moe_quantize", &C::moe_quantize}};
+
+// An empty string means the same as no key. quantization_config is another tool's if it names its method;
+// ours tells in it how the cache was calibrated, which does not matter here.
+Status read_quantize(const Json& json, const std::string& where, ModelConfig& config) {
+  for (const QuantizeRule& rule : kQuantizeRules) {
+    FATHOM_ASSIGN_OR_RETURN(const std::string name, text_field(json, where, rule.key, ""));
+    if (name.empty()) continue;
+    config.*rule.member = quant_type_from_config(name);
+    if (config.*rule.member) continue;
+    return unsupported("{}{}: {} is not supported, expected \"w8a16\" or \"w8a8_dynamic\"", where, rule.key,
+                       show_json(name));
+  }
+  const Json* other = find_field(json, "quantization_config");
+  if (other == nullptr) return ok_status();
+  if (!other->is_object())
+    return invalid_data("{}quantization_config: {} is not an object", where, show_json(*other));
+  if (const Json* method = find_field(*other, "quant_method")) {
+    return unsupported("{}quantization_config.quant_method: {} is not supported, use the float checkpoint",
+                       where, show_json(*method));
+  }
   return ok_status();
 }
 
@@ -232,6 +256,7 @@ Result<ModelConfig> parse_model_config(const Json& json, const std::string& name
   FATHOM_RETURN_IF_ERROR(read_topk_method(json, where, config));
   FATHOM_RETURN_IF_ERROR(read_torch_dtype(json, where, config));
   FATHOM_RETURN_IF_ERROR(read_rope(json, where, config));
+  FATHOM_RETURN_IF_ERROR(read_quantize(json, where, config));
   FATHOM_RETURN_IF_ERROR(read_token_ids(json, where, config));
   FATHOM_RETURN_IF_ERROR(check_experts(json, where, config));
   FATHOM_RETURN_IF_ERROR(check_sizes(where, config));
@@ -267,6 +292,9 @@ Json to_json(const ModelConfig& config) {
   for (const char* key :
        {"n_routed_experts", "moe_intermediate_size", "n_shared_experts", "num_experts_per_tok"}) {
     if (json[key] == 0) json[key] = nullptr;
+  }
+  for (const QuantizeRule& rule : kQuantizeRules) {
+    if (const auto type = config.*rule.member) json[rule.key] = quant_type_name(*type);
   }
   if (config.bos_token_id) json["bos_token_id"] = *config.bos_token_id;
   if (config.eos_token_ids.size() == 1) {

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "checkpoint/quant_type.h"
 #include "tensor/dtype.h"
 
 namespace fathom {
@@ -62,6 +63,10 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   bool tie_word_embeddings = false;
   DType torch_dtype = DType::kBFloat16;
+  // Of a quantised checkpoint. What is stored how, its description file says (quantization.h).
+  std::optional<QuantType> quantize;      // never kFloat, like the two below
+  std::optional<QuantType> mla_quantize;  // for self_attn instead
+  std::optional<QuantType> moe_quantize;  // for the routed experts instead
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;  // the key eos_token_id, which holds one id or a list
 
@@ -84,8 +89,8 @@ inline constexpr int64_t kMaxModelParameters = int64_t{1} << 46;
 
 // name starts every message, usually the file's path. Reads both spellings of the rope keys (rope_scaling
 // with rope_theta beside it, rope_parameters with it inside), of the dtype key and of model_type; ignores
-// keys it does not know; refuses other model types, quantised checkpoints and values outside the ranges,
-// naming field and limit.
+// keys it does not know; refuses other model types, other quantisations than QuantType's and values outside
+// the ranges, naming field and limit.
 Result<ModelConfig> parse_model_config(const Json& json, const std::string& name);
 
 // Reads directory/config.json.

@@ -200,11 +200,29 @@ TEST(ModelConfig, OtherModelsAreRefusedByName) {
   EXPECT_NE(refusal(with("torch_dtype", "int8")).find("\"int8\" is not supported"), std::string::npos);
   EXPECT_EQ(refusal(with("num_key_value_heads", 1)),
             "c.json: num_key_value_heads: 1 differs from num_attention_heads 2");
-  EXPECT_EQ(refusal(with("quantize", "w8a16")),
-            "c.json: quantize: quantised checkpoints cannot be read yet, use the float checkpoint");
-  EXPECT_EQ(
-      refusal(with("quantization_config", Json::object())),
-      "c.json: quantization_config: quantised checkpoints cannot be read yet, use the float checkpoint");
+}
+
+TEST(ModelConfig, QuantisationsByName) {
+  ModelConfig config = tiny_config();
+  EXPECT_FALSE(to_json(config).contains("quantize"));
+  config.quantize = QuantType::kW8A8Dynamic;
+  config.mla_quantize = QuantType::kW8A16;
+  EXPECT_EQ(to_json(config)["quantize"], "w8a8_dynamic");
+  EXPECT_EQ(to_json(config)["mla_quantize"], "w8a16");
+  EXPECT_EQ(*parse(to_json(config)), config);
+  EXPECT_EQ(parse(with("moe_quantize", "w8a16"))->moe_quantize, QuantType::kW8A16);
+  EXPECT_FALSE(parse(with("quantize", nullptr))->quantize);
+  EXPECT_FALSE(parse(with("quantize", ""))->quantize);
+  for (const char* value : {"w8a8", "w4a16", "float", "W8A16", "w8a8-dynamic"}) {
+    EXPECT_EQ(refusal(with("quantize", value)),
+              fmt::format("c.json: quantize: \"{}\" is not supported, expected \"w8a16\" or \"w8a8_dynamic\"",
+                          value));
+  }
+  EXPECT_EQ(refusal(with("mla_quantize", 8)), "c.json: mla_quantize: 8 is not a string");
+  EXPECT_EQ(refusal(with("quantization_config", {{"quant_method", "gptq"}})),
+            "c.json: quantization_config.quant_method: \"gptq\" is not supported, use the float checkpoint");
+  EXPECT_EQ(refusal(with("quantization_config", 8)), "c.json: quantization_config: 8 is not an object");
+  EXPECT_TRUE(parse(with("quantization_config", {{"group_size", 64}, {"kv_quant_type", "C8"}})).ok());
   EXPECT_TRUE(parse(with("quantization_config", nullptr)).ok());
 }
 

@@ -53,8 +53,11 @@ TEST_F(SafetensorsTest, WritesWhatItReads) {
   std::string data;
   for (int i = 0; i < 24 + 10 + 2 + 3; ++i) data += static_cast<char>(i);
   const auto bytes = std::as_bytes(std::span(data));
-  ASSERT_TRUE((*writer)->append(bytes.first(7)).ok());
-  ASSERT_TRUE((*writer)->append(bytes.subspan(7)).ok());
+  ASSERT_TRUE((*writer)->write(4, 0, bytes.subspan(36, 3)).ok());  // in any order
+  ASSERT_TRUE((*writer)->write(0, 7, bytes.subspan(7, 17)).ok());
+  ASSERT_TRUE((*writer)->write(0, 0, bytes.first(7)).ok());
+  ASSERT_TRUE((*writer)->write(1, 0, bytes.subspan(24, 10)).ok());
+  ASSERT_TRUE((*writer)->write(2, 0, bytes.subspan(34, 2)).ok());
   EXPECT_FALSE(file_exists(dir_.file("w.safetensors")));
   ASSERT_TRUE((*writer)->commit().ok());
 

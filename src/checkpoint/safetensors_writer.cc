@@ -70,22 +70,32 @@ Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
   }
   FATHOM_ASSIGN_OR_RETURN(auto file, FileWriter::create(path));
   FATHOM_RETURN_IF_ERROR(file->write(header));
-  return std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter(std::move(file), sum_bytes(tensors)));
+  std::vector<Extent> extents;
+  uint64_t begin = header.size();
+  for (const TensorDeclaration& tensor : tensors) {
+    extents.push_back({begin, begin + bytes_of(tensor)});
+    begin = extents.back().end;
+  }
+  return std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter(std::move(file), std::move(extents)));
 }
 
 uint64_t SafetensorsWriter::file_bytes(std::span<const TensorDeclaration> tensors) {
   return header_text(tensors).size() + sum_bytes(tensors);
 }
 
-Status SafetensorsWriter::append(std::span<const std::byte> bytes) {
-  FATHOM_CHECK(bytes.size() <= data_bytes_ - appended_, "appending {} bytes after {} of {}", bytes.size(),
-               appended_, data_bytes_);
-  appended_ += bytes.size();
-  return file_->write(bytes);
+Status SafetensorsWriter::write(size_t tensor_index, uint64_t offset, std::span<const std::byte> bytes) {
+  FATHOM_CHECK(tensor_index < extents_.size(), "tensor {} of {}", tensor_index, extents_.size());
+  const auto [begin, end] = extents_[tensor_index];
+  FATHOM_CHECK(offset <= end - begin && bytes.size() <= end - begin - offset,
+               "writing {} bytes from byte {} of a tensor of {}", bytes.size(), offset, end - begin);
+  written_ += bytes.size();
+  return file_->write_at(begin + offset, bytes);
 }
 
 Status SafetensorsWriter::commit() {
-  FATHOM_CHECK(appended_ == data_bytes_, "{} of {} bytes appended", appended_, data_bytes_);
+  uint64_t declared = 0;
+  for (const Extent& extent : extents_) declared += extent.end - extent.begin;
+  FATHOM_CHECK(written_ == declared, "{} of {} bytes written", written_, declared);
   return file_->commit();
 }
 

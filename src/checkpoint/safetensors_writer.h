@@ -1,4 +1,4 @@
-// Writes one safetensors file as a stream: every tensor is declared first, then the data follows in that
+// Writes one safetensors file piece by piece: every tensor is declared first, then the data follows in any
 // order. The file appears under its name only when it is complete.
 #pragma once
 
@@ -31,17 +31,23 @@ class SafetensorsWriter {
   // The size the finished file will have.
   static uint64_t file_bytes(std::span<const TensorDeclaration> tensors);
 
-  // The next bytes of the data, in pieces of any size. Precondition: not more than was declared.
-  Status append(std::span<const std::byte> bytes);
-  // Precondition: all of the data has been appended.
+  // Bytes of the declared tensor number tensor_index, from byte offset of its data on; every byte of the file
+  // is written once. Precondition: within the tensor.
+  Status write(size_t tensor_index, uint64_t offset, std::span<const std::byte> bytes);
+  // Precondition: all of the data has been written.
   Status commit();
 
  private:
-  SafetensorsWriter(std::unique_ptr<FileWriter> file, uint64_t data_bytes)
-      : file_(std::move(file)), data_bytes_(data_bytes) {}
+  // [begin, end) bytes of the file, per declared tensor.
+  struct Extent {
+    uint64_t begin;
+    uint64_t end;
+  };
+  SafetensorsWriter(std::unique_ptr<FileWriter> file, std::vector<Extent> extents)
+      : file_(std::move(file)), extents_(std::move(extents)) {}
   std::unique_ptr<FileWriter> file_;
-  uint64_t data_bytes_;
-  uint64_t appended_ = 0;
+  std::vector<Extent> extents_;
+  uint64_t written_ = 0;  // bytes of data
 };
 
 }  // namespace fathom

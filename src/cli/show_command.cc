@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "model/memory_plan.h"
+#include "model/stored_weight.h"
 
 namespace fathom {
 namespace {
@@ -32,6 +33,7 @@ struct Options {
 struct Subject {
   ModelConfig config;
   std::unique_ptr<Checkpoint> checkpoint;  // null for a config alone
+  std::vector<QuantizedPart> quantized;    // empty for a float checkpoint
   std::vector<std::string> unused;         // tensors that the model does not need
 };
 
@@ -45,7 +47,11 @@ Result<Subject> find_subject(const std::string& model) {
   } else {
     FATHOM_ASSIGN_OR_RETURN(subject.config, load_model_config(model));
     FATHOM_ASSIGN_OR_RETURN(subject.checkpoint, Checkpoint::open(model));
-    FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config));
+    FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
+                            QuantDescription::load(model, subject.config));
+    FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config, description));
+    if (description.present())
+      subject.quantized = quantized_parts(*subject.checkpoint, subject.config, description);
     subject.unused = unused_tensors(*subject.checkpoint, subject.config);
   }
   return subject;
@@ -112,6 +118,24 @@ std::string config_text(const ModelConfig& c) {
   return text;
 }
 
+std::string quantized_text(const std::vector<QuantizedPart>& parts) {
+  std::string text;
+  for (const QuantizedPart& part : parts) {
+    text += fmt::format("{:<24}{}, {} tensors\n", text.empty() ? "quantisation" : "",
+                        fmt::format("{} {}", part.part, quant_type_name(part.type)), part.num_tensors);
+  }
+  return text;
+}
+
+Json quantized_json(const std::vector<QuantizedPart>& parts) {
+  Json json = Json::array();
+  for (const QuantizedPart& part : parts) {
+    json.push_back(
+        {{"part", part.part}, {"type", quant_type_name(part.type)}, {"tensors", part.num_tensors}});
+  }
+  return json;
+}
+
 std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
   std::string text =
       fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
@@ -141,10 +165,10 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
                const MemoryInfo& memory) {
   Json weights = Json::array();
   int64_t num_tensors = 0;
-  uint64_t num_parameters = 0;
+  int64_t num_parameters = 0;
   for (const WeightGroup& group : plan.weights) {
     num_tensors += group.num_tensors;
-    num_parameters += group.bytes / dtype_bytes(group.dtype);
+    num_parameters += group.num_elements;
     weights.push_back({{"role", role_name(group.role)},
                        {"format", dtype_name(group.dtype)},
                        {"tensors", group.num_tensors},
@@ -154,6 +178,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
   return {{"config", to_json(subject.config)},
           {"tensors", num_tensors},
           {"parameters", num_parameters},
+          {"quantization", quantized_json(subject.quantized)},
           {"unused_tensors", subject.unused.size()},
           {"weights", std::move(weights)},
           {"weight_bytes", plan.weight_bytes},
@@ -186,7 +211,8 @@ Status run(const Options& options) {
   if (options.json) {
     print_json(plan_json(subject, plan, plan_options, memory));
   } else {
-    print_text(config_text(subject.config) + plan_text(plan, plan_options, memory));
+    print_text(config_text(subject.config) + quantized_text(subject.quantized) +
+               plan_text(plan, plan_options, memory));
     if (!subject.unused.empty()) {
       print_text(fmt::format("{} tensors are not used, the first is {}\n", subject.unused.size(),
                              subject.unused[0]));

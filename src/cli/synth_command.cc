@@ -17,6 +17,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom synth deepseek-v2-lite /data/v2-lite                 31 GB of random bf16 weights in the released sizes
   fathom synth deepseek-v2 /data/v2-2-layers --layers 2       one dense and one MoE layer of the 236B model
   fathom synth config.json out --type fp16 --seed 7
+  fathom synth deepseek-v2-lite out --type w8a8-dynamic       16 GB, int8 in the files of Ascend's tools
   fathom synth deepseek-v2-lite out --tokenizer MODEL         with another model's tokenizer, so that text works
 
 The same CONFIG, type and seed give the same bytes, whatever the number of threads.)";
@@ -49,16 +50,25 @@ Result<ModelConfig> find_config(const Options& options, SynthOptions& synth) {
   return parse_model_config(json, options.config);
 }
 
+// A quantised type leaves the floating type of the other weights as it is.
 Status apply_type(const std::string& type, ModelConfig& config) {
   if (type == "auto") return ok_status();
-  if (type == "w8a16" || type == "w8a8-dynamic")
-    return unsupported("--type: {} is not offered by this version", type);
+  config.quantize = config.mla_quantize = config.moe_quantize = std::nullopt;
+  if (type == "w8a16" || type == "w8a8-dynamic") {
+    config.quantize = type == "w8a16" ? QuantType::kW8A16 : QuantType::kW8A8Dynamic;
+    return ok_status();
+  }
   const auto dtype = dtype_from_name(type);
   if (!dtype || !is_floating(*dtype)) {
-    return invalid_argument("--type: \"{}\" is not one of bf16, fp16, fp32", type);
+    return invalid_argument("--type: \"{}\" is not one of auto, bf16, fp16, fp32, w8a16, w8a8-dynamic", type);
   }
   config.torch_dtype = *dtype;
   return ok_status();
+}
+
+std::string type_text(const ModelConfig& config) {
+  const std::string dtype(dtype_name(config.torch_dtype));
+  return config.quantize ? fmt::format("{} and {}", quant_type_name(*config.quantize), dtype) : dtype;
 }
 
 Result<SynthOptions> to_synth_options(const Options& options) {
@@ -108,7 +118,7 @@ Status run(const Options& options) {
   } else {
     print_text(fmt::format("{}: {} tensors in {} files, {} of {}, {:.1f} s, {:.0f} MB/s\n", synth.output,
                            result.num_tensors, result.num_files, format_bytes(result.data_bytes),
-                           dtype_name(synth.config.torch_dtype), seconds, rate / 1e6));
+                           type_text(synth.config), seconds, rate / 1e6));
   }
   return ok_status();
 }
@@ -123,7 +133,7 @@ void add_synth_command(CLI::App& app, int& exit_status) {
       ->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")
       ->required();
   command->add_option("OUT", options->output, "the folder to write")->required();
-  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32")
+  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32, w8a16, w8a8-dynamic")
       ->capture_default_str();
   command->add_option("--layers", options->layers, "this many layers instead of the config's");
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();

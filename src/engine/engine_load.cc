@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "engine/cache_size.h"
 #include "engine/engine_impl.h"
-#include "model/weight_table.h"
+#include "model/stored_weight.h"
 
 namespace fathom {
 namespace {
@@ -31,7 +31,9 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_ASSIGN_OR_RETURN(generation_config, load_generation_config(options.model_dir, config));
   FATHOM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
-  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config));
+  FATHOM_ASSIGN_OR_RETURN(const QuantDescription quantization,
+                          QuantDescription::load(options.model_dir, config));
+  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, quantization));
   if (const auto unused = unused_tensors(*checkpoint, config); !unused.empty()) {
     log_warning("{}: {} tensors are not part of this model and stay unused, {} for one", options.model_dir,
                 unused.size(), unused.front());

@@ -26,7 +26,7 @@ class DeepseekV2 {
  public:
   // Reads weights through the checkpoint's mapping: it must outlive the model. The backend likewise. progress
   // may be null.
-  // Precondition: check_weights() of model/weight_table.h passed.
+  // Precondition: check_weights() of model/stored_weight.h passed.
   static Result<std::unique_ptr<DeepseekV2>> load(Backend& backend, const Checkpoint& checkpoint,
                                                   const ModelConfig& config, const ModelOptions& options,
                                                   ProgressSink* progress);

@@ -92,6 +92,10 @@ Status DeepseekV2::load_weights(const Checkpoint& checkpoint, ProgressSink* prog
   uint64_t done = 0;
   for (const WeightSpec& spec : weight_table(config_)) {
     FATHOM_ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.tensor(spec.name));
+    if (tensor.dtype == DType::kInt8) {
+      return unsupported("{}: tensor \"{}\" is int8, which this version cannot compute with",
+                         checkpoint.file_of(spec.name), spec.name);
+    }
     Result<Weight> weight =
         kept_in_float32(spec) ? backend_.load_float_weight(tensor) : backend_.load_weight(tensor);
     if (!weight.ok()) return weight.status().with_context(spec.name);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
+#include "model/stored_weight.h"
 
 namespace fathom {
 namespace {
@@ -24,6 +25,12 @@ uint64_t saturating_sum(std::initializer_list<uint64_t> terms) {
   return sum;
 }
 
+// How one weight is stored.
+struct Format {
+  DType dtype;
+  uint64_t scale_bytes;
+};
+
 uint64_t rank_share(const WeightSpec& spec, const ModelConfig& config, int64_t num_ranks, uint64_t bytes) {
   switch (spec.shard_axis) {
     case ShardAxis::kNone:
@@ -39,15 +46,18 @@ uint64_t rank_share(const WeightSpec& spec, const ModelConfig& config, int64_t n
 }
 
 std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ranks,
-                                       const std::function<DType(const WeightSpec&)>& dtype_of) {
+                                       const std::function<Format(const WeightSpec&)>& format_of) {
   std::vector<WeightGroup> groups;
   for (const WeightSpec& spec : weight_table(config)) {
-    const DType dtype = dtype_of(spec);
-    auto group = std::find_if(groups.begin(), groups.end(),
-                              [&](const WeightGroup& g) { return g.role == spec.role && g.dtype == dtype; });
+    const auto [dtype, scale_bytes] = format_of(spec);
+    auto group = std::find_if(groups.begin(), groups.end(), [&, type = dtype](const WeightGroup& g) {
+      return g.role == spec.role && g.dtype == type;
+    });
     if (group == groups.end()) group = groups.insert(groups.end(), {.role = spec.role, .dtype = dtype});
-    const uint64_t bytes = static_cast<uint64_t>(spec.shape.num_elements()) * dtype_bytes(dtype);
+    const int64_t num_elements = spec.shape.num_elements();
+    const uint64_t bytes = static_cast<uint64_t>(num_elements) * dtype_bytes(dtype) + scale_bytes;
     ++group->num_tensors;
+    group->num_elements += num_elements;
     group->bytes += bytes;
     group->rank_bytes += rank_share(spec, config, num_ranks, bytes);
   }
@@ -83,7 +93,10 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype) 
 }
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks) {
-  return group_weights(config, num_ranks, [&](const WeightSpec&) { return config.torch_dtype; });
+  return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
+    if (default_quant_type(config, spec) == QuantType::kFloat) return Format{config.torch_dtype, 0};
+    return Format{DType::kInt8, static_cast<uint64_t>(spec.shape[0]) * sizeof(float)};
+  });
 }
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
@@ -91,7 +104,10 @@ std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ra
   return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
     const auto view = checkpoint.tensor(spec.name);
     FATHOM_CHECK(view.ok(), "{}", view.status().message());
-    return view->dtype;
+    if (view->dtype != DType::kInt8) return Format{view->dtype, 0};
+    const auto scale = checkpoint.tensor(scale_name(spec.name));
+    FATHOM_CHECK(scale.ok(), "{}", scale.status().message());
+    return Format{DType::kInt8, scale->num_bytes()};
   });
 }
 

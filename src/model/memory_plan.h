@@ -28,8 +28,9 @@ struct MemoryPlanOptions {
 struct WeightGroup {
   WeightRole role = WeightRole::kEmbedTokens;
   DType dtype = DType::kBFloat16;  // as stored
-  int64_t num_tensors = 0;
-  uint64_t bytes = 0;       // of the whole model
+  int64_t num_tensors = 0;         // scales are not counted as tensors
+  int64_t num_elements = 0;
+  uint64_t bytes = 0;       // of the whole model; int8 with its scales
   uint64_t rank_bytes = 0;  // of the rank that holds most
 };
 
@@ -47,9 +48,10 @@ struct MemoryPlan {
 // Bytes that one token takes in the cache of all layers.
 uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 
-// Every weight stored as the config's torch_dtype.
+// Every weight stored as the config's torch_dtype, or as default_quant_type() says.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
-// As the checkpoint stores them. Precondition: check_weights() passed.
+// As the checkpoint stores them. Offsets of int8 weights are left out: nothing reads them after the check.
+// Precondition: check_weights() passed.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
                                        const Checkpoint& checkpoint);
 

@@ -67,6 +67,39 @@ TEST(MemoryPlan, GroupsFollowTheCheckpoint) {
   EXPECT_EQ(plan.weights[0].dtype, DType::kFloat32);
 }
 
+// Scales count, offsets do not: nothing keeps them.
+TEST(MemoryPlan, QuantisedWeightsCountTheirScales) {
+  testing::TempDir dir;
+  ModelConfig config = testing::tiny_grouped_config();
+  config.quantize = QuantType::kW8A16;
+  testing::write_tiny_checkpoint({config, dir.path()});
+  const auto checkpoint = Checkpoint::open(dir.path());
+  ASSERT_TRUE(checkpoint.ok());
+  uint64_t offset_bytes = 0;
+  for (std::string_view name : (*checkpoint)->names()) {
+    if (name.ends_with("_offset")) offset_bytes += (*checkpoint)->tensor(name)->num_bytes();
+  }
+  const auto groups = weight_groups(config, 1, **checkpoint);
+  const MemoryPlan plan = plan_memory(config, {}, groups);
+  EXPECT_GT(offset_bytes, 0u);
+  EXPECT_EQ(plan.weight_bytes, (*checkpoint)->data_bytes() - offset_bytes);
+  const auto planned = weight_groups(config, 1);  // without looking at the files
+  ASSERT_EQ(groups.size(), planned.size());
+  int64_t num_elements = 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    EXPECT_EQ(groups[i].dtype, planned[i].dtype) << role_name(groups[i].role);
+    EXPECT_EQ(groups[i].bytes, planned[i].bytes) << role_name(groups[i].role);
+    num_elements += groups[i].num_elements;
+    if (groups[i].role == WeightRole::kExpertDown) {
+      EXPECT_EQ(groups[i].dtype, DType::kInt8);
+      EXPECT_EQ(groups[i].bytes, 8u * (16 * 10 + 16 * 4));  // 8 experts, [16, 10]
+    }
+  }
+  int64_t expected = 0;
+  for (const WeightSpec& spec : weight_table(config)) expected += spec.shape.num_elements();
+  EXPECT_EQ(num_elements, expected);
+}
+
 TEST(MemoryPlan, FitsExactly) {
   const ModelConfig config = tiny_config();
   const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1));

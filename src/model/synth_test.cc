@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/float16.h"
+#include "model/stored_weight.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
 #include "support/tiny_config.h"
@@ -52,7 +53,7 @@ TEST(Synth, OpensWithEveryTypeAndShardSize) {
       EXPECT_EQ(*config, options.config);
       const auto checkpoint = Checkpoint::open(options.output);
       ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-      EXPECT_TRUE(check_weights(**checkpoint, *config).ok());
+      EXPECT_TRUE(check_weights(**checkpoint, *config, {}).ok());
       EXPECT_TRUE(unused_tensors(**checkpoint, *config).empty());
       EXPECT_EQ((*checkpoint)->files().size(), result->num_files);
       EXPECT_EQ((*checkpoint)->data_bytes(), result->data_bytes);
@@ -68,12 +69,108 @@ TEST(Synth, SameBytesForAnyThreadCount) {
     options.num_threads = threads;
     options.shard_bytes = 8192;
     options.config.vocab_size = 3000;  // tensors that the threads really share
+    options.config.quantize = QuantType::kW8A16;
     ASSERT_TRUE(synthesize(options, nullptr).ok());
     ASSERT_EQ(names_in(options.output), names_in(dir.file("1")));
     for (const std::string& name : names_in(options.output)) {
       EXPECT_EQ(content(options.output + "/" + name), content(dir.file("1/" + name))) << name;
     }
   }
+}
+
+TEST(Synth, QuantisedFoldersHaveTheirFiles) {
+  TempDir dir;
+  SynthOptions options = options_for(dir, "one");
+  options.config.quantize = QuantType::kW8A8Dynamic;
+  const auto one = synthesize(options, nullptr);
+  ASSERT_TRUE(one.ok()) << one.status().message();
+  EXPECT_EQ(names_in(options.output),
+            (std::set<std::string>{"config.json", "quant_model_description_w8a8_dynamic.json",
+                                   "quant_model_weight_w8a8_dynamic.safetensors"}));
+  options.output = dir.file("many");
+  options.shard_bytes = 8192;
+  const auto many = synthesize(options, nullptr);
+  ASSERT_TRUE(many.ok()) << many.status().message();
+  EXPECT_EQ(many->data_bytes, one->data_bytes);
+  EXPECT_EQ(many->num_tensors, one->num_tensors);
+  const auto names = names_in(options.output);
+  EXPECT_EQ(names.size(), many->num_files + 3);
+  EXPECT_TRUE(names.contains("quant_model_weight_w8a8_dynamic.safetensors.index.json"));
+  EXPECT_TRUE(names.contains(
+      fmt::format("quant_model_weight_w8a8_dynamic-00001-of-{:05}.safetensors", many->num_files)));
+
+  const auto config = load_model_config(options.output);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(*config, options.config);
+  const auto first = Checkpoint::open(dir.file("one"));
+  const auto second = Checkpoint::open(dir.file("many"));
+  ASSERT_TRUE(first.ok() && second.ok());
+  const auto description = QuantDescription::load(options.output, *config);
+  ASSERT_TRUE(description.ok()) << description.status().message();
+  const Status status = check_weights(**second, *config, *description);
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_TRUE(unused_tensors(**second, *config).empty());
+  ASSERT_EQ((*second)->names().size(), one->num_tensors);
+  for (std::string_view name : (*second)->names()) {
+    EXPECT_TRUE(description->find(name)) << name;
+    const TensorView a = *(*first)->tensor(name);
+    const TensorView b = *(*second)->tensor(name);
+    EXPECT_EQ(std::string_view(static_cast<const char*>(a.data), a.num_bytes()),
+              std::string_view(static_cast<const char*>(b.data), b.num_bytes()))
+        << name;
+    if (name.ends_with("_scale") || name.ends_with("_offset")) {
+      EXPECT_EQ(b.dtype, DType::kFloat32);
+      EXPECT_EQ(b.shape.rank(), 2);
+      EXPECT_EQ(b.shape[1], 1);
+      EXPECT_EQ(description->find(name), QuantType::kW8A8Dynamic);
+    }
+  }
+}
+
+// Row by row what quantising the float checkpoint of the same seed gives, in any pieces.
+TEST(Synth, QuantisedValuesAreTheFloatOnesRounded) {
+  const ModelConfig config = tiny_grouped_config();
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.formats == WeightFormats::kFloat) continue;
+    const SynthTensor tensor(spec, config, 9);
+    const int64_t rows = spec.shape[0], row_size = spec.shape[1];
+    std::vector<BFloat16> floats(static_cast<size_t>(rows * row_size));
+    tensor.fill(0, rows * row_size, floats.data());
+    std::vector<int8_t> whole(floats.size()), pieces(floats.size());
+    std::vector<float> scales(static_cast<size_t>(rows)), piece_scales(scales.size());
+    tensor.fill_int8(0, rows, row_size, whole.data(), scales.data());
+    for (int64_t begin = 0, step = 1; begin < rows; begin += step, step = step % 3 + 1) {
+      tensor.fill_int8(begin, std::min(begin + step, rows), row_size, pieces.data() + begin * row_size,
+                       piece_scales.data() + begin);
+    }
+    EXPECT_EQ(whole, pieces);
+    EXPECT_EQ(scales, piece_scales);
+    for (int64_t row = 0; row < rows; ++row) {
+      float largest = 0;
+      for (int64_t i = 0; i < row_size; ++i)
+        largest = std::max(largest, std::abs(to_float(floats[static_cast<size_t>(row * row_size + i)])));
+      const float scale = scales[static_cast<size_t>(row)];
+      EXPECT_EQ(scale, largest / 127);
+      for (int64_t i = 0; i < row_size; ++i) {
+        const auto at = static_cast<size_t>(row * row_size + i);
+        ASSERT_EQ(whole[at], static_cast<int8_t>(std::nearbyint(to_float(floats[at]) / scale)))
+            << spec.name << " row " << row << " column " << i;
+      }
+    }
+  }
+}
+
+TEST(Synth, AnotherTypeReplacesAllOfTheOld) {
+  TempDir dir;
+  SynthOptions options = options_for(dir, "out");
+  options.shard_bytes = 8192;
+  options.config.quantize = QuantType::kW8A16;
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  options.existing_output = ExistingOutput::kReplace;
+  options.shard_bytes = uint64_t{1} << 30;
+  options.config.quantize.reset();
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  EXPECT_EQ(names_in(options.output), (std::set<std::string>{"config.json", "model.safetensors"}));
 }
 
 TEST(Synth, SeedsDifferAndPiecesAgree) {

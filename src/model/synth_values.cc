@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numbers>
@@ -16,6 +17,7 @@ constexpr int kTableBits = 12;
 constexpr int kTableSize = 1 << kTableBits;
 constexpr int kValuesPerWord = 4;
 constexpr int kBitsPerValue = 16;
+constexpr float kInt8Max = 127;  // -128 stays unused, so that the range is symmetric
 
 // x with P(normal <= x) = p, for p > 1/2, by bisection.
 double normal_quantile(double p) {
@@ -93,35 +95,66 @@ void fill_from(const std::vector<T>& values, uint64_t key, int64_t begin, int64_
   }
 }
 
+// Largest magnitude of a row. Magnitudes of floats order like their bits, and whole numbers need no care for
+// NaN, so that this loop becomes vector instructions.
+float largest_magnitude(const float* row, int64_t count) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < count; ++i)
+    largest = std::max(largest, std::bit_cast<uint32_t>(row[i]) & 0x7fffffffu);
+  return std::bit_cast<float>(largest);
+}
+
+// row / scale to the nearest int8. Adding 1.5 * 2^23 leaves the rounded number in the low bits.
+void quantize_row(const float* row, int64_t count, float scale, int8_t* out) {
+  constexpr float kShift = 12582912.0f;
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = static_cast<int8_t>(std::bit_cast<uint32_t>(row[i] / scale + kShift) & 0xffu);
+}
+
 }  // namespace
 
 SynthTensor::SynthTensor(const WeightSpec& spec, const ModelConfig& config, uint64_t seed)
-    : key_(random_key(seed, spec.name)), dtype_(config.torch_dtype) {
+    : key_(random_key(seed, spec.name)) {
   static const std::vector<double> kNormal = normal_table();
   const Distribution distribution = distribution_of(spec, config);
+  const auto add16 = [this](auto value) {
+    values16_.push_back(value.bits);
+    values_.push_back(to_float(value));
+  };
   for (double quantile : kNormal) {
     const float value = static_cast<float>(distribution.mean + distribution.deviation * quantile);
-    switch (dtype_) {
+    switch (config.torch_dtype) {
       case DType::kBFloat16:
-        values16_.push_back(from_float<BFloat16>(value).bits);
+        add16(from_float<BFloat16>(value));
         break;
       case DType::kFloat16:
-        values16_.push_back(from_float<Float16>(value).bits);
+        add16(from_float<Float16>(value));
         break;
       case DType::kFloat32:
-        values32_.push_back(std::bit_cast<uint32_t>(value));
+        values_.push_back(value);
         break;
       default:
-        FATHOM_CHECK(false, "dtype {}", dtype_name(dtype_));
+        FATHOM_CHECK(false, "dtype {}", dtype_name(config.torch_dtype));
     }
   }
 }
 
 void SynthTensor::fill(int64_t begin, int64_t end, void* out) const {
-  if (dtype_bytes(dtype_) == 2) {
+  if (!values16_.empty()) {
     fill_from(values16_, key_, begin, end, static_cast<uint16_t*>(out));
   } else {
-    fill_from(values32_, key_, begin, end, static_cast<uint32_t*>(out));
+    fill_from(values_, key_, begin, end, static_cast<float*>(out));
+  }
+}
+
+void SynthTensor::fill_int8(int64_t begin, int64_t end, int64_t row_size, int8_t* out, float* scales) const {
+  std::vector<float> row(static_cast<size_t>(row_size));
+  for (int64_t i = begin; i < end; ++i) {
+    fill_from(values_, key_, i * row_size, (i + 1) * row_size, row.data());
+    const float scale = largest_magnitude(row.data(), row_size) / kInt8Max;
+    scales[i - begin] = scale;
+    // A row of zeros would divide by 0.
+    quantize_row(row.data(), row_size, scale > 0 ? scale : 1, out + (i - begin) * row_size);
   }
 }
 

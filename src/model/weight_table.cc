@@ -1,7 +1,5 @@
 #include "model/weight_table.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 
 namespace fathom {
@@ -110,7 +108,7 @@ constexpr RoleRule kRoles[] = {
     {R::kExpertDown, "expert_down", "down_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_out},
     {R::kFinalNorm, "final_norm", "model.norm.weight", Place::kAfterLayers, kNone, kFloat, always,
      hidden_vector},
-    {R::kLmHead, "lm_head", "lm_head.weight", Place::kAfterLayers, kRows, kFloat, is_untied, vocabulary},
+    {R::kLmHead, "lm_head", "lm_head.weight", Place::kAfterLayers, kRows, kAny, is_untied, vocabulary},
 };
 static_assert(std::size(kRoles) == kNumWeightRoles);
 
@@ -127,24 +125,6 @@ void add_weights(C config, Place place, int64_t layer, int64_t expert, std::vect
     table.push_back({weight_name(rule.role, layer, expert), rule.role, static_cast<int32_t>(layer),
                      static_cast<int32_t>(expert), rule.axis, rule.formats, rule.shape(config)});
   }
-}
-
-Status check_weight(const Checkpoint& checkpoint, const WeightSpec& spec) {
-  if (!checkpoint.contains(spec.name)) {
-    return not_found("{}: has no tensor \"{}\", expected {} as config.json asks for", checkpoint.directory(),
-                     spec.name, to_string(spec.shape));
-  }
-  FATHOM_ASSIGN_OR_RETURN(const TensorView view, checkpoint.tensor(spec.name));
-  if (view.shape != spec.shape) {
-    return invalid_data("{}: tensor \"{}\" has shape {}, expected {} as config.json asks for",
-                        checkpoint.file_of(spec.name), spec.name, to_string(view.shape),
-                        to_string(spec.shape));
-  }
-  if (!is_floating(view.dtype)) {
-    return unsupported("{}: tensor \"{}\" has dtype {}, expected BF16, F16 or F32",
-                       checkpoint.file_of(spec.name), spec.name, safetensors_name(view.dtype));
-  }
-  return ok_status();
 }
 
 }  // namespace
@@ -172,23 +152,13 @@ std::vector<WeightSpec> weight_table(const ModelConfig& config) {
   return table;
 }
 
-Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config) {
-  for (const WeightSpec& spec : weight_table(config)) FATHOM_RETURN_IF_ERROR(check_weight(checkpoint, spec));
-  return ok_status();
-}
-
-std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
-  std::vector<std::string> used;
-  for (WeightSpec& spec : weight_table(config)) used.push_back(std::move(spec.name));
-  std::sort(used.begin(), used.end());
-  std::vector<std::string> unused;
-  for (std::string_view name : checkpoint.names()) {
-    if (std::binary_search(used.begin(), used.end(), name)) continue;
-    if (name.ends_with(".rotary_emb.inv_freq")) continue;
-    if (config.tie_word_embeddings && name == weight_name(WeightRole::kLmHead)) continue;
-    unused.emplace_back(name);
-  }
-  return unused;
+QuantType default_quant_type(const ModelConfig& config, const WeightSpec& spec) {
+  const auto base = config.quantize;
+  if (!base || spec.formats == WeightFormats::kFloat || spec.role == WeightRole::kLmHead)
+    return QuantType::kFloat;
+  if (WeightRole::kQProj <= spec.role && spec.role <= WeightRole::kOProj)
+    return config.mla_quantize.value_or(*base);
+  return spec.expert >= 0 ? config.moe_quantize.value_or(*base) : *base;
 }
 
 }  // namespace fathom

@@ -1,6 +1,6 @@
 // The one table of the model's weights: every tensor a DeepSeek-V2 checkpoint must hold, with its name,
 // shape, role, how ranks share it and what it may be stored as. Loading, checking, planning memory, synthesis
-// and quantisation read it.
+// and quantisation read it. Not here: what a checkpoint really holds (stored_weight.h).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/status.h"
-#include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
 #include "tensor/view.h"
 
@@ -54,8 +52,7 @@ enum class ShardAxis : uint8_t {
 };
 
 // What may be stored: always a floating type; int8 with one scale per output row only for the linear layers
-// that quantisation touches (not kv_b_proj, which is split at load, nor the router, the embedding and the
-// head).
+// and the head (not kv_b_proj, which is split at load, nor the router and the embedding).
 enum class WeightFormats : uint8_t { kFloat, kFloatOrInt8 };
 
 struct WeightSpec {
@@ -77,12 +74,8 @@ std::string weight_name(WeightRole role, int64_t layer = -1, int64_t expert = -1
 // has no head of its own: embed_tokens is used.
 std::vector<WeightSpec> weight_table(const ModelConfig& config);
 
-// Whether the checkpoint holds every weight of the table in its shape and as a floating type; the first that
-// it does not is named with its file, what was seen and what was expected.
-Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config);
-
-// Tensors that no weight of the table uses, for a warning. Known leftovers (rotary tables, the head of a
-// model with tied embeddings) do not count.
-std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
+// How a checkpoint of this config stores the weight where nobody has edited it: as the config's quantize,
+// mla_quantize and moe_quantize say. The head stays a floating type, for the sake of quality.
+QuantType default_quant_type(const ModelConfig& config, const WeightSpec& spec);
 
 }  // namespace fathom

@@ -3,24 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
-#include <filesystem>
-#include <fstream>
 #include <map>
 
-#include "base/random.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "checkpoint/known_configs.h"
-#include "checkpoint/safetensors_writer.h"
-#include "support/temp_dir.h"
-#include "support/tiny_checkpoint.h"
 #include "support/tiny_config.h"
 
 namespace fathom {
 namespace {
 
-using testing::TempDir;
 using testing::tiny_config;
 using testing::tiny_grouped_config;
-using testing::write_tiny_checkpoint;
 
 // A name with its numbers taken out, as the lists of real checkpoints group them.
 std::string pattern_of(const std::string& name) {
@@ -123,105 +117,30 @@ TEST(WeightTable, VariantsHaveTheirTensors) {
   EXPECT_FALSE(has(config, WeightRole::kLmHead));
 }
 
-class CheckWeightsTest : public ::testing::Test {
- protected:
-  // Opens and checks against config; "" where all is well, else the message without the folder's path.
-  std::string refusal(const ModelConfig& config) {
-    const auto checkpoint = Checkpoint::open(dir_.path());
-    if (!checkpoint.ok()) return checkpoint.status().message();
-    std::string message = check_weights(**checkpoint, config).message();
-    const size_t at = message.find(dir_.path());
-    return at == std::string::npos ? message : message.erase(at, dir_.path().size());
+TEST(WeightTable, DefaultQuantTypes) {
+  ModelConfig config = tiny_grouped_config();
+  for (const WeightSpec& spec : weight_table(config))
+    EXPECT_EQ(default_quant_type(config, spec), QuantType::kFloat);
+  config.quantize = QuantType::kW8A8Dynamic;
+  config.mla_quantize = QuantType::kW8A16;
+  for (const WeightSpec& spec : weight_table(config)) {
+    const bool is_linear = spec.name.find("_proj") != std::string::npos && spec.name.ends_with(".weight") &&
+                           spec.role != WeightRole::kKvBProj;
+    const bool is_attention = spec.name.find(".self_attn.") != std::string::npos;
+    const QuantType expected = !is_linear     ? QuantType::kFloat
+                               : is_attention ? QuantType::kW8A16
+                                              : QuantType::kW8A8Dynamic;
+    EXPECT_EQ(default_quant_type(config, spec), expected) << spec.name;
   }
-  TempDir dir_;
-};
-
-TEST_F(CheckWeightsTest, NamesTheFirstProblem) {
-  write_tiny_checkpoint({tiny_config(), dir_.path()});
-  EXPECT_EQ(refusal(tiny_config()), "");
-  ModelConfig config = tiny_config();
-  config.num_hidden_layers = 4;
-  EXPECT_EQ(
-      refusal(config),
-      ": has no tensor \"model.layers.3.input_layernorm.weight\", expected [16] as config.json asks for");
-  config = tiny_config();
-  config.kv_lora_rank = 9;
-  EXPECT_EQ(refusal(config),
-            "/model.safetensors: tensor \"model.layers.0.self_attn.kv_a_proj_with_mqa.weight\" has shape "
-            "[12, 16], expected [13, 16] as config.json asks for");
-}
-
-TEST_F(CheckWeightsTest, OnlyFloatingTypes) {
-  std::vector<TensorDeclaration> tensors;
-  for (const WeightSpec& spec : weight_table(tiny_config()))
-    tensors.push_back({spec.name, DType::kInt8, spec.shape});
-  auto writer = SafetensorsWriter::create(dir_.file("model.safetensors"), tensors);
-  ASSERT_TRUE(writer.ok());
-  size_t bytes = 0;
-  for (const auto& tensor : tensors) bytes += static_cast<size_t>(tensor.shape.num_elements());
-  ASSERT_TRUE((*writer)->append(std::vector<std::byte>(bytes)).ok());
-  ASSERT_TRUE((*writer)->commit().ok());
-  EXPECT_EQ(
-      refusal(tiny_config()),
-      "/model.safetensors: tensor \"model.embed_tokens.weight\" has dtype I8, expected BF16, F16 or F32");
-}
-
-TEST_F(CheckWeightsTest, UnusedTensorsAreCounted) {
-  write_tiny_checkpoint({tiny_config(), dir_.path()});
-  const auto checkpoint = Checkpoint::open(dir_.path());
-  ASSERT_TRUE(checkpoint.ok());
-  EXPECT_TRUE(unused_tensors(**checkpoint, tiny_config()).empty());
-  ModelConfig config = tiny_config();
-  config.tie_word_embeddings = true;  // its head is not used and not worth a word
-  EXPECT_TRUE(unused_tensors(**checkpoint, config).empty());
-  EXPECT_EQ(refusal(config), "");
-  config.n_shared_experts = 0;
-  const auto unused = unused_tensors(**checkpoint, config);
-  EXPECT_EQ(unused.size(), 6u);
-  EXPECT_EQ(unused[0], "model.layers.1.mlp.shared_experts.down_proj.weight");
-}
-
-// In place: replacing a file makes some file systems flush it, thousands of times here.
-void overwrite(const std::string& path, const std::string& bytes) {
-  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out) << bytes;
-  if (std::filesystem::file_size(path) != bytes.size()) std::filesystem::resize_file(path, bytes.size());
-}
-
-// Any bytes give an answer, never a crash: a valid folder with a few bytes changed or a file cut, many times
-// over.
-TEST_F(CheckWeightsTest, MutatedFilesNeverCrash) {
-  write_tiny_checkpoint({tiny_grouped_config(), dir_.path(), 4096});
-  constexpr uint64_t kSeed = 20240507;
-  constexpr uint64_t kRounds = 3000;
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(dir_.path()))
-    files.push_back(entry.path().string());
-  std::sort(files.begin(), files.end());
-  ASSERT_GT(files.size(), 3u);
-  uint64_t counter = 0;
-  const auto draw = [&counter](uint64_t below) { return random_bits(kSeed, counter++) % below; };
-  uint64_t num_refused = 0;
-  for (uint64_t round = 0; round < kRounds; ++round) {
-    const std::string& path = files[draw(files.size())];
-    const auto original = read_file(path, size_t{1} << 24);
-    ASSERT_TRUE(original.ok());
-    std::string bytes = *original;
-    if (draw(8) == 0) bytes.resize(draw(bytes.size()));
-    const uint64_t num_changes = 1 + draw(4);
-    for (uint64_t i = 0; i < num_changes && !bytes.empty(); ++i) {
-      // Mostly in the header, where the structure is.
-      const uint64_t reach = draw(4) == 0 ? bytes.size() : std::min<uint64_t>(bytes.size(), 1200);
-      bytes[draw(reach)] = draw(2) == 0 ? static_cast<char>(draw(256)) : "0123456789-[]{}\",:e."[draw(20)];
+  config.moe_quantize = QuantType::kW8A16;
+  for (const WeightSpec& spec : weight_table(config)) {
+    if (spec.role == WeightRole::kExpertUp) {
+      EXPECT_EQ(default_quant_type(config, spec), QuantType::kW8A16);
     }
-    overwrite(path, bytes);
-    const auto config = load_model_config(dir_.path());
-    const auto checkpoint = Checkpoint::open(dir_.path());
-    const bool good = config.ok() && checkpoint.ok() && check_weights(**checkpoint, *config).ok();
-    if (!good) ++num_refused;
-    overwrite(path, *original);
+    if (spec.role == WeightRole::kSharedUp) {
+      EXPECT_EQ(default_quant_type(config, spec), QuantType::kW8A8Dynamic);
+    }
   }
-  EXPECT_GT(num_refused, kRounds / 3) << "seed " << kSeed;
-  EXPECT_EQ(refusal(tiny_grouped_config()), "");
 }
 
 }  // namespace

@@ -280,6 +280,26 @@ class Tools(Case):
             done = self.succeed("run", out, "--ids", "1,2,3", "--max-tokens", 4, "--ignore-eos", "--json")
             self.assertEqual(len(json.loads(done.stdout)["ids"]), 4)
 
+    def test_synth_and_show_know_quantised_folders(self):
+        for kind, name in [("w8a16", "w8a16"), ("w8a8-dynamic", "w8a8_dynamic")]:
+            with tempfile.TemporaryDirectory() as folder:
+                out = pathlib.Path(folder) / "tiny"
+                self.succeed("synth", TINY / "config.json", out, "--type", kind, "--layers", 2)
+                self.assertEqual(json.loads((out / "config.json").read_text())["quantize"], name)
+                tensors = read_safetensors(out / f"quant_model_weight_{name}.safetensors")
+                labels = json.loads((out / f"quant_model_description_{name}.json").read_text())
+                self.assertEqual(set(labels), set(tensors))
+                query = "model.layers.0.self_attn.q_proj.weight"
+                self.assertEqual(tensors[query][0], "I8")
+                self.assertEqual(tensors[query + "_scale"][:2], ("F32", [tensors[query][1][0], 1]))
+                self.assertIn(f"attention {name}", self.succeed("show", out).stdout)
+                shown = json.loads(self.succeed("show", out, "--json").stdout)
+                self.assertEqual(shown["quantization"][0], {"part": "attention", "type": name, "tensors": 6})
+                for file in out.glob("quant_model_description*"):
+                    file.unlink()
+                self.fail_with(f"quant_model_description_{name}.json", arguments=["show", out])
+        self.fail_with("--type", "w4a8", arguments=["synth", TINY / "config.json", "/no/such", "--type", "w4a8"])
+
     def test_environment(self):
         shown = json.loads(self.succeed("env", "--json").stdout)
         self.assertIn(shown["isa_in_use"], ("reference", "avx2", "avx512", "amx"))
