@@ -76,4 +76,8 @@ class FileWriter {
 // The whole text under its final name, or nothing.
 Status write_file(const std::string& path, std::string_view text);
 
+// Tells the system that whole pages in [data, data + bytes) of a file's mapping are not needed any more: they
+// leave this process' memory and are read again where they are touched.
+void release_mapped_pages(const void* data, size_t bytes);
+
 }  // namespace fathom

@@ -8,13 +8,17 @@
 namespace fathom {
 namespace {
 
-Status parse_dtype(const std::string& text, const char* option, std::optional<DType>& dtype) {
+enum class Int8Choice { kRefused, kOffered };
+
+Status parse_dtype(const std::string& text, const char* option, Int8Choice int8,
+                   std::optional<DType>& dtype) {
   if (text == "auto") return ok_status();
   dtype = dtype_from_name(text);
-  if (!dtype || !is_floating(*dtype)) {
-    return invalid_argument("{}: \"{}\" is not one of auto, fp32, bf16, fp16", option, text);
-  }
-  return ok_status();
+  const bool offered =
+      dtype && (is_floating(*dtype) || (*dtype == DType::kInt8 && int8 == Int8Choice::kOffered));
+  if (offered) return ok_status();
+  return invalid_argument("{}: \"{}\" is not one of auto, fp32, bf16, fp16{}", option, text,
+                          int8 == Int8Choice::kOffered ? ", int8" : "");
 }
 
 Status parse_optional_size(const std::string& text, const char* option, std::optional<uint64_t>& size) {
@@ -40,7 +44,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->group(group);
   command
       .add_option("--kv-cache-dtype", flags.kv_cache_dtype,
-                  "latent cache: auto (as --dtype), fp32, bf16, fp16")
+                  "latent cache: auto (as --dtype), fp32, bf16, fp16, int8")
       ->capture_default_str()
       ->group(group);
   command.add_option("--kv-memory", flags.kv_memory, "memory for the latent cache, for example 4G")
@@ -82,8 +86,9 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags) {
   options.model_dir = flags.model;
   if (flags.device != "cpu")
     return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
-  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.dtype, "--dtype", options.dtype));
-  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.kv_cache_dtype, "--kv-cache-dtype", options.kv_cache_dtype));
+  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.dtype, "--dtype", Int8Choice::kRefused, options.dtype));
+  FATHOM_RETURN_IF_ERROR(
+      parse_dtype(flags.kv_cache_dtype, "--kv-cache-dtype", Int8Choice::kOffered, options.kv_cache_dtype));
   FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.kv_memory, "--kv-memory", options.kv_memory_bytes));
   std::optional<uint64_t> max_model_len;
   FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.max_model_len, "--max-model-len", max_model_len));

@@ -13,7 +13,7 @@ class AlignedBuffer {
   void reserve(size_t bytes) {
     if (bytes <= bytes_) return;
     data_.reset();
-    data_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{64})));
+    data_.reset(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64})));
     bytes_ = bytes;
   }
   std::byte* data() const { return data_.get(); }
@@ -21,7 +21,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   std::unique_ptr<std::byte, Free> data_;
   size_t bytes_ = 0;

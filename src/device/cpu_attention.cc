@@ -132,8 +132,9 @@ void CpuBackend::prepare_queries(const AttendOp& op, int thread) {
 
 // y[row, h] = heads[h] x[row, h] for the rows of the absorbed plan; head h's outputs lie y_step floats after
 // those of h - 1.
-void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRows& rows, ActivationRounding rounding,
-                                const kernels::LinearParams& target, int64_t y_step, int thread) const {
+void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRows& rows,
+                                ActivationRounding rounding, const kernels::LinearParams& target,
+                                int64_t y_step, int thread) const {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const auto item_of = [node](const Weight& head) {
@@ -228,7 +229,8 @@ void CpuBackend::attend_expanded(const AttendOp& op, int thread) {
   const int64_t first_head = ceil_div(seat.node * op.num_heads, team_.num_nodes());
   const int64_t end_head = ceil_div((seat.node + 1) * op.num_heads, team_.num_nodes());
   const auto num_segments = static_cast<int64_t>(attention_plan_.expanded_segments.size());
-  const int64_t groups_wanted = ceil_div(2 * seat.num_threads, std::max<int64_t>(1, (end_head - first_head) * num_segments));
+  const int64_t groups_wanted =
+      ceil_div(2 * seat.num_threads, std::max<int64_t>(1, (end_head - first_head) * num_segments));
   for (int32_t segment : attention_plan_.expanded_segments) {
     const auto b = static_cast<size_t>(segment);
     const int64_t num_tokens = batch_.starts[b + 1] - batch_.starts[b];
@@ -241,7 +243,8 @@ void CpuBackend::attend_expanded(const AttendOp& op, int thread) {
   }
   const auto item_of = [this](const ExpandedItem& item) {
     const int64_t row = batch_.starts[static_cast<size_t>(item.segment)] + item.tokens.begin;
-    return WorkItem{1, item.tokens.size() * (batch_.positions[static_cast<size_t>(row)] + item.tokens.size() / 2 + 1)};
+    return WorkItem{
+        1, item.tokens.size() * (batch_.positions[static_cast<size_t>(row)] + item.tokens.size() / 2 + 1)};
   };
   for_share_of_line(items, item_of, seat.index, seat.num_threads,
                     [&](size_t i, int64_t, int64_t) { attend_item(op, items[i], thread); });

@@ -89,7 +89,8 @@ kernels::LinearParams CpuBackend::linear_params(const Weight& weight, size_t par
 }
 
 void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens,
-                          ActivationRounding rounding, const kernels::LinearParams& target, int thread) const {
+                          ActivationRounding rounding, const kernels::LinearParams& target,
+                          int thread) const {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;

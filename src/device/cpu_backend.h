@@ -61,7 +61,6 @@ class CpuBackend final : public Backend {
   };
   struct PackSource;  // cpu_weights.cc
 
-
   // The router's choice, and its pairs (token, slot k) sorted by expert: rows [offsets[e], offsets[e + 1]) go
   // to expert e.
   struct ExpertPlan {
@@ -101,14 +100,15 @@ class CpuBackend final : public Backend {
     return input_form(weight.format, weight.int8_inputs, rounding);
   }
   // What prepare writes for x; destinations are set.
-  kernels::PrepareParams prepare_params(const InputRows& rows, const float* x, int64_t width, const Norm& norm,
-                                        ActivationRounding rounding) const;
+  kernels::PrepareParams prepare_params(const InputRows& rows, const float* x, int64_t width,
+                                        const Norm& norm, ActivationRounding rounding) const;
   // This thread's share of preparing inputs_ from x.
   void prepare_inputs(const float* x, int64_t width, int64_t num_tokens, const Norm& norm,
                       ActivationRounding rounding, int thread) const;
   // The arguments of a product with panels of one part of weight, inputs and outputs not yet set.
   kernels::LinearParams linear_params(const Weight& weight, size_t part) const;
-  // This thread's share of y = weight x for num_tokens rows; target says where the outputs go, from token 0 on.
+  // This thread's share of y = weight x for num_tokens rows; target says where the outputs go, from token 0
+  // on.
   void multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens, ActivationRounding rounding,
                 const kernels::LinearParams& target, int thread) const;
 
@@ -130,7 +130,8 @@ class CpuBackend final : public Backend {
 
   void route(const MoeOp& op, int thread);
   void reserve_moe(const MoeOp& op);
-  void reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows, ActivationRounding rounding);
+  void reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows,
+                      ActivationRounding rounding);
   void plan_experts(const Routing& routing, int64_t num_tokens);
   void plan_networks(const MoeOp& op);
   static void add_pieces(Piece piece, std::vector<Piece>& pieces);
@@ -161,7 +162,7 @@ class CpuBackend final : public Backend {
   InputRows head_inputs_;   // of products per head, [rows * H]: queries to be folded
   InputRows value_inputs_;  // likewise: attended latents
   std::vector<std::vector<ExpandedItem>> expanded_items_;  // by thread
-  std::vector<AlignedBuffer> thread_scratch_;  // by thread
+  std::vector<AlignedBuffer> thread_scratch_;              // by thread
 };
 
 }  // namespace fathom

@@ -1,7 +1,8 @@
 // Dense, routed and shared networks of the CPU backend. Tokens are sorted by expert, so that each expert's
-// weights are read once a step. Rows pass through in waves that keep the hidden activations in cache; inside a
-// wave all threads work on all networks: gate and up with SiLU, then the hidden rows' preparation, then down,
-// where every thread owns the same columns of every network, so that a token's sum is taken in expert order.
+// weights are read once a step. Rows pass through in waves that keep the hidden activations in cache; inside
+// a wave all threads work on all networks: gate and up with SiLU, then the hidden rows' preparation, then
+// down, where every thread owns the same columns of every network, so that a token's sum is taken in expert
+// order.
 #include <algorithm>
 
 #include "device/cpu_backend.h"
@@ -95,8 +96,8 @@ void CpuBackend::prepare_hidden(std::span<const Piece> wave, int thread) {
     // Rounded by gate_and_up already.
     const int64_t width = piece.weights->down.cols;
     kernels::PrepareParams params =
-        prepare_params(piece.hidden->inputs, piece.hidden->values.floats() + piece.first_hidden * width, width,
-                       {}, ActivationRounding::kNone);
+        prepare_params(piece.hidden->inputs, piece.hidden->values.floats() + piece.first_hidden * width,
+                       width, {}, ActivationRounding::kNone);
     piece.hidden->inputs.set_destinations(params, piece.first_hidden);
     params.begin = first;
     params.end = end;
@@ -131,7 +132,8 @@ void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, 
 // this wave's prepared ones.
 void CpuBackend::run_networks(ActivationRounding rounding, int thread) {
   for (const IndexRange& range : network_plan_.waves) {
-    const std::span<const Piece> wave(network_plan_.pieces.data() + range.begin, static_cast<size_t>(range.size()));
+    const std::span<const Piece> wave(network_plan_.pieces.data() + range.begin,
+                                      static_cast<size_t>(range.size()));
     gate_and_up(wave, rounding, thread);
     team_.barrier();
     prepare_hidden(wave, thread);
@@ -240,7 +242,8 @@ void CpuBackend::reserve_moe(const MoeOp& op) {
   expert_inputs_.resize(num_pairs, gate_up.cols, routed);
   reserve_hidden(routed_hidden_, op.experts[0], num_pairs, op.rounding);
   router_logits_.reserve(static_cast<size_t>(op.num_tokens * num_experts) * sizeof(float));
-  router_scores_.reserve(static_cast<size_t>((num_experts + op.routing.n_group) * team_.size()) * sizeof(float));
+  router_scores_.reserve(static_cast<size_t>((num_experts + op.routing.n_group) * team_.size()) *
+                         sizeof(float));
   expert_plan_.expert_ids.resize(static_cast<size_t>(num_pairs));
   expert_plan_.expert_weights.resize(static_cast<size_t>(num_pairs));
   expert_plan_.tokens.resize(static_cast<size_t>(num_pairs));

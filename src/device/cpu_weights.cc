@@ -43,13 +43,13 @@ Status CpuBackend::pack(const PackSource& source, Weight& weight) {
   const auto num_sums = static_cast<size_t>(weight.num_panels * kernels::kPanelRows);
   int32_t* sums = nullptr;
   if (weight.format == DType::kInt8) {
-    FATHOM_ASSIGN_OR_RETURN(std::byte* memory, arena_.allocate(0, num_sums * sizeof(int32_t)));
+    FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, num_sums * sizeof(int32_t)));
     weight.sums = sums = reinterpret_cast<int32_t*>(memory);
   }
   for (int node = 0; node < team_.num_nodes(); ++node) {
     IndexRange panels = node_panels(weight.num_panels, step, node, team_.num_nodes());
     if (source.node >= 0) panels = node == source.node ? IndexRange{0, weight.num_panels} : IndexRange{};
-    FATHOM_ASSIGN_OR_RETURN(std::byte* memory,
+    FATHOM_ASSIGN_OR_RETURN(std::byte * memory,
                             arena_.allocate(node, static_cast<size_t>(panels.size() * bytes)));
     weight.parts.push_back({memory - panels.begin * bytes, panels.begin, panels.end});
   }
@@ -79,7 +79,7 @@ Status CpuBackend::pack_scales(const WeightSource& source, const WeightSource* s
   if (weight.format != DType::kInt8) return ok_status();
   FATHOM_CHECK(source.scales != nullptr, "int8 without scales");
   const auto count = static_cast<size_t>(weight.num_panels * kernels::kPanelRows);
-  FATHOM_ASSIGN_OR_RETURN(std::byte* memory, arena_.allocate(0, count * sizeof(float)));
+  FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, count * sizeof(float)));
   auto* scales = reinterpret_cast<float*>(memory);
   const int64_t step = second != nullptr ? 2 : 1;
   for (int64_t row = 0; row < weight.rows; ++row) {
@@ -107,8 +107,9 @@ Result<MlpWeights> CpuBackend::load_mlp(const WeightSource& gate, const WeightSo
   }
   MlpWeights weights;
   weights.gate_up = describe(gate, kernels::PanelOrder::kGateUpPairs);
-  FATHOM_RETURN_IF_ERROR(pack(
-      {.data = gate.tensor.data, .second = up.tensor.data, .row_stride = weights.gate_up.cols}, weights.gate_up));
+  FATHOM_RETURN_IF_ERROR(
+      pack({.data = gate.tensor.data, .second = up.tensor.data, .row_stride = weights.gate_up.cols},
+           weights.gate_up));
   FATHOM_RETURN_IF_ERROR(pack_scales(gate, &up, weights.gate_up));
   FATHOM_ASSIGN_OR_RETURN(weights.down, load_matrix(down));
   return weights;
@@ -118,7 +119,9 @@ Result<KvBWeights> CpuBackend::load_kv_b(const TensorView& tensor, int64_t num_h
   const int64_t latent_dim = tensor.shape[1];
   const int64_t head_rows = tensor.shape[0] / num_heads;
   const auto row_bytes = latent_dim * static_cast<int64_t>(dtype_bytes(tensor.dtype));
-  const auto row_at = [&](int64_t row) { return static_cast<const std::byte*>(tensor.data) + row * row_bytes; };
+  const auto row_at = [&](int64_t row) {
+    return static_cast<const std::byte*>(tensor.data) + row * row_bytes;
+  };
   const auto make = [&](int64_t rows, int64_t cols) {
     Weight weight;
     weight.format = tensor.dtype;
@@ -131,20 +134,22 @@ Result<KvBWeights> CpuBackend::load_kv_b(const TensorView& tensor, int64_t num_h
     const int node = static_cast<int>(h * team_.num_nodes() / num_heads);
     const std::byte* key_rows = row_at(h * head_rows);
     heads.absorb.push_back(make(latent_dim, nope_dim));
-    FATHOM_RETURN_IF_ERROR(
-        pack({.data = key_rows, .row_stride = 1, .col_stride = latent_dim, .node = node}, heads.absorb.back()));
+    FATHOM_RETURN_IF_ERROR(pack({.data = key_rows, .row_stride = 1, .col_stride = latent_dim, .node = node},
+                                heads.absorb.back()));
     heads.keys.push_back(make(nope_dim, latent_dim));
-    FATHOM_RETURN_IF_ERROR(pack({.data = key_rows, .row_stride = latent_dim, .node = node}, heads.keys.back()));
+    FATHOM_RETURN_IF_ERROR(
+        pack({.data = key_rows, .row_stride = latent_dim, .node = node}, heads.keys.back()));
     heads.values.push_back(make(head_rows - nope_dim, latent_dim));
-    FATHOM_RETURN_IF_ERROR(pack({.data = row_at(h * head_rows + nope_dim), .row_stride = latent_dim, .node = node},
-                                heads.values.back()));
+    FATHOM_RETURN_IF_ERROR(
+        pack({.data = row_at(h * head_rows + nope_dim), .row_stride = latent_dim, .node = node},
+             heads.values.back()));
   }
   return heads;
 }
 
 Result<VectorWeight> CpuBackend::load_vector(const TensorView& tensor) {
   const int64_t size = tensor.shape.num_elements();
-  FATHOM_ASSIGN_OR_RETURN(std::byte* memory, arena_.allocate(0, static_cast<size_t>(size) * sizeof(float)));
+  FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, static_cast<size_t>(size) * sizeof(float)));
   auto* values = reinterpret_cast<float*>(memory);
   for (int64_t i = 0; i < size; ++i) values[i] = kernels::ref::load_element(tensor.data, tensor.dtype, i);
   return VectorWeight{values, size};

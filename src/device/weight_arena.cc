@@ -26,8 +26,8 @@ Result<std::byte*> WeightArena::allocate(int node, size_t bytes) {
   if (wanted > own.left) {
     const size_t usable = round_up(std::max(wanted, kBlockBytes), kHugePage);
     const size_t mapped = usable + kHugePage;  // to begin at a huge page
-    void* memory = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return resource_exhausted("cannot allocate {} bytes for weights", mapped);
     blocks_.push_back({static_cast<std::byte*>(memory), mapped});
     own.next = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<size_t>(memory), kHugePage));

@@ -1,5 +1,5 @@
-// Weights as a backend keeps them. The CPU backend packs matrices (kernels/packed.h) into memory of its own, cut
-// at panels into one part per NUMA node; vectors become float32; the embedding table stays where the
+// Weights as a backend keeps them. The CPU backend packs matrices (kernels/packed.h) into memory of its own,
+// cut at panels into one part per NUMA node; vectors become float32; the embedding table stays where the
 // checkpoint is mapped.
 #pragma once
 
@@ -13,8 +13,8 @@ namespace fathom {
 
 // What int8 weights are multiplied by.
 enum class Int8Inputs : uint8_t {
-  kInt8,     // W8A8 dynamic: one byte a value, scale of its token
-  kInt16,    // W8A16: close to 16 bits
+  kInt8,   // W8A8 dynamic: one byte a value, scale of its token
+  kInt16,  // W8A16: close to 16 bits
 };
 
 // One weight as a checkpoint stores it. Borrowed.

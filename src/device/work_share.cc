@@ -31,8 +31,8 @@ ProductShare product_share(IndexRange node_panels, int64_t step, int64_t num_tok
   const int64_t threads = seat.num_threads;
   const int64_t steps = ceil_div(node_panels.size(), step);
   const int64_t token_steps = ceil_div(num_tokens, kTokenStep);
-  // The cut into panel groups times token groups that leaves the busiest thread least to do; of equal ones the one
-  // that reads the weights least often.
+  // The cut into panel groups times token groups that leaves the busiest thread least to do; of equal ones
+  // the one that reads the weights least often.
   int64_t best_groups = 1;
   int64_t best_cost = -1;
   for (int64_t groups = std::min(threads, std::max<int64_t>(steps, 1)); groups >= 1; --groups) {

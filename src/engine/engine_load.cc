@@ -42,7 +42,9 @@ Status Engine::Impl::open(ProgressSink* progress) {
 
   const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
   LatentCacheOptions cache_options{.block_size = options.block_size,
-                                   .dtype = options.kv_cache_dtype.value_or(activation_dtype)};
+                                   .dtype = options.kv_cache_dtype.value_or(activation_dtype),
+                                   .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16
+                                                                                     : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
   FATHOM_ASSIGN_OR_RETURN(const CacheSize size, choose_cache_size(options, config, cache_options.dtype,
                                                                   *checkpoint, read_memory_info()));
@@ -55,7 +57,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
 
   FATHOM_ASSIGN_OR_RETURN(backend,
                           make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa}));
-  FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, config,
+  FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, quantization, config,
                                                   {.activation_dtype = activation_dtype,
                                                    .max_tokens = options.max_num_batched_tokens,
                                                    .max_logits_rows = max_num_seqs,

@@ -1,7 +1,10 @@
 #include "model/deepseek_v2.h"
 
+#include <array>
+
 #include "base/check.h"
 #include "model/rope.h"
+#include "model/weight_loader.h"
 
 namespace fathom {
 namespace {
@@ -14,7 +17,7 @@ ActivationRounding rounding_of(DType dtype) {
   return dtype == DType::kFloat16 ? ActivationRounding::kFloat16 : ActivationRounding::kNone;
 }
 
-const Weight* bias_or_null(const Weight& bias) { return bias.present() ? &bias : nullptr; }
+const VectorWeight* bias_or_null(const VectorWeight& bias) { return bias.present() ? &bias : nullptr; }
 
 }  // namespace
 
@@ -26,10 +29,12 @@ DeepseekV2::DeepseekV2(Backend& backend, const ModelConfig& config, const ModelO
       scale_(attention_scale(config)) {}
 
 Result<std::unique_ptr<DeepseekV2>> DeepseekV2::load(Backend& backend, const Checkpoint& checkpoint,
+                                                     const QuantDescription& description,
                                                      const ModelConfig& config, const ModelOptions& options,
                                                      ProgressSink* progress) {
   std::unique_ptr<DeepseekV2> model(new DeepseekV2(backend, config, options));
-  FATHOM_RETURN_IF_ERROR(model->load_weights(checkpoint, progress));
+  WeightLoader loader(backend, checkpoint, description, config, progress);
+  FATHOM_ASSIGN_OR_RETURN(model->weights_, loader.load());
   FATHOM_RETURN_IF_ERROR(model->allocate_activations());
   return model;
 }
@@ -43,17 +48,10 @@ Status DeepseekV2::allocate_activations() {
   const int64_t heads = config_.num_attention_heads;
   const int64_t query_dim = config_.qk_nope_head_dim + config_.qk_rope_head_dim;
   FATHOM_RETURN_IF_ERROR(allocate(hidden_, tokens, config_.hidden_size));
-  FATHOM_RETURN_IF_ERROR(allocate(normed_, tokens, config_.hidden_size));
   if (config_.q_lora_rank) FATHOM_RETURN_IF_ERROR(allocate(q_lora_, tokens, *config_.q_lora_rank));
   FATHOM_RETURN_IF_ERROR(allocate(q_, tokens, heads * query_dim));
   FATHOM_RETURN_IF_ERROR(allocate(kv_a_, tokens, config_.kv_lora_rank + config_.qk_rope_head_dim));
   FATHOM_RETURN_IF_ERROR(allocate(attended_, tokens, heads * config_.v_head_dim));
-  if (config_.n_routed_experts > 0) {
-    FATHOM_RETURN_IF_ERROR(allocate(expert_ids_, tokens, config_.num_experts_per_tok));
-    FATHOM_RETURN_IF_ERROR(allocate(expert_weights_, tokens, config_.num_experts_per_tok));
-  }
-  FATHOM_RETURN_IF_ERROR(allocate(last_hidden_, options_.max_logits_rows, config_.hidden_size));
-  FATHOM_RETURN_IF_ERROR(allocate(last_normed_, options_.max_logits_rows, config_.hidden_size));
   FATHOM_RETURN_IF_ERROR(allocate(logits_, options_.max_logits_rows, config_.vocab_size));
   const std::vector<float> tables = rope_tables(config_, options_.max_positions);
   const size_t bytes = tables.size() * sizeof(float);
@@ -64,61 +62,45 @@ Status DeepseekV2::allocate_activations() {
   return ok_status();
 }
 
-void DeepseekV2::normalize(const float* x, const Weight& weight, float* y, int64_t num_tokens) {
-  backend_.rms_norm({.x = x,
-                     .weight = &weight,
-                     .y = y,
-                     .num_tokens = num_tokens,
-                     .width = config_.hidden_size,
-                     .eps = static_cast<float>(config_.rms_norm_eps),
-                     .rounding = rounding_});
+Norm DeepseekV2::norm(const VectorWeight& weight) const {
+  return {.weight = &weight, .eps = static_cast<float>(config_.rms_norm_eps)};
 }
 
-// q = q_proj(x), or q_b_proj(norm(q_a_proj(x))); [T, H, n + r] before rotation.
-const float* DeepseekV2::query(const AttentionWeights& weights) {
-  const float* x = normed_.floats();
+void DeepseekV2::project(const float* x, const Norm& norm, std::span<const Projection> outputs) {
+  backend_.project(
+      {.x = x, .norm = norm, .outputs = outputs, .num_tokens = num_tokens_, .rounding = rounding_});
+}
+
+// q = q_proj(x), or q_b_proj(norm(q_a_proj(x))), [T, H, n + r] before rotation; kv_a = kv_a_proj_with_mqa(x);
+// x the normed residual.
+void DeepseekV2::query_and_latent(const LayerWeights& layer) {
+  const AttentionWeights& weights = layer.attention;
+  const Projection latent{
+      .weight = &weights.kv_a_proj, .bias = bias_or_null(weights.kv_a_bias), .y = kv_a_.floats()};
   if (!config_.q_lora_rank) {
-    backend_.linear({.x = x, .weight = &weights.q_proj, .y = q_.floats(), .num_tokens = num_tokens_});
-    return q_.floats();
+    const Projection query{.weight = &weights.q_proj, .y = q_.floats()};
+    project(hidden_.floats(), norm(layer.input_norm), std::array{query, latent});
+    return;
   }
-  backend_.linear({.x = x,
-                   .weight = &weights.q_a_proj,
-                   .bias = bias_or_null(weights.q_a_bias),
-                   .y = q_lora_.floats(),
-                   .num_tokens = num_tokens_});
-  backend_.rms_norm({.x = q_lora_.floats(),
-                     .weight = &weights.q_a_norm,
-                     .y = q_lora_.floats(),
-                     .num_tokens = num_tokens_,
-                     .width = *config_.q_lora_rank,
-                     .eps = kLoraNormEps,
-                     .rounding = rounding_});
-  backend_.linear(
-      {.x = q_lora_.floats(), .weight = &weights.q_b_proj, .y = q_.floats(), .num_tokens = num_tokens_});
-  return q_.floats();
+  const Projection reduced{
+      .weight = &weights.q_a_proj, .bias = bias_or_null(weights.q_a_bias), .y = q_lora_.floats()};
+  project(hidden_.floats(), norm(layer.input_norm), std::array{reduced, latent});
+  const Projection query{.weight = &weights.q_b_proj, .y = q_.floats()};
+  project(q_lora_.floats(), {.weight = &weights.q_a_norm, .eps = kLoraNormEps}, {&query, 1});
 }
 
 // hidden += o_proj(attention(norm(hidden)))
 void DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheView& cache) {
   const AttentionWeights& weights = layer.attention;
-  normalize(hidden_.floats(), layer.input_norm, normed_.floats(), num_tokens_);
-  const float* q = query(weights);
-  backend_.rope_query({.q = q_.floats(),
-                       .tables = rope_,
-                       .num_heads = config_.num_attention_heads,
-                       .nope_dim = config_.qk_nope_head_dim,
-                       .rope_dim = config_.qk_rope_head_dim});
-  backend_.linear({.x = normed_.floats(),
-                   .weight = &weights.kv_a_proj,
-                   .bias = bias_or_null(weights.kv_a_bias),
-                   .y = kv_a_.floats(),
-                   .num_tokens = num_tokens_});
-  backend_.store_latent({.kv_a = kv_a_.floats(),
-                         .norm_weight = &weights.kv_a_norm,
+  query_and_latent(layer);
+  backend_.store_latent({.q = q_.floats(),
+                         .kv_a = kv_a_.floats(),
+                         .norm = {.weight = &weights.kv_a_norm, .eps = kLoraNormEps},
                          .tables = rope_,
                          .cache = cache,
-                         .eps = kLoraNormEps});
-  backend_.attend({.q = q,
+                         .num_heads = config_.num_attention_heads,
+                         .nope_dim = config_.qk_nope_head_dim});
+  backend_.attend({.q = q_.floats(),
                    .kv_b = &weights.kv_b_proj,
                    .out = attended_.floats(),
                    .cache = cache,
@@ -127,49 +109,39 @@ void DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheVie
                    .v_dim = config_.v_head_dim,
                    .scale = scale_,
                    .rounding = rounding_});
-  backend_.linear({.x = attended_.floats(),
-                   .weight = &weights.o_proj,
-                   .bias = bias_or_null(weights.o_bias),
-                   .y = hidden_.floats(),
-                   .num_tokens = num_tokens_,
-                   .output = LinearOp::Output::kAdd});
+  const Projection output{.weight = &weights.o_proj,
+                          .bias = bias_or_null(weights.o_bias),
+                          .y = hidden_.floats(),
+                          .output = Projection::Output::kAdd};
+  project(attended_.floats(), {}, {&output, 1});
 }
 
 // hidden += network(norm(hidden)): dense, or routed and shared experts.
 void DeepseekV2::feed_forward_block(const LayerWeights& layer) {
-  normalize(hidden_.floats(), layer.post_attention_norm, normed_.floats(), num_tokens_);
   if (layer.experts.empty()) {
-    backend_.mlp({.x = normed_.floats(),
+    backend_.mlp({.norm = norm(layer.post_attention_norm),
                   .weights = &layer.dense,
                   .residual = hidden_.floats(),
                   .num_tokens = num_tokens_,
                   .rounding = rounding_});
     return;
   }
-  auto* expert_ids = static_cast<int32_t*>(expert_ids_.data());
   const bool grouped = config_.topk_method == TopkMethod::kGroupLimitedGreedy;
   // The reference normalises only where there is more than one expert, and then does not scale.
   const bool normalized = config_.norm_topk_prob && config_.num_experts_per_tok > 1;
-  backend_.route({.x = normed_.floats(),
-                  .weight = &layer.router,
-                  .expert_ids = expert_ids,
-                  .expert_weights = expert_weights_.floats(),
-                  .num_tokens = num_tokens_,
-                  .experts_per_token = config_.num_experts_per_tok,
-                  .n_group = grouped ? config_.n_group : 1,
-                  .topk_group = grouped ? config_.topk_group : 1,
-                  .scaling = static_cast<float>(config_.routed_scaling_factor),
-                  .weights = normalized ? kernels::RouterParams::Weights::kNormalized
-                                        : kernels::RouterParams::Weights::kScaled});
-  backend_.experts({.x = normed_.floats(),
-                    .expert_ids = expert_ids,
-                    .expert_weights = expert_weights_.floats(),
-                    .experts = layer.experts,
-                    .shared = layer.shared.gate.present() ? &layer.shared : nullptr,
-                    .residual = hidden_.floats(),
-                    .num_tokens = num_tokens_,
-                    .experts_per_token = config_.num_experts_per_tok,
-                    .rounding = rounding_});
+  backend_.moe({.norm = norm(layer.post_attention_norm),
+                .routing = {.router = &layer.router,
+                            .experts_per_token = config_.num_experts_per_tok,
+                            .n_group = grouped ? config_.n_group : 1,
+                            .topk_group = grouped ? config_.topk_group : 1,
+                            .scaling = static_cast<float>(config_.routed_scaling_factor),
+                            .weights = normalized ? kernels::RouterParams::Weights::kNormalized
+                                                  : kernels::RouterParams::Weights::kScaled},
+                .experts = layer.experts,
+                .shared = layer.shared.present() ? &layer.shared : nullptr,
+                .residual = hidden_.floats(),
+                .num_tokens = num_tokens_,
+                .rounding = rounding_});
 }
 
 Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& cache) {
@@ -192,12 +164,11 @@ Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& 
     if (observer_) observer_(i, hidden_.floats());
   }
   if (num_logits > 0) {
-    backend_.gather_logits_rows(hidden_.floats(), config_.hidden_size, last_hidden_.floats());
-    normalize(last_hidden_.floats(), weights_.final_norm, last_normed_.floats(), num_logits);
-    backend_.linear({.x = last_normed_.floats(),
-                     .weight = &weights_.lm_head,
-                     .y = logits_.floats(),
-                     .num_tokens = num_logits});
+    backend_.head({.x = hidden_.floats(),
+                   .norm = norm(weights_.final_norm),
+                   .weight = &weights_.lm_head,
+                   .logits = logits_.floats(),
+                   .rounding = rounding_});
   }
   return logits_.floats();
 }

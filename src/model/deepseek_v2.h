@@ -3,11 +3,13 @@
 // Not here: scheduling, paging, sampling. One thread at a time calls forward().
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
+#include "checkpoint/quantization.h"
 #include "device/backend.h"
 #include "model/latent_cache.h"
 #include "model/weights.h"
@@ -28,6 +30,7 @@ class DeepseekV2 {
   // may be null.
   // Precondition: check_weights() of model/stored_weight.h passed.
   static Result<std::unique_ptr<DeepseekV2>> load(Backend& backend, const Checkpoint& checkpoint,
+                                                  const QuantDescription& description,
                                                   const ModelConfig& config, const ModelOptions& options,
                                                   ProgressSink* progress);
 
@@ -45,12 +48,12 @@ class DeepseekV2 {
 
  private:
   DeepseekV2(Backend& backend, const ModelConfig& config, const ModelOptions& options);
-  Status load_weights(const Checkpoint& checkpoint, ProgressSink* progress);
   Status allocate_activations();
   void attention_block(const LayerWeights& layer, const LatentCacheView& cache);
   void feed_forward_block(const LayerWeights& layer);
-  const float* query(const AttentionWeights& weights);
-  void normalize(const float* x, const Weight& weight, float* y, int64_t num_tokens);
+  void query_and_latent(const LayerWeights& layer);
+  void project(const float* x, const Norm& norm, std::span<const Projection> outputs);
+  Norm norm(const VectorWeight& weight) const;
 
   Backend& backend_;
   ModelConfig config_;
@@ -64,18 +67,13 @@ class DeepseekV2 {
   LayerObserver observer_;
 
   // Activations, [max_tokens, ...].
-  DeviceBuffer hidden_;          // D: the residual stream
-  DeviceBuffer normed_;          // D
-  DeviceBuffer q_lora_;          // q_lora_rank
-  DeviceBuffer q_;               // H (n + r)
-  DeviceBuffer kv_a_;            // R + r
-  DeviceBuffer attended_;        // H v
-  DeviceBuffer expert_ids_;      // K int32
-  DeviceBuffer expert_weights_;  // K
+  DeviceBuffer hidden_;    // D: the residual stream
+  DeviceBuffer q_lora_;    // q_lora_rank
+  DeviceBuffer q_;         // H (n + r)
+  DeviceBuffer kv_a_;      // R + r
+  DeviceBuffer attended_;  // H v
   // [max_logits_rows, ...]
-  DeviceBuffer last_hidden_;  // D
-  DeviceBuffer last_normed_;  // D
-  DeviceBuffer logits_;       // vocab_size
+  DeviceBuffer logits_;  // vocab_size
 };
 
 }  // namespace fathom

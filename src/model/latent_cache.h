@@ -13,6 +13,7 @@ struct LatentCacheOptions {
   int64_t num_pages = 0;
   int64_t block_size = 128;
   DType dtype = DType::kBFloat16;
+  DType rope_dtype = DType::kBFloat16;  // of the rotated keys where dtype is kInt8: bf16 or fp16
 };
 
 class LatentCache {

@@ -1,0 +1,63 @@
+// From the checkpoint to the backend's weights, layer by layer. Each tensor's pages of the checkpoint's
+// mapping are given back as soon as it is packed, so that a model is in memory once.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "base/progress.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_config.h"
+#include "device/backend.h"
+#include "model/stored_weight.h"
+#include "model/weight_table.h"
+#include "model/weights.h"
+
+namespace fathom {
+
+class WeightLoader {
+ public:
+  // All are borrowed; progress may be null. Precondition: check_weights() passed.
+  WeightLoader(Backend& backend, const Checkpoint& checkpoint, const QuantDescription& description,
+               const ModelConfig& config, ProgressSink* progress);
+
+  // The embedding table stays in the checkpoint's mapping. Errors name the tensor.
+  Result<ModelWeights> load();
+
+ private:
+  // Layer and expert of the weight being loaded; -1: none.
+  struct Place {
+    int64_t layer = -1;
+    int64_t expert = -1;
+  };
+  // A stored weight with its scales as floats.
+  struct Source {
+    std::string name;
+    TensorView tensor;
+    std::vector<float> scales;
+    QuantType type = QuantType::kFloat;
+
+    WeightSource view() const;
+  };
+
+  bool has(WeightRole role, Place place) const;
+  Result<Source> source(WeightRole role, Place place) const;
+  void finish(const Source& source);
+  Status load_matrix(WeightRole role, Place place, Weight& weight);
+  Status load_vector(WeightRole role, Place place, VectorWeight& weight);  // absent where the model has none
+  Status load_mlp(WeightRole gate, WeightRole up, WeightRole down, Place place, MlpWeights& weights);
+  Status load_kv_b(Place place, KvBWeights& weights);
+  Status load_attention(Place place, AttentionWeights& weights);
+  Status load_layer(int64_t layer_index, LayerWeights& layer);
+  Status load_ends(ModelWeights& weights);
+
+  Backend& backend_;
+  const Checkpoint& checkpoint_;
+  const QuantDescription& description_;
+  const ModelConfig& config_;
+  ProgressSink* progress_;
+  std::unordered_map<std::string, WeightSpec> specs_;  // by name
+  uint64_t done_bytes_ = 0;
+};
+
+}  // namespace fathom
