@@ -17,10 +17,10 @@ void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }
 
 }  // namespace
 
-CpuBackend::CpuBackend(const CpuBackendOptions& options)
-    : team_(choose_placement(options.num_threads > 0 ? options.num_threads : available_cpus())),
+CpuBackend::CpuBackend(Placement placement, Isa isa)
+    : team_(std::move(placement)),
       seats_(node_seats(team_)),
-      kernels_(kernels::select_kernels(options.isa)),
+      kernels_(kernels::select_kernels(isa)),
       arena_(team_.num_nodes()),
       expanded_items_(static_cast<size_t>(team_.size())),
       thread_scratch_(static_cast<size_t>(team_.size())) {}
@@ -187,8 +187,9 @@ const int32_t* CpuBackend::page_table(int64_t segment) const {
 }
 
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options) {
+  const int num_threads = options.num_threads > 0 ? options.num_threads : available_cpus();
   try {
-    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(options));
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(choose_placement(num_threads), options.isa));
   } catch (const std::system_error& error) {
     return resource_exhausted("cannot start {} compute threads: {}; lower --threads", options.num_threads,
                               error.what());

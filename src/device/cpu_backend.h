@@ -15,7 +15,7 @@ namespace fathom {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(const CpuBackendOptions& options);
+  CpuBackend(Placement placement, Isa isa);
 
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
