@@ -20,7 +20,9 @@ namespace {
 constexpr int kStreamCounts[] = {1, 2, 4};
 constexpr int kMinPasses = 3;
 constexpr int kMaxPasses = 1000;
-constexpr int kPassesWanted = 16;  // of a compute probe in its seconds
+// Of a compute pass. Shorter than the time slice that a busy system gives a thread, so that some passes run
+// undisturbed; long against the threads' start within microseconds of each other.
+constexpr double kPassSeconds = 2e-3;
 
 constexpr uint64_t kCacheMultiple = 8;
 constexpr uint64_t kMinReadBytes = uint64_t{256} << 20;
@@ -94,20 +96,18 @@ class Stopwatch {
 
 Rate measure_compute(const kernels::ComputeProbe& probe, ThreadTeam& team, double seconds) {
   Stopwatch stopwatch(team);
-  const double wanted = seconds / kPassesWanted;
   int64_t iterations = 1000;
-  double taken = 0;
-  // Doubles until a pass is long enough to time; this also brings the CPU to its working clock.
+  const auto one_pass = [&] { return stopwatch.time([&](int) { probe.run(iterations); }); };
+  // Doubles until a pass is long enough even when nothing disturbs it; this also brings the CPU to its
+  // working clock.
+  const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
   const double deadline = monotonic_seconds() + seconds;
-  while ((taken = stopwatch.time([&](int) { probe.run(iterations); })) < wanted &&
-         monotonic_seconds() < deadline) {
-    iterations *= 2;
-  }
+  while (std::min(one_pass(), one_pass()) < wanted && monotonic_seconds() < deadline) iterations *= 2;
   const double operations = probe.run(1) * static_cast<double>(iterations) * team.size();
   std::vector<double> passes;
   const double end = monotonic_seconds() + seconds;
   while (passes.size() < kMinPasses || (monotonic_seconds() < end && passes.size() < kMaxPasses)) {
-    passes.push_back(operations / stopwatch.time([&](int) { probe.run(iterations); }));
+    passes.push_back(operations / one_pass());
   }
   return rate_of(std::move(passes));
 }
