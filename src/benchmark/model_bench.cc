@@ -19,7 +19,8 @@ constexpr double kMilli = 1e-3;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 Spread spread_of(const std::vector<double>& values) {

@@ -67,11 +67,15 @@ Json row_json(const ModelBenchRow& row) {
   return json;
 }
 
-// "123.4", or with the range of the repeats "123.4 [120.0 130.0]"; "-" for none.
-std::string spread_text(const std::optional<Spread>& spread) {
-  if (!spread) return "-";
-  if (spread->min == spread->max) return fmt::format("{:.1f}", spread->median);
-  return fmt::format("{:.1f} [{:.1f} {:.1f}]", spread->median, spread->min, spread->max);
+std::string median_text(const std::optional<Spread>& spread) {
+  return spread ? fmt::format("{:.1f}", spread->median) : "-";
+}
+
+// "120-130": smallest and largest of the repeats.
+std::string range_text(const std::optional<Spread>& spread) {
+  if (!spread) return "";
+  const int digits = spread->max < 100 ? 1 : 0;
+  return fmt::format("{:.{}f}-{:.{}f}", spread->min, digits, spread->max, digits);
 }
 
 std::string percent_text(const std::optional<double>& fraction) {
@@ -147,8 +151,8 @@ std::string to_text(const ModelBenchReport& report) {
                         row.decode_bytes_per_step < static_cast<double>(report.before.last_level_cache_bytes);
     any_cached = any_cached || cached;
     line({std::to_string(row.batch), std::to_string(row.lengths.input), std::to_string(row.lengths.output),
-          spread_text(row.prefill_tps), spread_text(row.ttft_ms), spread_text(row.decode_tps),
-          spread_text(row.tpot_ms),
+          median_text(row.prefill_tps), median_text(row.ttft_ms), median_text(row.decode_tps),
+          median_text(row.tpot_ms),
           row.decode_tps ? fmt::format("{:.1f}", row.decode_bytes_per_step / 1e6) : "-",
           row.decode_gb_per_s ? fmt::format("{:.2f}", row.decode_gb_per_s->median) : "-",
           percent_text(row.roof_fraction_decode) + (cached ? "*" : ""),
@@ -156,6 +160,10 @@ std::string to_text(const ModelBenchReport& report) {
           fmt::format("{} of {}", percent_text(row.roof_fraction_prefill),
                       prefill_limit_name(row.prefill_limit)),
           format_bytes(row.peak_rss_bytes)});
+    if (row.prefill_tps.min < row.prefill_tps.max) {
+      line({"", "", "range", range_text(row.prefill_tps), range_text(row.ttft_ms), range_text(row.decode_tps),
+            range_text(row.tpot_ms)});
+    }
     if (row.num_preemptions > 0) {
       text += fmt::format("      {} preemptions: give more --kv-memory\n", row.num_preemptions);
     }
