@@ -19,7 +19,9 @@ ALLOWED = {
     "device": {"base", "tensor", "kernels"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
-    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine"},
+    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
+    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
+            "benchmark"},
 }
 
 # (header, where it may be included, what to call it)

@@ -26,7 +26,7 @@ void print_text(std::string_view text) {
 
 void print_json(const Json& value) { print_text(dump_json(value, 2) + "\n"); }
 
-ProgressBar::ProgressBar() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+ProgressBar::ProgressBar(ProgressUnit unit) : unit_(unit), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 ProgressBar::~ProgressBar() {
   if (drawn_) std::fputs("\r\033[K", stderr);
@@ -50,9 +50,12 @@ void ProgressBar::report(std::string_view what, uint64_t done, uint64_t total) {
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
   const std::string bar =
       std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kWidth - filled), '.');
+  const std::string amount = unit_ == ProgressUnit::kSteps
+                                 ? fmt::format("{} of {}", done, total)
+                                 : fmt::format("{} of {}, {}/s", format_bytes(done), format_bytes(total),
+                                               format_bytes(static_cast<uint64_t>(rate)));
   const std::string line =
-      fmt::format("\r\033[K{} [{}] {:3.0f}% {} of {}, {}/s, {:.0f} s left", what_, bar, share * 100,
-                  format_bytes(done), format_bytes(total), format_bytes(static_cast<uint64_t>(rate)), left);
+      fmt::format("\r\033[K{} [{}] {:3.0f}% {}, {:.0f} s left", what_, bar, share * 100, amount, left);
   std::fputs(line.c_str(), stderr);
 }
 

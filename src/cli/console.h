@@ -19,14 +19,18 @@ void print_text(std::string_view text);
 // Writes one JSON document and a line end to stdout.
 void print_json(const Json& value);
 
-// A progress bar with rate and time left on stderr, drawn only if stderr is a terminal.
+// What a progress bar counts: bytes, with their rate, or plain steps.
+enum class ProgressUnit { kBytes, kSteps };
+
+// A progress bar with time left on stderr, drawn only if stderr is a terminal.
 class ProgressBar : public ProgressSink {
  public:
-  ProgressBar();
+  explicit ProgressBar(ProgressUnit unit = ProgressUnit::kBytes);
   ~ProgressBar() override;
   void report(std::string_view what, uint64_t done, uint64_t total) override;
 
  private:
+  ProgressUnit unit_;
   bool terminal_;
   bool drawn_ = false;
   std::string what_;

@@ -14,14 +14,18 @@ namespace fathom {
 namespace {
 
 constexpr AddCommand kCommands[] = {
-    add_run_command,      add_score_command, add_tokenize_command, add_detokenize_command,
-    add_template_command, add_show_command,  add_synth_command,    add_env_command,
+    add_run_command,  add_score_command, add_tokenize_command, add_detokenize_command, add_template_command,
+    add_show_command, add_synth_command, add_env_command,      add_bench_command,
 };
 
 constexpr const char* kFooter = R"(fathom COMMAND --help shows a command's options and examples.
 Every command takes --config FILE: its options as a JSON object, for example {"max-num-seqs": 8, "greedy": true}.)";
 
+// To every command that does something: those without subcommands.
 void add_log_level(CLI::App& command) {
+  const auto inner = command.get_subcommands({});
+  for (CLI::App* subcommand : inner) add_log_level(*subcommand);
+  if (!inner.empty()) return;
   command
       .add_option_function<std::string>(
           "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
@@ -38,7 +42,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("fathom ") + FATHOM_VERSION);
   int exit_status = 0;
   for (const AddCommand add : kCommands) add(app, exit_status);
-  for (CLI::App* command : app.get_subcommands({})) add_log_level(*command);
+  add_log_level(app);
 
   Result<std::vector<std::string>> arguments = apply_config_file({argv + 1, argv + argc});
   if (!arguments.ok()) return print_error(arguments.status());

@@ -258,9 +258,10 @@ class BrokenFolders(Case):
 
 class Tools(Case):
     def test_every_command_has_help_with_examples(self):
-        for command in ("run", "score", "tokenize", "detokenize", "template", "show", "synth", "env"):
+        for command in ("run", "score", "tokenize", "detokenize", "template", "show", "synth", "env", "bench", "bench machine",
+                        "bench model"):
             with self.subTest(command=command):
-                self.assertIn("Examples:", self.succeed(command, "--help").stdout)
+                self.assertIn("Examples:", self.succeed(*command.split(), "--help").stdout)
 
     def test_tokens_round_trip(self):
         text = "It was a bright cold day.\r\n  话说天下大势 🙂"
@@ -318,6 +319,73 @@ class Tools(Case):
 
     def test_memory_that_cannot_be_had_is_refused_before_loading(self):
         self.fail_with("out of memory foreseen", "GiB", arguments=["run", DEMO, "x", "--kv-memory", "2T"])
+
+
+class Bench(Case):
+    QUICK = ("--seconds", "0.001", "--threads", "2")
+
+    def test_machine(self):
+        out = json.loads(self.succeed("bench", "machine", "--seconds", "0.05", "--threads", "1,2", "--json").stdout)
+        self.assertEqual([entry["threads"] for entry in out["ceilings"]], [1, 2])
+        for entry in out["ceilings"]:
+            self.assertGreater(entry["read_gb_per_s"]["best"], 0.1)
+            self.assertEqual(len({probe["name"] for probe in entry["probes"]}), 7)
+            for probe in entry["probes"]:
+                if "missing" in probe:
+                    self.assertIsNone(probe["best"])
+                else:
+                    self.assertGreaterEqual(probe["best"], probe["median"])
+        table = self.succeed("bench", "machine", *self.QUICK).stdout
+        self.assertIn("read from memory", table)
+
+    def test_machine_refuses(self):
+        self.fail_with("--threads", "1x", arguments=["bench", "machine", "--threads", "1x"])
+        self.fail_with("--seconds", arguments=["bench", "machine", "--seconds", "0"])
+        self.assertEqual(fathom("bench").returncode, 2)
+
+    def test_model_keeps_the_contract(self):
+        out = json.loads(self.succeed("bench", "model", DEMO, "--pairs", "24x6,8x1", "--batch", "1,3", "--repeat", "2", "--format", "json",
+                                      *self.QUICK).stdout)
+        self.assertLessEqual({"read_gb_per_s", "int8_tops", "bf16_tflops", "threads", "isa"}, set(out["machine"]))
+        self.assertEqual(out["machine"]["threads"], 2)
+        self.assertEqual([(row["input"], row["output"], row["batch"]) for row in out["rows"]],
+                         [(24, 6, 1), (24, 6, 3), (8, 1, 1), (8, 1, 3)])
+        for row in out["rows"]:
+            self.assertLessEqual({"batch", "input", "output", "prefill_tps", "decode_tps", "ttft_ms", "tpot_ms",
+                                  "decode_bytes_per_step", "decode_gb_per_s", "prefill_tops", "roof_fraction_decode",
+                                  "roof_fraction_prefill", "peak_rss_bytes"}, set(row))
+            self.assertGreater(row["prefill_tps"], 0)
+            self.assertGreater(row["peak_rss_bytes"], 1 << 20)
+            self.assertLessEqual(row["spread"]["prefill_tps"][0], row["spread"]["prefill_tps"][1])
+            decoded = row["output"] > 1
+            for key in ("decode_tps", "tpot_ms", "decode_bytes_per_step", "decode_gb_per_s", "roof_fraction_decode"):
+                self.assertEqual(row[key] is not None, decoded, key)
+        # By hand for one sequence: matrices that every token meets (attention, the dense layer, routers, shared experts), two of
+        # sixteen experts in each of four layers, the head, the norms; in bf16. Then a cached row of 160 bf16 in five layers for
+        # each key: queries at 25 to 29 tokens, 27 in the mean.
+        attention = 5 * (256 * 8 * 64 + 256 * 160 + 8 * 64 * 128 + 256 * 256)
+        network = 3 * 256 * 256
+        dense = 3 * 256 * 768
+        others = attention + dense + 4 * (16 * 256 + network) + 5 * (2 * 256 + 128) + 256
+        want = 2 * (others + 4 * 2 * network + 8192 * 256) + 27 * 5 * 160 * 2
+        self.assertAlmostEqual(out["rows"][0]["decode_bytes_per_step"], want, delta=1)
+
+    def test_model_prints_tables(self):
+        pair = ("--pairs", "8x3", *self.QUICK)
+        self.assertIn("of roof", self.succeed("bench", "model", DEMO, *pair).stdout)
+        lines = self.succeed("bench", "model", DEMO, *pair, "--batch", "1,2", "--format", "csv").stdout.splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertTrue(lines[0].startswith("batch,input,output,prefill_tps,"))
+        self.assertEqual({line.count(",") for line in lines}, {lines[0].count(",")})
+        lines = self.succeed("bench", "model", DEMO, *pair, "--format", "seed-csv").stdout.splitlines()
+        self.assertTrue(lines[0].startswith("Model,Batchsize,In_seq,Out_seq,Total time(s),"))
+        self.assertTrue(lines[1].startswith("demo,1,8,3,"))
+
+    def test_model_refuses(self):
+        self.fail_with("--pairs", "12", arguments=["bench", "model", DEMO, "--pairs", "12"])
+        self.fail_with("--batch", "600", arguments=["bench", "model", DEMO, "--batch", "600"])
+        self.fail_with("--repeat", arguments=["bench", "model", DEMO, "--repeat", "0"])
+        self.fail_with("4096", arguments=["bench", "model", DEMO, "--pairs", "4096x32", *self.QUICK])
 
 
 if __name__ == "__main__":

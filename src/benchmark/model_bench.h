@@ -1,0 +1,90 @@
+// Times a model on an engine: prompts of random tokens, prefill and decode apart, held against the machine's
+// ceilings that are measured in the same run. Everything goes through engine/engine.h; the arithmetic of
+// bytes and operations is benchmark/traffic.h's.
+//
+// What is timed. All requests of a row are submitted at once. Prefill lasts until every prompt has given its
+// first token; the requests that are ahead already generate in those steps, which is counted neither as bytes
+// nor as operations. Decode is the steps after that in which every request still runs; where outputs are so
+// short that there is none, all steps after it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "benchmark/machine.h"
+#include "benchmark/traffic.h"
+#include "engine/engine.h"
+
+namespace fathom {
+
+struct LengthPair {
+  int64_t input = 0;   // prompt tokens of each request, >= 1
+  int64_t output = 0;  // generated tokens of each request, >= 1
+};
+
+struct ModelBenchOptions {
+  // max_num_seqs, max_model_len and kv_memory_bytes are replaced by what the rows need where absent here.
+  EngineOptions engine;
+  std::optional<int64_t> max_num_seqs = {};
+  std::vector<LengthPair> pairs = {};
+  std::vector<int64_t> batches = {};
+  int64_t num_repeats = 1;
+  uint64_t seed = 0;
+  double machine_seconds = 0.3;  // of each of the machine's measurements, before and after
+};
+
+// Of the repeats.
+struct Spread {
+  double median = 0;
+  double min = 0;
+  double max = 0;
+};
+
+// What limits the prefill, by the arithmetic.
+enum class PrefillLimit { kBandwidth, kOperations, kUnknown };
+std::string_view prefill_limit_name(PrefillLimit limit);  // "bandwidth", "operations", "unknown"
+
+struct ModelBenchRow {
+  int64_t batch = 0;
+  LengthPair lengths;
+
+  Spread prefill_tps;                // prompt tokens a second
+  Spread ttft_ms;                    // median of the requests
+  Spread prefill_seconds;            // of all prompts
+  Spread total_seconds;              // from submission to the last token
+  std::optional<Spread> decode_tps;  // tokens a second of all requests; absent for outputs of one token
+  std::optional<Spread> tpot_ms;     // median step
+  std::optional<Spread> decode_gb_per_s;
+  double decode_bytes_per_step = 0;  // mean; 0 without decode
+  double decode_batch = 0;           // mean sequences of the steps that count
+  int64_t num_decode_steps = 0;      // that count, of one repeat
+  int64_t num_prefill_steps = 0;     // of one repeat
+
+  PrefillWork prefill;                          // of all prompts
+  Spread prefill_tops;                          // its operations, 1e12 a second
+  std::optional<double> roof_fraction_decode;   // of the read bandwidth
+  std::optional<double> roof_fraction_prefill;  // of the lower of the two limits
+  PrefillLimit prefill_limit = PrefillLimit::kUnknown;
+  uint64_t peak_rss_bytes = 0;
+  int64_t num_preemptions = 0;  // of all repeats; where any, the memory for the cache was too small
+};
+
+struct ModelBenchReport {
+  std::string model;
+  Isa isa = Isa::kReference;
+  int num_threads = 1;
+  MachineCeilings before;
+  MachineCeilings after;
+  ThreadCeilings machine;           // the better of both at num_threads
+  TierRates rates;                  // of that, for the isa
+  std::vector<ModelBenchRow> rows;  // pairs outside, batches inside
+};
+
+// Failure: sizes that the engine refuses, names the option; anything that loading or a step reports. progress
+// may be null.
+Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressSink* progress);
+
+}  // namespace fathom

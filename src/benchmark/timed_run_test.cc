@@ -1,0 +1,92 @@
+#include "benchmark/timed_run.h"
+
+#include <gtest/gtest.h>
+
+#include "benchmark/model_bench.h"
+#include "support/temp_dir.h"
+#include "support/tiny_checkpoint.h"
+#include "support/tiny_config.h"
+
+namespace fathom {
+namespace {
+
+class TimedRunTest : public ::testing::Test {
+ protected:
+  void SetUp() override { testing::write_tiny_checkpoint({testing::tiny_config(), dir_.path()}); }
+
+  EngineOptions engine_options() const {
+    EngineOptions options;
+    options.model_dir = dir_.path();
+    options.block_size = 16;
+    options.max_num_seqs = 4;
+    options.max_num_batched_tokens = 8;
+    options.num_threads = 1;
+    return options;
+  }
+
+  testing::TempDir dir_;
+};
+
+TEST_F(TimedRunTest, CountsStepsTokensAndKeys) {
+  const auto engine = Engine::load(engine_options(), nullptr);
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  const auto run = run_timed(**engine, {.batch = 1, .input = 20, .output = 4, .random_key = 1}, nullptr);
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_EQ(run->num_prefill_steps, 3);  // 8 + 8 + 4
+  ASSERT_EQ(run->decode_steps.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(run->decode_steps[i].num_sequences, 1);
+    EXPECT_EQ(run->decode_steps[i].num_keys, 21 + static_cast<int64_t>(i));
+    EXPECT_GT(run->decode_steps[i].seconds, 0);
+  }
+  EXPECT_EQ(run->first_token_seconds.size(), 1u);
+  EXPECT_GE(run->total_seconds, run->prefill_seconds);
+}
+
+TEST_F(TimedRunTest, SeveralRequests) {
+  const auto engine = Engine::load(engine_options(), nullptr);
+  ASSERT_TRUE(engine.ok());
+  const auto run = run_timed(**engine, {.batch = 3, .input = 2, .output = 5, .random_key = 1}, nullptr);
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_EQ(run->num_prefill_steps, 1);
+  ASSERT_EQ(run->decode_steps.size(), 4u);
+  EXPECT_EQ(run->decode_steps[0].num_sequences, 3);
+  EXPECT_EQ(run->decode_steps[0].num_keys, 9);
+  EXPECT_EQ(run->first_token_seconds.size(), 3u);
+}
+
+TEST_F(TimedRunTest, RefusalsOfTheEngineComeBack) {
+  const auto engine = Engine::load(engine_options(), nullptr);
+  ASSERT_TRUE(engine.ok());
+  const auto run = run_timed(**engine, {.batch = 1, .input = 256, .output = 1, .random_key = 1}, nullptr);
+  EXPECT_EQ(run.status().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(TimedRunTest, AModelsRowsComeInOrderAndUnderTheRoof) {
+  ModelBenchOptions options{.engine = engine_options()};
+  options.engine.max_num_batched_tokens = 64;
+  options.pairs = {{.input = 40, .output = 3}, {.input = 5, .output = 1}};
+  options.batches = {1, 2};
+  options.num_repeats = 3;
+  options.machine_seconds = 1e-3;
+  const auto report = bench_model(options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  ASSERT_EQ(report->rows.size(), 4u);
+  EXPECT_EQ(report->rows[1].lengths.input, 40);
+  EXPECT_EQ(report->rows[1].batch, 2);
+  for (const ModelBenchRow& row : report->rows) {
+    EXPECT_EQ(row.num_preemptions, 0);
+    EXPECT_EQ(row.decode_tps.has_value(), row.lengths.output > 1);
+    EXPECT_LE(row.prefill_tps.min, row.prefill_tps.median);
+    EXPECT_LE(row.prefill_tps.median, row.prefill_tps.max);
+    if (detect_cpu_features().avx2) {
+      ASSERT_TRUE(row.roof_fraction_prefill.has_value());
+      EXPECT_NE(row.prefill_limit, PrefillLimit::kUnknown);
+    }
+  }
+  options.batches = {65};
+  EXPECT_EQ(bench_model(options, nullptr).status().code(), ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,103 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/count_list.h"
+#include "cli/engine_options.h"
+#include "cli/model_report.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom bench model MODEL                                        512 tokens in, 128 out, one request
+  fathom bench model MODEL --pairs 2048x2048,512x512 --batch 1,4,16
+  fathom bench model MODEL --pairs 4096x32 --repeat 3 --format json
+  fathom bench model MODEL --context 1k,4k,16k                    decode at these contexts, 32 tokens each
+  fathom bench model MODEL --pairs 256x256 --format seed-csv
+
+Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after, and the
+better of both counts. Bytes of a step are those of the weights it must read, with the expected number of distinct
+experts, and of the latent cache.)";
+
+struct Options {
+  EngineFlags engine;
+  std::string pairs;
+  std::string context;
+  std::string batch = "1";
+  std::string format = "table";
+  int64_t repeats = 1;
+  uint64_t seed = 0;
+  double seconds = ModelBenchOptions().machine_seconds;
+  bool json = false;
+  CLI::Option* max_num_seqs = nullptr;
+};
+
+Result<ModelBenchOptions> to_bench_options(const Options& options) {
+  constexpr int64_t kContextOutput = 32;
+  constexpr LengthPair kDefaultPair = {.input = 512, .output = 128};
+  ModelBenchOptions bench;
+  FATHOM_ASSIGN_OR_RETURN(bench.engine, to_engine_options(options.engine));
+  if (options.max_num_seqs->count() > 0) bench.max_num_seqs = bench.engine.max_num_seqs;
+  FATHOM_ASSIGN_OR_RETURN(const auto pairs, parse_pair_list(options.pairs, "--pairs"));
+  for (const auto& [input, output] : pairs) bench.pairs.push_back({.input = input, .output = output});
+  FATHOM_ASSIGN_OR_RETURN(const auto contexts, parse_count_list(options.context, "--context"));
+  for (int64_t context : contexts) bench.pairs.push_back({.input = context, .output = kContextOutput});
+  if (bench.pairs.empty()) bench.pairs.push_back(kDefaultPair);
+  FATHOM_ASSIGN_OR_RETURN(bench.batches, parse_count_list(options.batch, "--batch"));
+  if (bench.batches.empty()) return invalid_argument("--batch: no number given");
+  bench.num_repeats = options.repeats;
+  bench.seed = options.seed;
+  bench.machine_seconds = options.seconds;
+  return bench;
+}
+
+Status run(const Options& options) {
+  FATHOM_ASSIGN_OR_RETURN(const ModelBenchOptions bench, to_bench_options(options));
+  ModelBenchReport report;
+  {
+    ProgressBar bar(ProgressUnit::kSteps);
+    FATHOM_ASSIGN_OR_RETURN(report, bench_model(bench, &bar));
+  }
+  if (options.json || options.format == "json") {
+    print_json(to_json(report));
+  } else if (options.format == "csv") {
+    print_text(to_csv(report));
+  } else if (options.format == "seed-csv") {
+    print_text(to_seed_csv(report));
+  } else {
+    print_text(to_text(report));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+void add_bench_model_command(CLI::App& bench, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      bench.add_subcommand("model", "a model's speed, and its share of the machine's ceilings");
+  command->footer(kExamples);
+  add_engine_flags(*command, options->engine);
+  options->max_num_seqs = command->get_option("--max-num-seqs");
+  command->add_option("--pairs", options->pairs,
+                      "prompt and output tokens of each request: 2048x2048,512x512; default 512x128");
+  command->add_option("--context", options->context, "as --pairs, with 32 output tokens each: 1k,4k");
+  command->add_option("--batch", options->batch, "requests at once: 1,4,16")->capture_default_str();
+  command->add_option("--repeat", options->repeats, "measure each row so often: median, smallest and largest")
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "of the prompts")->capture_default_str();
+  command->add_option("--seconds", options->seconds, "of each of the machine's measurements")
+      ->capture_default_str();
+  CLI::Option* format = command->add_option("--format", options->format, "table, csv, json, seed-csv")
+                            ->check(CLI::IsMember({"table", "csv", "json", "seed-csv"}))
+                            ->capture_default_str();
+  command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
+  command->callback([options, &exit_status] {
+    const Status status = run(*options);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom
