@@ -44,6 +44,24 @@ hwloc_obj_t core_of(hwloc_topology_t topology, hwloc_obj_t pu) {
 // Where several kinds of memory are local to a CPU, the first, which is its ordinary memory.
 int node_id_of(hwloc_obj_t pu) { return std::max(0, hwloc_bitmap_first(pu->nodeset)); }
 
+// The caches of the highest level there is that hold data of one of these CPUs.
+uint64_t last_level_cache_bytes(hwloc_topology_t topology, const std::vector<UsableCpu>& cpus) {
+  const auto is_used = [&](hwloc_obj_t cache) {
+    return std::any_of(cpus.begin(), cpus.end(), [&](const UsableCpu& cpu) {
+      return hwloc_bitmap_isset(cache->cpuset, static_cast<unsigned>(cpu.cpu)) != 0;
+    });
+  };
+  for (hwloc_obj_type_t level : {HWLOC_OBJ_L4CACHE, HWLOC_OBJ_L3CACHE, HWLOC_OBJ_L2CACHE}) {
+    uint64_t bytes = 0;
+    hwloc_obj_t cache = nullptr;
+    while ((cache = hwloc_get_next_obj_by_type(topology, level, cache)) != nullptr) {
+      if (is_used(cache)) bytes += cache->attr->cache.size;
+    }
+    if (bytes > 0) return bytes;
+  }
+  return 0;
+}
+
 }  // namespace
 
 Result<Topology> read_topology(const TopologySource& source) {
@@ -71,6 +89,7 @@ Result<Topology> read_topology(const TopologySource& source) {
   std::stable_sort(topology.cpus.begin(), topology.cpus.end(), [](const UsableCpu& a, const UsableCpu& b) {
     return std::tie(a.sibling, a.node) < std::tie(b.sibling, b.node);
   });
+  topology.last_level_cache_bytes = last_level_cache_bytes(loaded.get(), topology.cpus);
   return topology;
 }
 

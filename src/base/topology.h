@@ -2,6 +2,7 @@
 // Nothing here pins a thread except pin_this_thread().
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ struct Topology {
   // The system's numbers of the nodes that have usable CPUs; their indices here are the node indices
   // everywhere else.
   std::vector<int> node_ids;
+  // All last-level caches that usable CPUs share; 0 where the system does not say.
+  uint64_t last_level_cache_bytes = 0;
 
   int num_cpus() const { return static_cast<int>(cpus.size()); }
   int num_nodes() const { return static_cast<int>(node_ids.size()); }

@@ -1,7 +1,5 @@
 #include "benchmark/machine.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <iterator>
 #include <system_error>
@@ -11,8 +9,8 @@
 #include "base/clock.h"
 #include "base/memory_info.h"
 #include "base/thread_team.h"
+#include "base/topology.h"
 #include "benchmark/read_buffer.h"
-#include "benchmark/topology.h"
 
 namespace fathom {
 namespace {
@@ -38,38 +36,12 @@ Rate rate_of(std::vector<double> passes) {
           .num_passes = static_cast<int>(passes.size())};
 }
 
-// Binds each thread of the team to a CPU while it lives and gives the caller's thread its CPUs back.
-class Placement {
- public:
-  Placement(ThreadTeam& team, const Topology& topology) {
-    CPU_ZERO(&before_);
-    bound_ = topology.num_nodes > 1 && ::sched_getaffinity(0, sizeof(before_), &before_) == 0;
-    if (!bound_) return;
-    team.run([&](int thread) {
-      cpu_set_t mask;
-      CPU_ZERO(&mask);
-      CPU_SET(topology.cpus[static_cast<size_t>(thread) % topology.cpus.size()], &mask);
-      // A refusal leaves the thread where it is: the figure is then what the system's placement gives.
-      (void)::sched_setaffinity(0, sizeof(mask), &mask);
-    });
-  }
-  ~Placement() {
-    if (bound_) (void)::sched_setaffinity(0, sizeof(before_), &before_);
-  }
-  Placement(const Placement&) = delete;
-  Placement& operator=(const Placement&) = delete;
-
- private:
-  cpu_set_t before_;
-  bool bound_ = false;
-};
-
 // Runs work(thread) on every thread at once; seconds from the first start to the last end.
 class Stopwatch {
  public:
   explicit Stopwatch(ThreadTeam& team) : team_(team), times_(static_cast<size_t>(team.size())) {}
 
-  double time(const std::function<void(int)>& work) {
+  double time(FunctionRef<void(int)> work) {
     team_.run([&](int thread) {
       Times& times = times_[static_cast<size_t>(thread)];
       team_.barrier();
@@ -112,10 +84,10 @@ Rate measure_compute(const kernels::ComputeProbe& probe, ThreadTeam& team, doubl
   return rate_of(std::move(passes));
 }
 
-uint64_t choose_read_bytes(const MachineOptions& options, const Topology& topology) {
+uint64_t choose_read_bytes(const MachineOptions& options, uint64_t cache_bytes) {
   if (options.read_bytes != 0) return options.read_bytes;
   const uint64_t wanted =
-      std::clamp(kCacheMultiple * topology.last_level_cache_bytes, kMinReadBytes, kMaxReadBytes);
+      std::clamp(kCacheMultiple * cache_bytes, kMinReadBytes, kMaxReadBytes);
   const auto available = read_memory_info().available();
   return available ? std::min(wanted, *available / 8) : wanted;
 }
@@ -197,17 +169,17 @@ std::vector<int> default_thread_counts(int num_cpus, int num_nodes) {
 
 Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressSink* progress) {
   FATHOM_RETURN_IF_ERROR(check_options(options));
-  const Topology topology = read_topology();
+  const Result<Topology> topology = read_topology();
   MachineCeilings machine{.features = detect_cpu_features(),
                           .num_cpus = available_cpus(),
-                          .num_nodes = topology.num_nodes,
-                          .last_level_cache_bytes = topology.last_level_cache_bytes};
+                          .num_nodes = topology.ok() ? topology->num_nodes() : 1,
+                          .last_level_cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0};
   const kernels::ReadProbe& read_probe = kernels::widest_read_probe(machine.features);
   machine.read_probe = read_probe.name;
   const std::vector<int> counts = options.thread_counts.empty()
                                       ? default_thread_counts(machine.num_cpus, machine.num_nodes)
                                       : options.thread_counts;
-  const uint64_t read_bytes = choose_read_bytes(options, topology);
+  const uint64_t read_bytes = choose_read_bytes(options, machine.last_level_cache_bytes);
   const uint64_t total = counts.size() * (1 + kernels::compute_probes().size());
   uint64_t done = 0;
   const auto advance = [&] {
@@ -216,8 +188,7 @@ Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressS
   for (int count : counts) {
     ThreadCeilings ceilings{.num_threads = count};
     try {
-      ThreadTeam team(count);
-      const Placement placement(team, topology);
+      ThreadTeam team(choose_placement(count));
       FATHOM_RETURN_IF_ERROR(measure_read(read_probe, team, read_bytes, options.seconds, ceilings));
       advance();
       for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {

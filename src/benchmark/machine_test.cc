@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "benchmark/topology.h"
 #include "support/temp_dir.h"
 
 namespace fathom {
@@ -93,30 +92,6 @@ TEST(Machine, TheBetterOfTwo) {
   EXPECT_EQ(better.best_of("avx2_int8"), 4);
   EXPECT_EQ(better.best_of("avx2_f32"), 5);
   EXPECT_EQ(better.best_of("amx_int8"), std::nullopt);
-}
-
-TEST(Topology, CpuLists) {
-  EXPECT_EQ(parse_cpu_list("0-3,8,10-11\n"), (std::vector<int>{0, 1, 2, 3, 8, 10, 11}));
-  EXPECT_EQ(parse_cpu_list(""), std::vector<int>{});
-  EXPECT_EQ(parse_cpu_list("5-2"), std::vector<int>{});
-  EXPECT_EQ(parse_cpu_list("1,x"), std::vector<int>{1});
-  EXPECT_EQ(parse_cpu_list("0-99999999"), std::vector<int>{});
-}
-
-TEST(Topology, SharedCachesCountOnce) {
-  const std::vector<int> cpus = read_topology().cpus;
-  ASSERT_FALSE(cpus.empty());
-  testing::TempDir dir;
-  for (int cpu : cpus) {
-    const std::string cache = dir.file("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/cache/index3");
-    ASSERT_TRUE(make_directories(cache).ok());
-    ASSERT_TRUE(write_file(cache + "/shared_cpu_list", "0-999\n").ok());
-    ASSERT_TRUE(write_file(cache + "/size", "32768K\n").ok());
-  }
-  const Topology topology = read_topology(dir.path());
-  EXPECT_EQ(topology.last_level_cache_bytes, uint64_t{32} << 20);
-  EXPECT_EQ(topology.num_nodes, 1);
-  EXPECT_EQ(topology.cpus, cpus);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "benchmark/peak_memory.h"
 #include "benchmark/timed_run.h"
 #include "checkpoint/checkpoint.h"
-#include "model/weight_table.h"
+#include "model/stored_weight.h"
 
 namespace fathom {
 namespace {
@@ -74,7 +74,8 @@ EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig
 
 Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfig& config) {
   FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(options.model_dir));
-  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config));
+  FATHOM_ASSIGN_OR_RETURN(const QuantDescription description, QuantDescription::load(options.model_dir, config));
+  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
   return describe_traffic(config, weight_groups(config, 1, *checkpoint), cache_dtype(options, config));
 }
 
