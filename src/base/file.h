@@ -80,4 +80,8 @@ Status write_file(const std::string& path, std::string_view text);
 // leave this process' memory and are read again where they are touched.
 void release_mapped_pages(const void* data, size_t bytes);
 
+// Tells the system that [data, data + bytes) of a file's mapping will be needed soon: it starts to read.
+// Returns at once.
+void prefetch_mapped_pages(const void* data, size_t bytes);
+
 }  // namespace fathom

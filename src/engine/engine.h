@@ -36,7 +36,10 @@ struct EngineOptions {
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;
   std::optional<uint64_t> kv_memory_bytes;  // default: what max_num_seqs need, at most a share of free memory
-  int num_threads = 0;                      // 0: all CPUs this process may use
+  // Prompts of at least this many tokens are computed in the expanded form of attention; default: as
+  // measured. Part of "the same options" in D1 (docs/numerics.md).
+  std::optional<int64_t> expanded_prompt_tokens;
+  int num_threads = 0;  // 0: all CPUs this process may use
   Isa isa = Isa::kReference;
 };
 

@@ -41,10 +41,10 @@ Status Engine::Impl::open(ProgressSink* progress) {
   for (int64_t id : generation_config.eos_token_ids) end_ids.push_back(static_cast<int32_t>(id));
 
   const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
-  LatentCacheOptions cache_options{.block_size = options.block_size,
-                                   .dtype = options.kv_cache_dtype.value_or(activation_dtype),
-                                   .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16
-                                                                                     : DType::kBFloat16};
+  LatentCacheOptions cache_options{
+      .block_size = options.block_size,
+      .dtype = options.kv_cache_dtype.value_or(activation_dtype),
+      .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16 : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
   FATHOM_ASSIGN_OR_RETURN(const CacheSize size, choose_cache_size(options, config, cache_options.dtype,
                                                                   *checkpoint, read_memory_info()));
@@ -66,6 +66,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
   cache = std::make_unique<LatentCache>(std::move(made));
   runner = std::make_unique<Runner>(*backend, *model, *cache);
+  if (options.expanded_prompt_tokens) runner->set_expanded_prompt_tokens(*options.expanded_prompt_tokens);
   pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
                                     static_cast<int32_t>(options.block_size));
   const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,

@@ -36,7 +36,8 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
       slots_.push_back(page * block_size + position % block_size);
     }
     starts_.push_back(static_cast<int32_t>(token_ids_.size()));
-    forms_.push_back(is_prompt ? AttentionForm::kExpanded : AttentionForm::kAbsorbed);
+    const bool expanded = is_prompt && segment.prompt_len >= expanded_prompt_tokens_;
+    forms_.push_back(expanded ? AttentionForm::kExpanded : AttentionForm::kAbsorbed);
     page_tables_.insert(page_tables_.end(), segment.pages.begin(), segment.pages.end());
     page_table_starts_.push_back(static_cast<int32_t>(page_tables_.size()));
   }

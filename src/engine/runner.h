@@ -14,8 +14,12 @@ namespace fathom {
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
 
-// Positions [begin, end) of one sequence, which lie on one side of prompt_len: prompt tokens are computed in
-// the expanded form, generated ones in the absorbed form.
+// Prompts of at least this many tokens are computed in the expanded form of attention. Expanding a key costs
+// as much as absorbing saves over 171 queries, whatever the model (docs/performance.md has what was
+// measured).
+inline constexpr int64_t kExpandedPromptTokens = 171;
+
+// Positions [begin, end) of one sequence, which lie on one side of prompt_len.
 struct SegmentInput {
   std::span<const int32_t> tokens;  // the sequence's tokens, at least end
   std::span<const int32_t> pages;   // its page table, enough for end tokens
@@ -30,6 +34,9 @@ class Runner {
   // All three are borrowed.
   Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
 
+  // For measuring and testing one form against the other: prompts from this length on are expanded.
+  void set_expanded_prompt_tokens(int64_t num_tokens) { expanded_prompt_tokens_ = num_tokens; }
+
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
   // vocab_size] on the host, valid until the next call.
   Result<std::span<const float>> run(std::span<const SegmentInput> segments);
@@ -40,6 +47,7 @@ class Runner {
   Backend& backend_;
   DeepseekV2& model_;
   const LatentCache& cache_;
+  int64_t expanded_prompt_tokens_ = kExpandedPromptTokens;
   std::vector<int32_t> token_ids_;
   std::vector<int32_t> positions_;
   std::vector<int64_t> slots_;

@@ -17,33 +17,43 @@ SourceRow source_row(const PackParams& p, int64_t panel, int64_t j) {
   return {paired && panel % 2 == 1 ? p.second : p.source, row < p.rows ? row : -1};
 }
 
-// Copies one output's inputs into its column of a panel, Group at a time, zeros behind the last.
-template <typename Element, int64_t kGroup>
-void pack_row(const PackParams& p, const Element* row, Element* column) {
-  const int64_t whole = p.source_col_stride == 1 ? p.cols / kGroup : 0;
-  for (int64_t i = 0; i < whole; ++i) memcpy(column + i * kPanelRows * kGroup, row + i * kGroup, 4);
+// Lines of 16 whole rows: each row gives 4 bytes to a line.
+void pack_whole_lines(const void* const (&rows)[kPanelRows], int64_t num_lines, void* lines) {
+  char* out = static_cast<char*>(lines);
+  for (int64_t i = 0; i < num_lines; ++i) {
+    for (int64_t j = 0; j < kPanelRows; ++j, out += 4)
+      memcpy(out, static_cast<const char*>(rows[j]) + 4 * i, 4);
+  }
+}
+
+template <typename Element>
+void pack_panel(const PackParams& p, int64_t panel, Element* out) {
+  constexpr int64_t kGroup = 4 / static_cast<int64_t>(sizeof(Element));
+  const void* rows[kPanelRows];
+  bool whole = p.source_col_stride == 1;
+  for (int64_t j = 0; j < kPanelRows; ++j) {
+    const SourceRow from = source_row(p, panel, j);
+    rows[j] =
+        from.row < 0 ? nullptr : static_cast<const Element*>(from.matrix) + from.row * p.source_row_stride;
+    whole = whole && rows[j] != nullptr;
+  }
+  const int64_t whole_lines = whole ? p.cols / kGroup : 0;
+  pack_whole_lines(rows, whole_lines, out);
   const int64_t padded = padded_inputs(p.cols, p.format);
-  for (int64_t k = whole * kGroup; k < padded; ++k) {
-    column[k / kGroup * kPanelRows * kGroup + k % kGroup] =
-        k < p.cols ? row[k * p.source_col_stride] : Element{};
+  for (int64_t k = whole_lines * kGroup; k < padded; ++k) {
+    for (int64_t j = 0; j < kPanelRows; ++j) {
+      const bool inside = rows[j] != nullptr && k < p.cols;
+      out[(k / kGroup * kPanelRows + j) * kGroup + k % kGroup] =
+          inside ? static_cast<const Element*>(rows[j])[k * p.source_col_stride] : Element{};
+    }
   }
 }
 
 template <typename Element>
 void pack_typed(const PackParams& p) {
-  constexpr int64_t kGroup = 4 / static_cast<int64_t>(sizeof(Element));
   const int64_t panel_elements = padded_inputs(p.cols, p.format) * kPanelRows;
   for (int64_t panel = p.begin; panel < p.end; ++panel) {
-    Element* out = static_cast<Element*>(p.panels) + (panel - p.begin) * panel_elements;
-    if (source_row(p, panel, kPanelRows - 1).row < 0) {
-      memset(out, 0, static_cast<size_t>(panel_elements) * sizeof(Element));
-    }
-    for (int64_t j = 0; j < kPanelRows; ++j) {
-      const SourceRow from = source_row(p, panel, j);
-      if (from.row < 0) break;
-      pack_row<Element, kGroup>(p, static_cast<const Element*>(from.matrix) + from.row * p.source_row_stride,
-                                out + j * kGroup);
-    }
+    pack_panel(p, panel, static_cast<Element*>(p.panels) + (panel - p.begin) * panel_elements);
   }
 }
 

@@ -4,6 +4,12 @@
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
+namespace {
+
+// How far reading runs ahead of packing: enough for a fast disk's queue, little beside the model.
+constexpr uint64_t kReadAheadBytes = uint64_t{256} << 20;
+
+}  // namespace
 WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
                            const QuantDescription& description, const ModelConfig& config,
                            ProgressSink* progress)
@@ -12,7 +18,18 @@ WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
       description_(description),
       config_(config),
       progress_(progress) {
-  for (WeightSpec& spec : weight_table(config)) specs_.emplace(spec.name, spec);
+  for (WeightSpec& spec : weight_table(config)) {
+    if (const auto tensor = checkpoint.tensor(spec.name); tensor.ok()) ahead_.push_back(*tensor);
+    specs_.emplace(spec.name, std::move(spec));
+  }
+}
+
+void WeightLoader::read_ahead() {
+  for (; num_ahead_ < ahead_.size() && ahead_bytes_ < done_bytes_ + kReadAheadBytes; ++num_ahead_) {
+    const TensorView& tensor = ahead_[num_ahead_];
+    prefetch_mapped_pages(tensor.data, tensor.num_bytes());
+    ahead_bytes_ += tensor.num_bytes();
+  }
 }
 
 WeightSource WeightLoader::Source::view() const {
@@ -25,7 +42,8 @@ bool WeightLoader::has(WeightRole role, Place place) const {
   return specs_.contains(weight_name(role, place.layer, place.expert));
 }
 
-Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) const {
+Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) {
+  read_ahead();
   Source source;
   source.name = weight_name(role, place.layer, place.expert);
   FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored,

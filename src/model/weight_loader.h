@@ -40,8 +40,10 @@ class WeightLoader {
     WeightSource view() const;
   };
 
+  // Has the system read what will be loaded next while this process packs.
+  void read_ahead();
   bool has(WeightRole role, Place place) const;
-  Result<Source> source(WeightRole role, Place place) const;
+  Result<Source> source(WeightRole role, Place place);
   void finish(const Source& source);
   Status load_matrix(WeightRole role, Place place, Weight& weight);
   Status load_vector(WeightRole role, Place place, VectorWeight& weight);  // absent where the model has none
@@ -57,6 +59,9 @@ class WeightLoader {
   const ModelConfig& config_;
   ProgressSink* progress_;
   std::unordered_map<std::string, WeightSpec> specs_;  // by name
+  std::vector<TensorView> ahead_;                      // all tensors about in the order of loading
+  size_t num_ahead_ = 0;                               // of them asked for
+  uint64_t ahead_bytes_ = 0;
   uint64_t done_bytes_ = 0;
 };
 
