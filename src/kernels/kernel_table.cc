@@ -1,6 +1,7 @@
 #include "kernels/kernel_table.h"
 
 #include "base/check.h"
+#include "kernels/cpu/amx/kernels.h"
 #include "kernels/ref/kernels.h"
 
 namespace fathom::kernels {
@@ -8,8 +9,10 @@ namespace {
 
 constexpr Kernel<PrepareParams> kPrepare[] = {{"reference", Isa::kReference, ref::prepare}};
 constexpr Kernel<LinearParams> kLinearFloat32[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearBf16[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearInt8[] = {{"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearBf16[] = {{"amx", Isa::kAmx, amx::linear_bf16},
+                                                {"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearInt8[] = {{"amx", Isa::kAmx, amx::linear_int8},
+                                                {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
 constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {

@@ -1,0 +1,107 @@
+// The tile instructions themselves: the emulation against a scalar model of Intel's definition, and, where
+// the machine has AMX, hardware against the emulation, both bit for bit.
+#include "kernels/cpu/amx/kernels.h"
+
+#include <bit>
+
+#include "kernels/test_support.h"
+
+namespace fathom::kernels {
+namespace {
+
+// What AMX does to a subnormal number on either side of an operation.
+float flushed(float x) { return std::abs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+
+float multiply_add(float a, float b, float sum) {
+  return flushed(std::fma(flushed(a), flushed(b), flushed(sum)));
+}
+
+// One output of tdpbf16ps after tdpbf16ps, 32 inputs each.
+float model_bf16(const BFloat16* x, const TestMatrix& matrix, const void* panels, int64_t output) {
+  float total = 0;
+  for (int64_t begin = 0; begin < padded_inputs(matrix.cols, matrix.format); begin += 32) {
+    float sums[2] = {0, 0};
+    for (int64_t k = begin; k < begin + 32; ++k) {
+      sums[k % 2] = multiply_add(
+          to_float(x[k]), ref::load_packed(panels, matrix.format, matrix.cols, output, k), sums[k % 2]);
+    }
+    total = flushed(total + flushed(sums[0] + sums[1]));
+  }
+  return total;
+}
+
+struct Bf16Case {
+  Bf16Case(uint64_t seed, int64_t tokens, int64_t width, int64_t outputs, int max_exponent)
+      : values(seed), num_tokens(tokens), matrix(values, outputs, width, DType::kBFloat16) {
+    auto* weights = static_cast<BFloat16*>(matrix.data());
+    for (int64_t i = 0; i < matrix.num * kPanelRows * padded_inputs(width, DType::kBFloat16); ++i) {
+      weights[i] = scaled(to_float(weights[i]), max_exponent);
+    }
+    x.resize(static_cast<size_t>(num_tokens * padded_inputs(width, DType::kBFloat16)));
+    for (BFloat16& element : x) element = scaled(values.next(), max_exponent);
+    // Zeros behind the last input, as prepared rows have.
+    for (int64_t t = 0; t < num_tokens; ++t) {
+      for (int64_t k = width; k < stride(); ++k) x[static_cast<size_t>(t * stride() + k)] = {};
+    }
+  }
+  // Random magnitudes from far below float32's smallest normal number, as a product, up to 2^max_exponent.
+  BFloat16 scaled(float value, int max_exponent) {
+    return from_float<BFloat16>(std::ldexp(value, static_cast<int>(max_exponent - values.below(160))));
+  }
+  int64_t stride() const { return padded_inputs(matrix.cols, DType::kBFloat16); }
+  LinearParams params(std::vector<float>& y) {
+    y.assign(static_cast<size_t>(num_tokens * matrix.rows), kNaN);
+    return {.x = x.data(),
+            .form = InputForm::kBFloat16,
+            .x_stride = stride(),
+            .panels = matrix.data(),
+            .format = DType::kBFloat16,
+            .y = y.data(),
+            .y_stride = matrix.rows,
+            .num_tokens = num_tokens,
+            .num_inputs = matrix.cols,
+            .num_outputs = matrix.rows,
+            .begin = 0,
+            .end = matrix.num};
+  }
+  Values values;
+  int64_t num_tokens;
+  TestMatrix matrix;
+  std::vector<BFloat16> x;
+};
+
+constexpr int kMaxExponents[] = {10, -30, -50, 70};
+
+TEST(EmulatedTiles, Bf16ProductsAreTheManuals) {
+  if (!can_emulate_amx()) GTEST_SKIP() << "amx-emulated needs AVX-512 VNNI and BF16";
+  for (int max_exponent : kMaxExponents) {
+    Bf16Case c(static_cast<uint64_t>(100 + max_exponent), 19, 140, 21, max_exponent);
+    std::vector<float> got;
+    amx_emulated::linear_bf16(c.params(got));
+    for (int64_t t = 0; t < c.num_tokens; ++t) {
+      for (int64_t j = 0; j < c.matrix.rows; ++j) {
+        const float want = model_bf16(c.x.data() + t * c.stride(), c.matrix, c.matrix.data(), j);
+        const float value = got[static_cast<size_t>(t * c.matrix.rows + j)];
+        ASSERT_EQ(std::bit_cast<uint32_t>(value), std::bit_cast<uint32_t>(want))
+            << t << " " << j << ": " << value << ", " << want << " up to 2^" << max_exponent;
+      }
+    }
+  }
+}
+
+TEST(EmulatedTiles, AreTheHardwares) {
+  if (detect_cpu_features().best_isa() < Isa::kAmx) GTEST_SKIP() << "no AMX";
+  for (int max_exponent : kMaxExponents) {
+    for (int64_t num_tokens : {1, 16, 31, 70}) {
+      Bf16Case c(static_cast<uint64_t>(max_exponent + num_tokens), num_tokens, 300, 70, max_exponent);
+      std::vector<float> emulated, real;
+      amx_emulated::linear_bf16(c.params(emulated));
+      amx::linear_bf16(c.params(real));
+      ASSERT_EQ(std::memcmp(real.data(), emulated.data(), real.size() * sizeof(float)), 0)
+          << num_tokens << " tokens up to 2^" << max_exponent;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fathom::kernels
