@@ -30,23 +30,36 @@ float model_bf16(const BFloat16* x, const TestMatrix& matrix, const void* panels
   return total;
 }
 
+// Factors are random times 2^e, e at most the limit and less than `spread` below it.
+struct Magnitudes {
+  int x_limit, weight_limit, spread;
+};
+constexpr Magnitudes kMagnitudes[] = {
+    {1, 1, 1},       // like a model's
+    {58, 58, 160},   // over the whole range
+    {-55, -65, 16},  // products about 2^-126: flushed as results
+    {-123, 30, 8},   // subnormal inputs that would matter
+    {20, -122, 8},   // subnormal weights
+};
+
 struct Bf16Case {
-  Bf16Case(uint64_t seed, int64_t tokens, int64_t width, int64_t outputs, int max_exponent)
-      : values(seed), num_tokens(tokens), matrix(values, outputs, width, DType::kBFloat16) {
+  Bf16Case(const Magnitudes& magnitudes, int64_t tokens, int64_t width, int64_t outputs)
+      : values(static_cast<uint64_t>(tokens + magnitudes.x_limit + 1000)),
+        num_tokens(tokens),
+        matrix(values, outputs, width, DType::kBFloat16) {
     auto* weights = static_cast<BFloat16*>(matrix.data());
     for (int64_t i = 0; i < matrix.num * kPanelRows * padded_inputs(width, DType::kBFloat16); ++i) {
-      weights[i] = scaled(to_float(weights[i]), max_exponent);
+      weights[i] = scaled(to_float(weights[i]), magnitudes.weight_limit, magnitudes.spread);
     }
     x.resize(static_cast<size_t>(num_tokens * padded_inputs(width, DType::kBFloat16)));
-    for (BFloat16& element : x) element = scaled(values.next(), max_exponent);
+    for (BFloat16& element : x) element = scaled(values.next(), magnitudes.x_limit, magnitudes.spread);
     // Zeros behind the last input, as prepared rows have.
     for (int64_t t = 0; t < num_tokens; ++t) {
       for (int64_t k = width; k < stride(); ++k) x[static_cast<size_t>(t * stride() + k)] = {};
     }
   }
-  // Random magnitudes from far below float32's smallest normal number, as a product, up to 2^max_exponent.
-  BFloat16 scaled(float value, int max_exponent) {
-    return from_float<BFloat16>(std::ldexp(value, static_cast<int>(max_exponent - values.below(160))));
+  BFloat16 scaled(float value, int limit, int spread) {
+    return from_float<BFloat16>(std::ldexp(value, limit - static_cast<int>(values.below(spread))));
   }
   int64_t stride() const { return padded_inputs(matrix.cols, DType::kBFloat16); }
   LinearParams params(std::vector<float>& y) {
@@ -70,12 +83,10 @@ struct Bf16Case {
   std::vector<BFloat16> x;
 };
 
-constexpr int kMaxExponents[] = {10, -30, -50, 70};
-
 TEST(EmulatedTiles, Bf16ProductsAreTheManuals) {
   if (!can_emulate_amx()) GTEST_SKIP() << "amx-emulated needs AVX-512 VNNI and BF16";
-  for (int max_exponent : kMaxExponents) {
-    Bf16Case c(static_cast<uint64_t>(100 + max_exponent), 19, 140, 21, max_exponent);
+  for (const Magnitudes& magnitudes : kMagnitudes) {
+    Bf16Case c(magnitudes, 19, 140, 21);
     std::vector<float> got;
     amx_emulated::linear_bf16(c.params(got));
     for (int64_t t = 0; t < c.num_tokens; ++t) {
@@ -83,7 +94,7 @@ TEST(EmulatedTiles, Bf16ProductsAreTheManuals) {
         const float want = model_bf16(c.x.data() + t * c.stride(), c.matrix, c.matrix.data(), j);
         const float value = got[static_cast<size_t>(t * c.matrix.rows + j)];
         ASSERT_EQ(std::bit_cast<uint32_t>(value), std::bit_cast<uint32_t>(want))
-            << t << " " << j << ": " << value << ", " << want << " up to 2^" << max_exponent;
+            << t << " " << j << ": " << value << ", " << want << " up to 2^" << magnitudes.x_limit;
       }
     }
   }
@@ -91,14 +102,14 @@ TEST(EmulatedTiles, Bf16ProductsAreTheManuals) {
 
 TEST(EmulatedTiles, AreTheHardwares) {
   if (detect_cpu_features().best_isa() < Isa::kAmx) GTEST_SKIP() << "no AMX";
-  for (int max_exponent : kMaxExponents) {
+  for (const Magnitudes& magnitudes : kMagnitudes) {
     for (int64_t num_tokens : {1, 16, 31, 70}) {
-      Bf16Case c(static_cast<uint64_t>(max_exponent + num_tokens), num_tokens, 300, 70, max_exponent);
+      Bf16Case c(magnitudes, num_tokens, 300, 70);
       std::vector<float> emulated, real;
       amx_emulated::linear_bf16(c.params(emulated));
       amx::linear_bf16(c.params(real));
       ASSERT_EQ(std::memcmp(real.data(), emulated.data(), real.size() * sizeof(float)), 0)
-          << num_tokens << " tokens up to 2^" << max_exponent;
+          << num_tokens << " tokens up to 2^" << magnitudes.x_limit;
     }
   }
 }

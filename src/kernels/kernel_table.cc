@@ -16,10 +16,10 @@ constexpr Kernel<LinearParams> kLinearInt8[] = {{"amx", Isa::kAmx, amx::linear_i
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
 constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
-    {"reference", Isa::kReference, ref::absorbed_attention}};
+    {"amx", Isa::kAmx, amx::absorbed_attention}, {"reference", Isa::kReference, ref::absorbed_attention}};
 constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
-    {"reference", Isa::kReference, ref::expanded_attention}};
+    {"amx", Isa::kAmx, amx::expanded_attention}, {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
 
 template <typename Params, size_t N>

@@ -34,6 +34,8 @@ inline KernelTable amx_emulated_table() {
   KernelTable table = select_kernels(Isa::kAvx512);
   table.linear_bf16.run = amx_emulated::linear_bf16;
   table.linear_int8.run = amx_emulated::linear_int8;
+  table.absorbed_attention.run = amx_emulated::absorbed_attention;
+  table.expanded_attention.run = amx_emulated::expanded_attention;
   table.has_bf16_products = true;
   return table;
 }
