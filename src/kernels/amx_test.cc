@@ -114,5 +114,75 @@ TEST(EmulatedTiles, AreTheHardwares) {
   }
 }
 
+// Attention of random heads over a bf16 cache, in both forms.
+std::vector<float> attend(void (*absorbed)(const AbsorbedAttentionParams&),
+                          void (*expanded)(const ExpandedAttentionParams&)) {
+  constexpr int64_t kHeads = 20, kLatent = 96, kRope = 32, kNope = 40, kValue = 70, kKeys = 150, kFirst = 41;
+  Values values(5);
+  const auto q = strided(values, kKeys, kLatent + kRope, kLatent + kRope);
+  TestMatrix cache(values, 160, kLatent + kRope, DType::kBFloat16);  // any memory of bf16 values
+  TestMatrix key_panels(values, kNope, kLatent, DType::kBFloat16);
+  TestMatrix value_panels(values, kValue, kLatent, DType::kBFloat16);
+  const std::vector<int32_t> page_table{2, 0, 4, 1, 3};
+  std::vector<std::byte> scratch(
+      static_cast<size_t>(std::max(absorbed_scratch_bytes(kHeads, kLatent, kRope),
+                                   expanded_scratch_bytes(kKeys, kLatent, kRope, kNope, kValue)) +
+                          64));
+  void* aligned = scratch.data();
+  size_t space = scratch.size();
+  std::align(64, scratch.size() - 64, aligned, space);
+  const LatentCacheView view{.data = cache.data(),
+                             .dtype = DType::kBFloat16,
+                             .rope_dtype = DType::kBFloat16,
+                             .latent_dim = kLatent,
+                             .rope_dim = kRope,
+                             .block_size = 32};
+  std::vector<float> out(static_cast<size_t>(kHeads * (kLatent + 2) + (kKeys - kFirst) * kValue));
+  float* max = out.data() + kHeads * kLatent;
+  absorbed({.q = q.data(),
+            .page_table = page_table.data(),
+            .out = out.data(),
+            .max = max,
+            .sum = max + kHeads,
+            .scratch = aligned,
+            .cache = view,
+            .q_stride = kLatent + kRope,
+            .num_heads = kHeads,
+            .key_begin = 0,
+            .key_end = kKeys,
+            .scale = 0.1f,
+            .precision = AttentionPrecision::kBFloat16});
+  expanded({.q = q.data(),
+            .key_panels = key_panels.data(),
+            .value_panels = value_panels.data(),
+            .page_table = page_table.data(),
+            .out = max + 2 * kHeads,
+            .scratch = aligned,
+            .cache = view,
+            .q_stride = kLatent + kRope,
+            .out_stride = kValue,
+            .num_tokens = kKeys - kFirst,
+            .first_position = kFirst,
+            .nope_dim = kNope,
+            .v_dim = kValue,
+            .scale = 0.1f,
+            .kv_b_format = DType::kBFloat16,
+            .precision = AttentionPrecision::kBFloat16});
+  return out;
+}
+
+TEST(EmulatedTiles, AttentionIsTheReferencesAndTheHardwares) {
+  if (!can_emulate_amx()) GTEST_SKIP() << "amx-emulated needs AVX-512 VNNI and BF16";
+  const auto emulated = attend(amx_emulated::absorbed_attention, amx_emulated::expanded_attention);
+  const auto reference = attend(ref::absorbed_attention, ref::expanded_attention);
+  for (size_t i = 0; i < reference.size(); ++i) {
+    // Weights and their factors are rounded to bf16, a few times in a row.
+    ASSERT_NEAR(emulated[i], reference[i], 8 * kBf16Epsilon * (std::abs(reference[i]) + 1)) << i;
+  }
+  if (detect_cpu_features().best_isa() < Isa::kAmx) GTEST_SKIP() << "no AMX";
+  const auto real = attend(amx::absorbed_attention, amx::expanded_attention);
+  ASSERT_EQ(std::memcmp(real.data(), emulated.data(), real.size() * sizeof(float)), 0);
+}
+
 }  // namespace
 }  // namespace fathom::kernels

@@ -9,9 +9,11 @@
 // cache. A split's weights are relative to the largest score of the whole split. The scale of an int8 row
 // goes into its score and its weight.
 //
-// A split of 256 keys with R + r = 576, 16 heads: 288 + 256 products (8.7k cycles), about 4k for
-// interleaving, 3k for the softmax; 295 KB read. 19 bytes a cycle: memory is the bound, with 128 heads (4
-// bytes a cycle) about as much as the tiles.
+// A split of 256 keys with R + r = 576 reads 295 KB. 16 heads: 288 + 256 products (8.7k cycles), then about
+// 8k cycles for interleaving (port 5: two vpermt2w a line of 32 elements) and 4k for the softmax: 14 bytes a
+// cycle, above a core's share of memory. 128 heads: 70k + 8k + 32k cycles, 2.7 bytes a cycle. Without its
+// tile instructions the code takes 21k and 68k cycles on Zen 4 (2026-11-24), which halves 512-bit operations.
+// Interleaving with vpunpck would take half of port 5 but permute the columns of the result.
 #include <immintrin.h>
 
 #include "kernels/cpu/amx/kernels.h"
@@ -26,7 +28,6 @@ namespace fathom::kernels::FATHOM_AMX_NAMESPACE {
 namespace {
 
 constexpr int64_t kHeadTile = 16;
-constexpr int64_t kKeyPair = 2;
 constexpr int64_t kScoreBytes = kKeySplit * kHeadTile * 4;  // of 16 heads
 constexpr int64_t kLatentChunk = 64;                        // of R, whose sums take four tiles
 
@@ -130,9 +131,9 @@ void weigh(const Split& split, int64_t group) {
   const auto* scores = reinterpret_cast<const float*>(tiles);
   const __m512 scale = _mm512_set1_ps(split.p.scale);
   __m512 max = _mm512_set1_ps(-__builtin_inff());
-  for (int64_t s = 0; s < split.num_keys; ++s) {
-    max = _mm512_max_ps(max, _mm512_mul_ps(_mm512_load_ps(scores + s * kHeadTile), scale));
-  }
+  for (int64_t s = 0; s < split.num_keys; ++s)
+    max = _mm512_max_ps(max, _mm512_load_ps(scores + s * kHeadTile));
+  max = _mm512_mul_ps(max, scale);
   __m512 sum = _mm512_setzero_ps();
   // A tile of weights takes half the room of the scores it is made from: those ahead stay whole.
   for (int64_t tile = 0; tile * kStepElements < split.num_keys; ++tile) {
@@ -146,7 +147,7 @@ void weigh(const Split& split, int64_t group) {
       if (split.latents.is_int8) weights[i] = _mm512_mul_ps(weights[i], _mm512_set1_ps(split.scales[s]));
     }
     __m512i lines[16];
-    for (int i = 0; i < 16; ++i) lines[i] = to_bf16_pairs(weights[kKeyPair * i], weights[kKeyPair * i + 1]);
+    for (int i = 0; i < 16; ++i) lines[i] = to_bf16_pairs(weights[2 * i], weights[2 * i + 1]);
     transpose(lines);
     for (int i = 0; i < 16; ++i) {
       _mm512_store_si512(tiles + tile * kTileBytes + i * kTileRowBytes, lines[i]);
@@ -159,20 +160,30 @@ void weigh(const Split& split, int64_t group) {
 
 // Elements [i, i + 32) of the latents of all keys as right-hand operands: two rows of tiles, of 16 elements
 // each, in `tiles` and behind `tile_row` bytes; keys beyond the last are zeros.
+template <LatentType kType>
 void interleave(const Split& split, int64_t i, uint8_t* tiles, int64_t tile_row) {
   const __m512i first16 = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39,
                                            7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
   const __m512i last16 = _mm512_add_epi16(first16, _mm512_set1_epi16(16));
-  const int64_t num_lines = num_steps(split.num_keys) * kTileRows;
-  for (int64_t line = 0; line < num_lines; ++line) {
-    const int64_t s = kKeyPair * line;
-    const __m512i zeros = _mm512_setzero_si512();
-    const __m512i even = s < split.num_keys ? split.latents.latent(split.rows[s], i) : zeros;
-    const __m512i odd = s + 1 < split.num_keys ? split.latents.latent(split.rows[s + 1], i) : zeros;
+  const __mmask32 inside = first_lanes32(split.p.cache.latent_dim - i);
+  const auto put = [&](int64_t line, __m512i even, __m512i odd) {
     uint8_t* out = tiles + line * kTileRowBytes;
     _mm512_store_si512(out, _mm512_permutex2var_epi16(even, first16, odd));
     _mm512_store_si512(out + tile_row, _mm512_permutex2var_epi16(even, last16, odd));
+  };
+  const __m512i zeros = _mm512_setzero_si512();
+  const uint8_t* const* rows = split.rows;
+  const int64_t num_lines = num_steps(split.num_keys) * kTileRows;
+  int64_t line = 0;
+  for (; 2 * line + 1 < split.num_keys; ++line) {
+    put(line, load_latent<kType>(rows[2 * line], i, inside),
+        load_latent<kType>(rows[2 * line + 1], i, inside));
   }
+  if (split.num_keys % 2 != 0) {
+    put(line, load_latent<kType>(rows[2 * line], i, inside), zeros);
+    ++line;
+  }
+  for (; line < num_lines; ++line) put(line, zeros, zeros);
 }
 
 // Writes 64 elements of the result of a group's heads from tiles 0 to 3.
@@ -198,13 +209,14 @@ void write_out(const Split& split, int64_t group, int64_t i) {
   }
 }
 
+template <LatentType kType>
 void sum_latents(const Split& split) {
   const int64_t steps = num_steps(split.num_keys);
   const int64_t tile_row = steps * kTileBytes;
   for (int64_t i = 0; i < split.p.cache.latent_dim; i += kLatentChunk) {
-    interleave(split, i, split.work, tile_row);
+    interleave<kType>(split, i, split.work, tile_row);
     const bool whole = i + kStepElements < split.p.cache.latent_dim;
-    if (whole) interleave(split, i + kStepElements, split.work + 2 * tile_row, tile_row);
+    if (whole) interleave<kType>(split, i + kStepElements, split.work + 2 * tile_row, tile_row);
     // With 32 elements or less left the upper tiles repeat the lower ones and are not written.
     const uint8_t* upper = whole ? split.work + 2 * tile_row : split.work;
     for (int64_t group = 0; group < split.num_groups; ++group) {
@@ -235,7 +247,11 @@ void absorbed_attention(const AbsorbedAttentionParams& p) {
   pack_heads(split);
   for (int64_t key = 0; key < split.num_keys; key += kKeyBlock) score_block(split, key);
   for (int64_t group = 0; group < split.num_groups; ++group) weigh(split, group);
-  sum_latents(split);
+  if (split.latents.is_int8) {
+    sum_latents<LatentType::kInt8>(split);
+  } else {
+    sum_latents<LatentType::kBFloat16>(split);
+  }
 }
 
 }  // namespace fathom::kernels::FATHOM_AMX_NAMESPACE

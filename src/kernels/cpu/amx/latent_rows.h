@@ -18,6 +18,17 @@ inline constexpr int64_t kStepElements = 32;
 
 static inline int64_t num_steps(int64_t elements) { return (elements + kStepElements - 1) / kStepElements; }
 
+enum class LatentType : uint8_t { kBFloat16, kInt8 };
+
+// Elements [i, i + 32) of a row's latent in bf16, those outside the mask zero.
+template <LatentType kType>
+static inline __m512i load_latent(const uint8_t* row, int64_t i, __mmask32 inside) {
+  if constexpr (kType == LatentType::kBFloat16) return _mm512_maskz_loadu_epi16(inside, row + 2 * i);
+  const __m256i bytes = _mm256_maskz_loadu_epi8(inside, row + i);
+  return to_bf16(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes))),
+                 _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1))));
+}
+
 class LatentRows {
  public:
   LatentRows(const LatentCacheView& cache, const int32_t* page_table)
@@ -44,16 +55,7 @@ class LatentRows {
     return scale;
   }
 
-  // Elements [i, i + 32) of the latent in bf16, zeros beyond its end.
-  __m512i latent(const uint8_t* row, int64_t i) const {
-    const __mmask32 inside = first_lanes32(cache_.latent_dim - i);
-    if (!is_int8) return _mm512_maskz_loadu_epi16(inside, row + 2 * i);
-    const __m256i bytes = _mm256_maskz_loadu_epi8(inside, row + i);
-    return to_bf16(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes))),
-                   _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1))));
-  }
-
-  // The same of the rotated key; float16 is rounded to bf16.
+  // Elements [i, i + 32) of the rotated key in bf16, zeros beyond its end; float16 is rounded.
   __m512i rope(const uint8_t* row, int64_t i) const {
     const int64_t offset = is_int8 ? cache_.latent_dim : 2 * cache_.latent_dim;
     const __m512i bits = _mm512_maskz_loadu_epi16(first_lanes32(cache_.rope_dim - i), row + offset + 2 * i);
@@ -74,8 +76,10 @@ class LatentRows {
         memset(out, 0, static_cast<size_t>(stride));
         continue;
       }
-      for (int64_t s = 0; s < latent_steps; ++s) {
-        _mm512_store_si512(out + s * kTileRowBytes, latent(rows[m], s * kStepElements));
+      if (is_int8) {
+        copy_latent<LatentType::kInt8>(rows[m], out);
+      } else {
+        copy_latent<LatentType::kBFloat16>(rows[m], out);
       }
       for (int64_t s = 0; s < rope_steps; ++s) {
         _mm512_store_si512(out + (latent_steps + s) * kTileRowBytes, rope(rows[m], s * kStepElements));
@@ -90,6 +94,17 @@ class LatentRows {
   const bool is_int8;
 
  private:
+  template <LatentType kType>
+  void copy_latent(const uint8_t* row, uint8_t* out) const {
+    const int64_t whole = cache_.latent_dim / kStepElements;
+    for (int64_t s = 0; s < whole; ++s) {
+      _mm512_store_si512(out + s * kTileRowBytes, load_latent<kType>(row, s * kStepElements, ~__mmask32{0}));
+    }
+    if (whole == latent_steps) return;
+    const __mmask32 inside = first_lanes32(cache_.latent_dim - whole * kStepElements);
+    _mm512_store_si512(out + whole * kTileRowBytes, load_latent<kType>(row, whole * kStepElements, inside));
+  }
+
   const LatentCacheView& cache_;
   const int32_t* page_table_;
   const int64_t row_bytes_;
