@@ -1,6 +1,10 @@
 #include "kernels/kernel_table.h"
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "kernels/cpu/amx/kernels.h"
+#include "kernels/cpu/avx512/attention.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/ref/kernels.h"
 
@@ -11,16 +15,25 @@ constexpr Kernel<PrepareParams> kPrepare[] = {{"avx512", Isa::kAvx512, avx512::p
                                               {"reference", Isa::kReference, ref::prepare}};
 constexpr Kernel<LinearParams> kLinearFloat32[] = {{"avx512", Isa::kAvx512, avx512::linear_float32},
                                                    {"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearBf16[] = {{"avx512", Isa::kAvx512, avx512::linear_bf16},
+constexpr Kernel<LinearParams> kLinearBf16[] = {{"amx", Isa::kAmx, amx::linear_bf16},
+                                                {"avx512", Isa::kAvx512, avx512::linear_bf16},
                                                 {"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearInt8[] = {{"avx512", Isa::kAvx512, avx512::linear_int8},
+constexpr Kernel<LinearParams> kLinearInt8[] = {{"amx", Isa::kAmx, amx::linear_int8},
+                                                {"avx512", Isa::kAvx512, avx512::linear_int8},
                                                 {"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
-constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
+constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"avx512", Isa::kAvx512, avx512::rope_query},
+                                                  {"reference", Isa::kReference, ref::rope_query}};
+constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"avx512", Isa::kAvx512, avx512::store_latent},
+                                                      {"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
+    {"amx", Isa::kAmx, amx::absorbed_attention},
+    {"avx512", Isa::kAvx512, avx512::absorbed_attention},
     {"reference", Isa::kReference, ref::absorbed_attention}};
-constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"reference", Isa::kReference, ref::merge_splits}};
+constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"avx512", Isa::kAvx512, avx512::merge_splits},
+                                                      {"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
+    {"amx", Isa::kAmx, amx::expanded_attention},
+    {"avx512", Isa::kAvx512, avx512::expanded_attention},
     {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/cpu/amx/kernels.h"
 #include "kernels/kernel_table.h"
 #include "kernels/ref/kernels.h"
 #include "kernels/ref/numbers.h"
@@ -28,13 +29,30 @@ struct NamedTable {
   KernelTable table;
 };
 
-// One table per tier above the reference that this machine can run.
+// The AMX kernels over emulated tiles, with AVX-512's for the rest.
+inline KernelTable amx_emulated_table() {
+  KernelTable table = select_kernels(Isa::kAvx512);
+  table.linear_bf16.run = amx_emulated::linear_bf16;
+  table.linear_int8.run = amx_emulated::linear_int8;
+  table.absorbed_attention.run = amx_emulated::absorbed_attention;
+  table.expanded_attention.run = amx_emulated::expanded_attention;
+  table.has_bf16_products = true;
+  return table;
+}
+
+inline bool can_emulate_amx() {
+  const CpuFeatures features = detect_cpu_features();
+  return features.best_isa() >= Isa::kAvx512 && features.avx512_vnni && features.avx512_bf16;
+}
+
+// One table per tier above the reference that this machine can run, and emulated AMX where it can be.
 inline std::vector<NamedTable> fast_tables() {
   std::vector<NamedTable> tables;
   const Isa best = detect_cpu_features().best_isa();
   for (Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     if (isa <= best) tables.push_back({std::string(isa_name(isa)), select_kernels(isa)});
   }
+  if (can_emulate_amx()) tables.push_back({"amx-emulated", amx_emulated_table()});
   return tables;
 }
 
