@@ -1,6 +1,7 @@
 #include "kernels/kernel_table.h"
 
 #include "base/check.h"
+#include "kernels/cpu/avx512/attention.h"
 #include "kernels/ref/kernels.h"
 
 namespace fathom::kernels {
@@ -10,12 +11,17 @@ constexpr Kernel<PrepareParams> kPrepare[] = {{"reference", Isa::kReference, ref
 constexpr Kernel<LinearParams> kLinearFloat32[] = {{"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<LinearParams> kLinearBf16[] = {{"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<LinearParams> kLinearInt8[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
-constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
+constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"avx512", Isa::kAvx512, avx512::rope_query},
+                                                  {"reference", Isa::kReference, ref::rope_query}};
+constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"avx512", Isa::kAvx512, avx512::store_latent},
+                                                      {"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
+    {"avx512", Isa::kAvx512, avx512::absorbed_attention},
     {"reference", Isa::kReference, ref::absorbed_attention}};
-constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"reference", Isa::kReference, ref::merge_splits}};
+constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"avx512", Isa::kAvx512, avx512::merge_splits},
+                                                      {"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
+    {"avx512", Isa::kAvx512, avx512::expanded_attention},
     {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
 
