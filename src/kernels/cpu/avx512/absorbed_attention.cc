@@ -65,8 +65,8 @@ void pack_queries(const AbsorbedAttentionParams& p, const Work& w) {
     for (int64_t i = 0; i < kLanes && h + i < p.num_heads; ++i) {
       const float* q = p.q + (h + i) * p.q_stride;
       uint8_t* row = w.rows + i * row_bytes;
-      store_words<Words>(q, p.cache.latent_dim, row);
-      store_words<Words>(q + p.cache.latent_dim, p.cache.rope_dim, row + w.latent_words * kWordBytes);
+      pack_words<Words>(q, p.cache.latent_dim, row);
+      pack_words<Words>(q + p.cache.latent_dim, p.cache.rope_dim, row + w.latent_words * kWordBytes);
     }
     to_panel(w.rows, row_bytes, w.row_words, w.group_q(h / kLanes));
   }

@@ -29,16 +29,12 @@ static constexpr int64_t element_bytes(DType dtype) {
 
 template <typename Words, DType kType>
 static inline void decode_as(const uint8_t* elements, int64_t count, uint8_t* words) {
-  constexpr int64_t kStep = element_bytes(kType);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Words::store(words + i / Words::kElements * kWordBytes,
-                 load_elements<kType>(elements + i * kStep, 0xffff), kLanes);
-  }
-  if (i < count) {
-    Words::store(words + i / Words::kElements * kWordBytes,
-                 load_elements<kType>(elements + i * kStep, lanes16(count - i)), count - i);
-  }
+  store_words<Words>(
+      count,
+      [&](int64_t i, __mmask16 lanes) {
+        return load_elements<kType>(elements + i * element_bytes(kType), lanes);
+      },
+      words);
 }
 
 // Writes count elements as words_of(count) words.

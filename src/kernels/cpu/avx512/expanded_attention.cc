@@ -80,8 +80,8 @@ void start(const ExpandedAttentionParams& p, const Work& w) {
   for (int64_t t = 0; t < p.num_tokens; ++t) {
     const float* q = p.q + t * p.q_stride;
     uint8_t* words = w.q + t * w.q_stride;
-    store_words<Words>(q, p.nope_dim, words);
-    store_words<Words>(q + p.nope_dim, p.cache.rope_dim, words + w.nope_words * kWordBytes);
+    pack_words<Words>(q, p.nope_dim, words);
+    pack_words<Words>(q + p.nope_dim, p.cache.rope_dim, words + w.nope_words * kWordBytes);
   }
 }
 
@@ -140,8 +140,7 @@ void expand_block(const ExpandedAttentionParams& p, const Work& w, int64_t first
     for (int i = 0; i < kRowTile; ++i) {
       uint8_t* row = w.key_rows + (s + i) * w.key_stride;
       for (const __m512& sum : sums[i]) {
-        Words::store(row + (panel + (&sum - sums[i])) * kPanelRows / Words::kElements * kWordBytes, sum,
-                     kLanes);
+        Words::store(row + (panel + (&sum - sums[i])) * kPanelRows / Words::kElements * kWordBytes, sum);
       }
     }
   });

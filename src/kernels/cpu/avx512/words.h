@@ -40,8 +40,10 @@ struct Float32Words {
   static __m512 multiply(__m512 sum, __m512i a, __m512i b) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
   }
-  // The first count of 16 floats, in order, as 16 words; nothing behind them is written.
-  static void store(void* words, __m512 values, int64_t count) {
+  // 16 floats, in order, as 16 words.
+  static void store(void* words, __m512 values) { _mm512_storeu_ps(words, values); }
+  // The first count of them; nothing behind them is written.
+  static void store_first(void* words, __m512 values, int64_t count) {
     _mm512_mask_storeu_ps(words, lanes16(count), values);
   }
 };
@@ -54,8 +56,12 @@ struct BFloat16Words {
   static __m512 multiply(__m512 sum, __m512i a, __m512i b) {
     return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
   }
-  // Rounded to nearest, ties to even. An odd count is filled up by values[count], which should be 0.
-  static void store(void* words, __m512 values, int64_t count) {
+  // 16 floats rounded to nearest, ties to even, in order, as 8 words.
+  static void store(void* words, __m512 values) {
+    _mm256_storeu_si256(static_cast<__m256i*>(words), (__m256i)_mm512_cvtneps_pbh(values));
+  }
+  // The first count of them. An odd count is filled up by values[count], which should be 0.
+  static void store_first(void* words, __m512 values, int64_t count) {
     _mm256_mask_storeu_epi16(words, lanes16(count + (count & 1)), (__m256i)_mm512_cvtneps_pbh(values));
   }
   // 16 words of (low, high).
@@ -130,13 +136,22 @@ static inline __attribute__((always_inline)) void clear(__m512 (&sums)[kRows][kP
   }
 }
 
-// Writes count floats as words_of(count) words.
-template <typename Words>
-static inline void store_words(const float* values, int64_t count, uint8_t* words) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const __m512 lanes = _mm512_maskz_loadu_ps(lanes16(count - i), values + i);
-    Words::store(words + i / Words::kElements * kWordBytes, lanes, count - i);
+// Writes 16 elements at a time, load(i, lanes) giving those from element i on, as words_of(count) words.
+template <typename Words, typename Load>
+static inline __attribute__((always_inline)) void store_words(int64_t count, const Load& load,
+                                                              uint8_t* words) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes, words += kLanes / Words::kElements * kWordBytes) {
+    Words::store(words, load(i, __mmask16{0xffff}));
   }
+  if (i < count) Words::store_first(words, load(i, lanes16(count - i)), count - i);
+}
+
+// Writes count floats as words.
+template <typename Words>
+static inline void pack_words(const float* values, int64_t count, uint8_t* words) {
+  store_words<Words>(
+      count, [&](int64_t i, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, values + i); }, words);
 }
 
 // 16 rows of 16 words: lines[k] word r = rows[r] word k. In four rounds, each exchanging halves of twice the
