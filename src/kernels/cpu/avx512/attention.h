@@ -7,7 +7,7 @@
 namespace fathom::kernels::avx512 {
 
 // Shares below are of the rate of vdpbf16ps (kFloat32: of fused multiply-adds) on registers alone; one core
-// of a Zen 4 EPYC, November 2025, R = 512, r = 64, n = v = 128, bf16 cache, best of many runs.
+// of a Zen 4 EPYC, November 2026, R = 512, r = 64, n = v = 128, bf16 cache, best of many runs.
 
 // Lanes are heads where scores are made and latents where they are summed.
 //   Work of 16 heads and a key: 16 (2 R + r) products, 544 vdpbf16ps.
