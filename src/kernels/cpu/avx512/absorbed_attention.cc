@@ -17,6 +17,27 @@ constexpr int64_t kLatentTile = 32;
 constexpr int kRowTile = 8;
 constexpr float kMinusInfinity = -__builtin_inff();
 
+// Rows of the cache, one block at most, and how far they have been asked into the L2 cache: two lines a step
+// of the weighted sum before, so that memory works while products are taken.
+// R = 512, 16 heads, cache in memory, on a Zen 4: 55 us a split of 256 keys, 67 without.
+struct CacheRows {
+  const uint8_t* rows[kKeyBlock];
+  int64_t count = 0;
+  int64_t row_bytes = 0;
+  int64_t row = 0;
+  int64_t offset = 0;
+
+  void prefetch_line() {
+    if (row >= count) return;
+    _mm_prefetch(reinterpret_cast<const char*>(rows[row] + offset), _MM_HINT_T1);
+    offset += kLineBytes;
+    if (offset >= row_bytes) {
+      offset = 0;
+      ++row;
+    }
+  }
+};
+
 // Keys of one block: rows of words and what multiplies their latents. Entries behind the last key repeat it.
 struct Block {
   const uint8_t* rows[kKeyBlock];
@@ -80,11 +101,21 @@ bool are_words(const LatentCacheView& cache) {
          cache.rope_dim % Words::kElements == 0;
 }
 
+// The rows of the block at position `first`; none behind the last key.
+CacheRows find_rows(const AbsorbedAttentionParams& p, int64_t first) {
+  CacheRows found;
+  found.row_bytes = latent_row_bytes(p.cache.dtype, p.cache.latent_dim, p.cache.rope_dim);
+  for (int64_t s = first; s < p.key_end && s < first + kKeyBlock; ++s) {
+    found.rows[found.count++] = cache_row(p.cache, p.page_table, s);
+  }
+  return found;
+}
+
 template <typename Words>
-void find_block(const AbsorbedAttentionParams& p, const Work& w, int64_t first, Block& block) {
-  block.count = p.key_end - first < kKeyBlock ? p.key_end - first : kKeyBlock;
+void make_block(const AbsorbedAttentionParams& p, const Work& w, const CacheRows& found, Block& block) {
+  block.count = found.count;
   for (int64_t s = 0; s < block.count; ++s) {
-    const uint8_t* row = cache_row(p.cache, p.page_table, first + s);
+    const uint8_t* row = found.rows[s];
     block.rows[s] = row;
     block.scales[s] = row_scale(p.cache, row);
     if (are_words<Words>(p.cache)) continue;
@@ -174,7 +205,7 @@ static inline void load_latents(const Block& block, Float32Words, int64_t k, int
 // sums[h] = sums[h] * rescale[h] + weights[h] latents, for eight heads and 32 latents.
 template <typename Words>
 void add_tile(const Block& block, const uint8_t* weights, const float* rescale, int64_t tile, int64_t count,
-              float* sums) {
+              float* sums, CacheRows& next) {
   const int64_t num_words = words_of<Words>(block.count);
   __m512 acc[kRowTile][2];
   if (rescale == nullptr) {
@@ -190,6 +221,8 @@ void add_tile(const Block& block, const uint8_t* weights, const float* rescale, 
   for (int64_t k = 0; k < num_words; ++k) {
     __m512i lines[2];
     load_latents(block, Words{}, k, tile, count, lines);
+    next.prefetch_line();
+    next.prefetch_line();
 #pragma GCC unroll 8
     for (int h = 0; h < kRowTile; ++h) {
       const __m512i word = broadcast_word(weights + k * kLineBytes + h * kWordBytes);
@@ -207,14 +240,14 @@ void add_tile(const Block& block, const uint8_t* weights, const float* rescale, 
 // rescale: [16], or null for the first block.
 template <typename Words>
 void add_values(const AbsorbedAttentionParams& p, const Work& w, const Block& block, const float* rescale,
-                int64_t group) {
+                int64_t group, CacheRows& next) {
   const int64_t heads = p.num_heads - group * kLanes;
   for (int64_t tile = 0; tile < w.num_tiles; ++tile) {
     const int64_t count = p.cache.latent_dim - tile * kLatentTile;
     float* sums = w.group_sums(group) + tile * kLanes * kLatentTile;
     for (int64_t h = 0; h < kLanes && h < heads; h += kRowTile) {
       add_tile<Words>(block, w.weights + h * kWordBytes, rescale != nullptr ? rescale + h : nullptr, tile,
-                      count, sums + h * kLatentTile);
+                      count, sums + h * kLatentTile, next);
     }
   }
 }
@@ -236,6 +269,7 @@ void write_result(const AbsorbedAttentionParams& p, const Work& w) {
 template <typename Words>
 void run(const AbsorbedAttentionParams& p) {
   const Work w = lay_out<Words>(p);
+  CacheRows rows = find_rows(p, p.key_begin);
   pack_queries<Words>(p, w);
   const int64_t num_groups = (p.num_heads + kLanes - 1) / kLanes;
   for (int64_t i = 0; i < num_groups * kLanes; ++i) {
@@ -244,13 +278,15 @@ void run(const AbsorbedAttentionParams& p) {
   }
   Block block;
   for (int64_t first = p.key_begin; first < p.key_end; first += kKeyBlock) {
-    find_block<Words>(p, w, first, block);
+    make_block<Words>(p, w, rows, block);
+    CacheRows next = find_rows(p, first + kKeyBlock);
     for (int64_t group = 0; group < num_groups; ++group) {
       make_scores<Words>(w, block, w.group_q(group), p.scale);
       alignas(64) float rescale[kLanes];
       _mm512_store_ps(rescale, make_weights<Words>(w, block, group));
-      add_values<Words>(p, w, block, first == p.key_begin ? nullptr : rescale, group);
+      add_values<Words>(p, w, block, first == p.key_begin ? nullptr : rescale, group, next);
     }
+    rows = next;
   }
   write_result(p, w);
 }
