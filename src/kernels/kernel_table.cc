@@ -1,22 +1,29 @@
 #include "kernels/kernel_table.h"
 
 #include "base/check.h"
+#include "kernels/cpu/avx2/kernels.h"
 #include "kernels/ref/kernels.h"
 
 namespace fathom::kernels {
 namespace {
 
-constexpr Kernel<PrepareParams> kPrepare[] = {{"reference", Isa::kReference, ref::prepare}};
-constexpr Kernel<LinearParams> kLinearFloat32[] = {{"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<PrepareParams> kPrepare[] = {{"avx2", Isa::kAvx2, avx2::prepare},
+                                              {"reference", Isa::kReference, ref::prepare}};
+constexpr Kernel<LinearParams> kLinearFloat32[] = {{"avx2", Isa::kAvx2, avx2::linear_float32},
+                                                   {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<LinearParams> kLinearBf16[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<LinearParams> kLinearInt8[] = {{"reference", Isa::kReference, ref::linear}};
-constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"reference", Isa::kReference, ref::rope_query}};
-constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"reference", Isa::kReference, ref::store_latent}};
+constexpr Kernel<LinearParams> kLinearInt8[] = {{"avx2", Isa::kAvx2, avx2::linear_int8},
+                                                {"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"avx2", Isa::kAvx2, avx2::rope_query},
+                                                  {"reference", Isa::kReference, ref::rope_query}};
+constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"avx2", Isa::kAvx2, avx2::store_latent},
+                                                      {"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
-    {"reference", Isa::kReference, ref::absorbed_attention}};
-constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"reference", Isa::kReference, ref::merge_splits}};
+    {"avx2", Isa::kAvx2, avx2::absorbed_attention}, {"reference", Isa::kReference, ref::absorbed_attention}};
+constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"avx2", Isa::kAvx2, avx2::merge_splits},
+                                                      {"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
-    {"reference", Isa::kReference, ref::expanded_attention}};
+    {"avx2", Isa::kAvx2, avx2::expanded_attention}, {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
 
 template <typename Params, size_t N>
@@ -34,11 +41,12 @@ KernelTable select_kernels(Isa isa) {
   const bool has_bf16_products = isa == Isa::kAmx || (isa == Isa::kAvx512 && features.avx512_bf16);
   // Without instructions for bf16 products the tier below computes with bf16 rows, where it is asked to.
   const Isa bf16_isa = has_bf16_products ? isa : std::min(isa, Isa::kAvx2);
+  const Kernel<LinearParams> linear_int8 = choose(kLinearInt8, isa);
   return {
       .prepare = choose(kPrepare, isa),
       .linear_float32 = choose(kLinearFloat32, isa),
       .linear_bf16 = choose(kLinearBf16, bf16_isa),
-      .linear_int8 = choose(kLinearInt8, isa),
+      .linear_int8 = linear_int8,
       .rope_query = choose(kRopeQuery, isa),
       .store_latent = choose(kStoreLatent, isa),
       .absorbed_attention = choose(kAbsorbedAttention, isa),
@@ -47,7 +55,7 @@ KernelTable select_kernels(Isa isa) {
       .router = choose(kRouter, isa),
       // vpdpbusd and tdpbusd multiply unsigned activations by signed weights; AVX2's exact form takes both
       // signed.
-      .int8_zero_point = isa >= Isa::kAvx512 ? uint8_t{128} : uint8_t{0},
+      .int8_zero_point = linear_int8.isa >= Isa::kAvx512 ? uint8_t{128} : uint8_t{0},
       .has_bf16_products = has_bf16_products,
   };
 }
