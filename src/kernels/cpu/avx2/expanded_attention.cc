@@ -77,8 +77,9 @@ void expand(const ExpandedAttentionParams& p, const Scratch& s, const void* pane
         float* out = to + first * stride + panel * kPanelRows;
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
-          _mm256_storeu_ps(out + m * stride, rounded(Lines::in_order(tile.v[m][0]), p.precision));
-          _mm256_storeu_ps(out + m * stride + kLanes, rounded(Lines::in_order(tile.v[m][1]), p.precision));
+          Lines::put_in_order(tile.v[m][0], tile.v[m][1]);
+          _mm256_storeu_ps(out + m * stride, rounded(tile.v[m][0], p.precision));
+          _mm256_storeu_ps(out + m * stride + kLanes, rounded(tile.v[m][1], p.precision));
         }
       });
       first += rows;

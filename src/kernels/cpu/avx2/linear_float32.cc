@@ -21,8 +21,9 @@ struct FloatFamily {
     multiply<Lines>(in, line, kLineBytes, num_lines, sums);
 #pragma GCC unroll 8
     for (int m = 0; m < kCount; ++m) {
-      _mm256_store_ps(out[m], Lines::in_order(sums.v[m][0]));
-      _mm256_store_ps(out[m] + kLanes, Lines::in_order(sums.v[m][1]));
+      Lines::put_in_order(sums.v[m][0], sums.v[m][1]);
+      _mm256_store_ps(out[m], sums.v[m][0]);
+      _mm256_store_ps(out[m] + kLanes, sums.v[m][1]);
     }
   }
 };

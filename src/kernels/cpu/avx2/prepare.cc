@@ -50,6 +50,12 @@ __m256 inverse_scale(float largest, float limit) {
   return _mm256_set1_ps(inverse < kInfinity ? inverse : 0.0f);
 }
 
+// x * inverse; zero where the inverse is, even of infinity and NaN.
+__m256 scaled(__m256 x, __m256 inverse) {
+  const __m256 has_scale = _mm256_cmp_ps(inverse, _mm256_setzero_ps(), _CMP_GT_OQ);
+  return _mm256_and_ps(_mm256_mul_ps(x, inverse), has_scale);
+}
+
 __m256 nearest(__m256 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
 // 32 bytes of four vectors of integers in [-127, 127].
@@ -76,7 +82,7 @@ void write_int8(const PreparedRows& out, const Row& row, float largest, int64_t 
   for (int64_t i = 0; i < out.padded; i += 32) {
     __m256 q[4];
 #pragma GCC unroll 4
-    for (int n = 0; n < 4; ++n) q[n] = _mm256_mul_ps(row.values(i + n * kLanes), inverse);
+    for (int n = 0; n < 4; ++n) q[n] = scaled(row.values(i + n * kLanes), inverse);
     store_bytes(bytes + i, out.padded - i, pack_bytes(q, zero));
   }
 }
@@ -90,7 +96,7 @@ void write_int8_pair(const PreparedRows& out, const Row& row, float largest, int
     __m256 high[4], low[4];
 #pragma GCC unroll 4
     for (int n = 0; n < 4; ++n) {
-      const __m256 q = nearest(_mm256_mul_ps(row.values(i + n * kLanes), inverse));
+      const __m256 q = nearest(scaled(row.values(i + n * kLanes), inverse));
       high[n] = nearest(_mm256_mul_ps(q, _mm256_set1_ps(1.0f / kDigitBase)));
       low[n] = _mm256_fnmadd_ps(_mm256_set1_ps(kDigitBase), high[n], q);  // exact: integers below 2^24
     }

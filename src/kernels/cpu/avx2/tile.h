@@ -14,7 +14,7 @@ namespace fathom::kernels::avx2 {
 constexpr int kTileRows = 6;
 
 // Lines: what a line of 16 outputs holds. load<g> gives input g of the line as two registers whose lanes are
-// outputs in the order that in_order() undoes.
+// outputs, for put_in_order() to sort.
 struct Float32Lines {
   static constexpr int kInputs = 1;
   template <int kInput>
@@ -22,7 +22,7 @@ struct Float32Lines {
     low = _mm256_loadu_ps(reinterpret_cast<const float*>(line));
     high = _mm256_loadu_ps(reinterpret_cast<const float*>(line) + kLanes);
   }
-  static __m256 in_order(__m256 v) { return v; }
+  static void put_in_order(__m256&, __m256&) {}
 };
 
 struct BFloat16Lines {
@@ -37,21 +37,30 @@ struct BFloat16Lines {
     if constexpr (kInput == 0) return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
     return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
   }
-  static __m256 in_order(__m256 v) { return v; }
+  static void put_in_order(__m256&, __m256&) {}
 };
 
-// Eight halves become [a0 a1 b0 b1 | c0 c1 d0 d1], a to d the outputs; the input wanted of two such registers
-// makes outputs [a b e f | c d g h].
+// The wanted halves of outputs [0, 8) and [8, 16) are packed before they become floats, which on two 128-bit
+// halves of a register gives outputs [0-3 8-11] and [4-7 12-15]. (Shuffling floats afterwards takes one
+// operation less, but keeps four registers that the sums need.)
 struct Float16Lines {
   static constexpr int kInputs = 2;
   template <int kInput>
   static void load(const uint8_t* line, __m256& low, __m256& high) {
-    constexpr int kWhich = kInput == 0 ? 0x88 : 0xdd;
-    low = _mm256_shuffle_ps(Float16Elements::load(line), Float16Elements::load(line + 16), kWhich);
-    high = _mm256_shuffle_ps(Float16Elements::load(line + 32), Float16Elements::load(line + 48), kWhich);
+    const __m256i halves = _mm256_packus_epi32(wanted<kInput>(line), wanted<kInput>(line + 32));
+    low = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+    high = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
   }
-  static __m256 in_order(__m256 v) {
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+  template <int kInput>
+  static __m256i wanted(const uint8_t* half_line) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(half_line));
+    return kInput == 0 ? _mm256_blend_epi16(pairs, _mm256_setzero_si256(), 0xaa)
+                       : _mm256_srli_epi32(pairs, 16);
+  }
+  static void put_in_order(__m256& low, __m256& high) {
+    const __m256 first = _mm256_permute2f128_ps(low, high, 0x20);
+    high = _mm256_permute2f128_ps(low, high, 0x31);
+    low = first;
   }
 };
 
@@ -77,7 +86,13 @@ static inline __attribute__((always_inline)) void add_input(const float* const* 
   for (int m = 0; m < kRows; ++m) {
     const __m256 x = _mm256_broadcast_ss(rows[m] + offset);
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sums.v[m][v] = _mm256_fmadd_ps(x, weights[v], sums.v[m][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      // Not the intrinsic, by which the compiler may choose another register than the sum's own to be the
+      // result: it then keeps a sum in memory, and the way there and back takes longer than the line.
+      __m256 sum = sums.v[m][v];
+      asm volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights[v]));
+      sums.v[m][v] = sum;
+    }
   }
 }
 
