@@ -4,8 +4,10 @@
 namespace fathom::kernels::avx2 {
 namespace {
 
-// A panel's lines once per tile of six tokens. 16 multiply-adds a line, input and token, eight at a time:
-// with one token the two chains of a panel give a line of bf16 every 8 cycles, which is the memory's speed.
+// A panel's lines once per tile of six tokens: 16 multiply-adds a line's input and token, eight at a time.
+// With one token the two chains of a panel take a line of bf16 in 8 cycles, faster than memory gives it. With
+// 64 and more: 78 to 88 % of the multiply-adds' peak for float32, 80 to 90 % for bf16, 66 to 70 % for fp16,
+// whose decoding leaves 75 % of it even in registers (EPYC 9004, one core, 2026-11).
 template <typename Lines>
 struct FloatFamily {
   static constexpr int kTokens = kTileRows;

@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) void add_input(const float* const* 
       // Not the intrinsic, by which the compiler may choose another register than the sum's own to be the
       // result: it then keeps a sum in memory, and the way there and back takes longer than the line.
       __m256 sum = sums.v[m][v];
-      asm volatile("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights[v]));
+      asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights[v]));
       sums.v[m][v] = sum;
     }
   }
