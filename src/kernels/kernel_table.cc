@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/amx/kernels.h"
+#include "kernels/cpu/avx2/kernels.h"
 #include "kernels/cpu/avx512/attention.h"
 #include "kernels/cpu/avx512/kernels.h"
 #include "kernels/ref/kernels.h"
@@ -12,28 +13,36 @@ namespace fathom::kernels {
 namespace {
 
 constexpr Kernel<PrepareParams> kPrepare[] = {{"avx512", Isa::kAvx512, avx512::prepare},
+                                              {"avx2", Isa::kAvx2, avx2::prepare},
                                               {"reference", Isa::kReference, ref::prepare}};
 constexpr Kernel<LinearParams> kLinearFloat32[] = {{"avx512", Isa::kAvx512, avx512::linear_float32},
+                                                   {"avx2", Isa::kAvx2, avx2::linear_float32},
                                                    {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<LinearParams> kLinearBf16[] = {{"amx", Isa::kAmx, amx::linear_bf16},
                                                 {"avx512", Isa::kAvx512, avx512::linear_bf16},
                                                 {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<LinearParams> kLinearInt8[] = {{"amx", Isa::kAmx, amx::linear_int8},
                                                 {"avx512", Isa::kAvx512, avx512::linear_int8},
+                                                {"avx2", Isa::kAvx2, avx2::linear_int8},
                                                 {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"avx512", Isa::kAvx512, avx512::rope_query},
+                                                  {"avx2", Isa::kAvx2, avx2::rope_query},
                                                   {"reference", Isa::kReference, ref::rope_query}};
 constexpr Kernel<StoreLatentParams> kStoreLatent[] = {{"avx512", Isa::kAvx512, avx512::store_latent},
+                                                      {"avx2", Isa::kAvx2, avx2::store_latent},
                                                       {"reference", Isa::kReference, ref::store_latent}};
 constexpr Kernel<AbsorbedAttentionParams> kAbsorbedAttention[] = {
     {"amx", Isa::kAmx, amx::absorbed_attention},
     {"avx512", Isa::kAvx512, avx512::absorbed_attention},
+    {"avx2", Isa::kAvx2, avx2::absorbed_attention},
     {"reference", Isa::kReference, ref::absorbed_attention}};
 constexpr Kernel<MergeSplitsParams> kMergeSplits[] = {{"avx512", Isa::kAvx512, avx512::merge_splits},
+                                                      {"avx2", Isa::kAvx2, avx2::merge_splits},
                                                       {"reference", Isa::kReference, ref::merge_splits}};
 constexpr Kernel<ExpandedAttentionParams> kExpandedAttention[] = {
     {"amx", Isa::kAmx, amx::expanded_attention},
     {"avx512", Isa::kAvx512, avx512::expanded_attention},
+    {"avx2", Isa::kAvx2, avx2::expanded_attention},
     {"reference", Isa::kReference, ref::expanded_attention}};
 constexpr Kernel<RouterParams> kRouter[] = {{"reference", Isa::kReference, ref::router}};
 
@@ -52,20 +61,20 @@ KernelTable select_kernels(Isa isa) {
   const bool has_bf16_products = isa == Isa::kAmx || (isa == Isa::kAvx512 && features.avx512_bf16);
   // Without instructions for bf16 products the tier below computes with bf16 rows, where it is asked to.
   const Isa bf16_isa = has_bf16_products ? isa : std::min(isa, Isa::kAvx2);
+  const Kernel<LinearParams> linear_int8 = choose(kLinearInt8, isa);
   return {
       .prepare = choose(kPrepare, isa),
       .linear_float32 = choose(kLinearFloat32, isa),
       .linear_bf16 = choose(kLinearBf16, bf16_isa),
-      .linear_int8 = choose(kLinearInt8, isa),
+      .linear_int8 = linear_int8,
       .rope_query = choose(kRopeQuery, isa),
       .store_latent = choose(kStoreLatent, isa),
       .absorbed_attention = choose(kAbsorbedAttention, isa),
       .merge_splits = choose(kMergeSplits, isa),
       .expanded_attention = choose(kExpandedAttention, isa),
       .router = choose(kRouter, isa),
-      // vpdpbusd and tdpbusd multiply unsigned activations by signed weights; AVX2's exact form takes both
-      // signed.
-      .int8_zero_point = isa >= Isa::kAvx512 ? uint8_t{128} : uint8_t{0},
+      // vpdpbusd and tdpbusd multiply unsigned activations by signed weights; AVX2 takes both signed.
+      .int8_zero_point = linear_int8.isa >= Isa::kAvx512 ? uint8_t{128} : uint8_t{0},
       .has_bf16_products = has_bf16_products,
   };
 }

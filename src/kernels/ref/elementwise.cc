@@ -27,9 +27,12 @@ float largest_magnitude(const float* x, int64_t count) {
   return largest;
 }
 
-// What a row's values are multiplied by before they are rounded to integers; 0 for a row of zeros or one
-// that is not finite.
-float inverse_scale(float largest, float limit) { return largest > 0 ? limit / largest : 0.0f; }
+// What a row's values are multiplied by before they are rounded to integers; 0 for a row of zeros, one that
+// is not finite, or one so small that the quotient overflows.
+float inverse_scale(float largest, float limit) {
+  const float inverse = largest > 0 ? limit / largest : 0.0f;
+  return std::isfinite(inverse) ? inverse : 0.0f;
+}
 
 void write_int8(const PreparedRows& out, const float* row, int64_t width, int64_t t, uint8_t zero_point) {
   const float largest = largest_magnitude(row, width);

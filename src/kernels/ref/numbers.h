@@ -105,7 +105,7 @@ inline void store_cached(const LatentCacheView& cache, int64_t row, const float*
   const float scale = finite ? largest / kInt8Limit : std::numeric_limits<float>::quiet_NaN();
   const float inverse = finite && largest > 0 ? kInt8Limit / largest : 0.0f;
   for (int64_t i = 0; i < cache.latent_dim; ++i) {
-    const float q = inverse > 0 ? std::nearbyint(values[i] * inverse) : 0.0f;
+    const float q = inverse > 0 && std::isfinite(inverse) ? std::nearbyint(values[i] * inverse) : 0.0f;
     bytes[i] = static_cast<unsigned char>(static_cast<int8_t>(q));
   }
   for (int64_t i = 0; i < cache.rope_dim; ++i) {
