@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 
+#include "checkpoint/checkpoint.h"
 #include "support/engine.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"

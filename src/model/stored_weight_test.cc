@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <span>
 
 #include "base/json.h"
 #include "base/random.h"
@@ -79,7 +79,8 @@ class StoredWeightTest : public ::testing::Test {
           const auto num_elements = static_cast<size_t>(stored.declaration.shape.num_elements());
           stored.bytes.resize(num_elements * dtype_bytes(stored.declaration.dtype));
           std::fill(stored.bytes.begin(), stored.bytes.end(), std::byte{0});
-          std::memcpy(stored.bytes.data(), change.floats.data(), change.floats.size() * sizeof(float));
+          const auto bytes = std::as_bytes(std::span(change.floats));
+          std::copy(bytes.begin(), bytes.end(), stored.bytes.begin());
         }
         tensors.push_back(std::move(stored));
       }
