@@ -153,7 +153,7 @@ void weigh(const Split& split, int64_t group) {
       _mm512_store_si512(tiles + tile * kTileBytes + i * kTileRowBytes, lines[i]);
     }
   }
-  const __mmask16 heads = first_lanes16(split.heads_in(group));
+  const __mmask16 heads = first_lanes(split.heads_in(group));
   _mm512_mask_storeu_ps(split.p.max + group * kHeadTile, heads, max);
   _mm512_mask_storeu_ps(split.p.sum + group * kHeadTile, heads, sum);
 }
@@ -202,7 +202,7 @@ void write_out(const Split& split, int64_t group, int64_t i) {
   store_sums<2, 2>(sums);
   for (int64_t h = 0; h < split.heads_in(group); ++h) {
     for (int64_t tile = 0; tile < 4; ++tile) {
-      const __mmask16 inside = first_lanes16(latent_dim - i - 16 * tile);
+      const __mmask16 inside = first_lanes(latent_dim - i - 16 * tile);
       _mm512_mask_storeu_ps(out + h * latent_dim + 16 * tile, inside,
                             _mm512_load_ps(sums + (tile * kHeadTile + h) * 16));
     }

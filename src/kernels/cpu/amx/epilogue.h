@@ -68,7 +68,7 @@ static inline void write_panel(const LinearParams& p, int64_t panel, const int32
                                const TileTokens& tokens) {
   const int64_t row_step = kForm == InputForm::kInt8Pair ? 2 * kPanelRows : kPanelRows;
   const int64_t j = panel * kPanelRows;
-  const __mmask16 columns = first_lanes16(p.num_outputs - j);
+  const __mmask16 columns = first_lanes(p.num_outputs - j);
   const PanelValues<kForm> values(p, panel);
   const bool has_bias = p.bias != nullptr;
   const __m512 bias = has_bias ? _mm512_maskz_loadu_ps(columns, p.bias + j) : _mm512_setzero_ps();
@@ -85,18 +85,14 @@ static inline void write_silu_mul(const LinearParams& p, int64_t panel, const in
                                   const int32_t* up_sums, const TileTokens& tokens) {
   const int64_t row_step = kForm == InputForm::kInt8Pair ? 2 * kPanelRows : kPanelRows;
   const int64_t j = panel / 2 * kPanelRows;
-  const __mmask16 columns = first_lanes16(p.num_outputs - j);
+  const __mmask16 columns = first_lanes(p.num_outputs - j);
   const PanelValues<kForm> gates(p, panel), ups(p, panel + 1);
-  const __m512 one = _mm512_set1_ps(1.0f);
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {
     const float x_scale = kForm == InputForm::kBFloat16 ? 1.0f : p.x_scales[t];
     const int64_t row = (t - tokens.first) * row_step;
     const __m512 gate = gates.value(gate_sums + row, x_scale);
     const __m512 up = ups.value(up_sums + row, x_scale);
-    const __m512 e = exp_lanes(_mm512_sub_ps(_mm512_setzero_ps(), gate));
-    const __m512 silu = _mm512_div_ps(gate, _mm512_add_ps(one, e));
-    const __m512 h = round_lanes(_mm512_mul_ps(silu, up), p.rounding);
-    put<LinearParams::Output::kStore>(p, t, j, columns, h);
+    put<LinearParams::Output::kStore>(p, t, j, columns, silu_mul_lanes(gate, up, p.rounding));
   }
 }
 

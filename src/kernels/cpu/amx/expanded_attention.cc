@@ -294,7 +294,7 @@ void write_out(const Segment& segment) {
       for (int64_t lane = 0; lane < kTokenTile; ++lane) {
         const int64_t t = (segment.first_tile + tile) * kTokenTile + lane - p.first_position;
         if (t < 0 || t >= p.num_tokens) continue;
-        _mm512_mask_storeu_ps(p.out + t * p.out_stride + i, first_lanes16(p.v_dim - i),
+        _mm512_mask_storeu_ps(p.out + t * p.out_stride + i, first_lanes(p.v_dim - i),
                               _mm512_castsi512_ps(tokens[lane]));
       }
     }

@@ -120,7 +120,7 @@ static inline void pack_queries(const float* const (&queries)[16], int64_t first
     const int64_t part = s < first_steps ? 0 : first;
     const int64_t i = (s < first_steps ? s : s - first_steps) * kStepElements;
     const int64_t left = (s < first_steps ? first : second) - i;
-    const __mmask16 low = first_lanes16(left), high = first_lanes16(left - 16);
+    const __mmask16 low = first_lanes(left), high = first_lanes(left - 16);
     __m512i lines[16];
     for (int j = 0; j < 16; ++j) {
       const float* q = queries[j];

@@ -1,5 +1,5 @@
-// Where the AMX kernels hand work to the AVX-512 ones: few rows of int8 weights, and attention whose products are
-// not bf16's.
+// Where the AMX kernels hand work to the AVX-512 ones: few rows of int8 weights, and attention whose products
+// are not bf16's.
 #pragma once
 
 #include <stdint.h>
@@ -11,9 +11,9 @@ namespace fathom::kernels {
 
 namespace other_kernels = avx512;
 
-// Int8 products of at most so many tokens go to vpdpbusd, with the same bits: a tile product costs 16 lines of
-// weights whatever its rows, and vpdpbusd takes a line from memory for up to four rows with no detour through
-// tiles.
+// Int8 products of at most so many tokens go to vpdpbusd, with the same bits: a tile product costs 16 lines
+// of weights whatever its rows, and vpdpbusd takes a line from memory for up to four rows with no detour
+// through tiles.
 inline constexpr int64_t kFewTokens = 4;
 
 static inline void linear_int8_few_tokens(const LinearParams& p) { avx512::linear_int8(p); }

@@ -9,9 +9,9 @@
 
 namespace fathom::kernels::avx512 {
 
-// The first count lanes, count in [0, 16].
+// A mask of the first count lanes; count may be negative or beyond the last lane.
 static inline __mmask16 first_lanes(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffffu : (1u << count) - 1u);
+  return static_cast<__mmask16>(count >= 16 ? 0xffffu : count <= 0 ? 0u : (1u << count) - 1u);
 }
 
 // Keeps the upper bits of each float, ties to even; infinities and NaN stay what they are.
@@ -38,24 +38,26 @@ static inline __m512 round_lanes(__m512 x, ActivationRounding rounding) {
   return x;
 }
 
-// e^x: x = n ln 2 + f, |f| <= ln 2 / 2, Taylor's polynomial of degree 7 (next term 5e-9 relative), times 2^n.
-// Below -104 it gives 0, above 88.8 infinity, NaN stays.
+// e^x in every lane, error below 1 ulp: x = n ln 2 + f with |f| <= ln 2 / 2, e^f = 1 + f + f^2 P(f) with P
+// the minimax polynomial of degree 4 (8e-9 relative), scaled by 2^n. e^0 is exactly 1; beyond float32's range
+// infinity or 0; NaN stays NaN.
 static inline __m512 exp_lanes(__m512 x) {
-  const __m512 bounded = _mm512_min_ps(_mm512_set1_ps(90.0f), _mm512_max_ps(_mm512_set1_ps(-105.0f), x));
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(1.44269504f)),
-                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), bounded);  // upper bits of ln 2
-  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), f);             // the rest
-  __m512 sum = _mm512_set1_ps(1.98412698e-4f);
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(1.38888889e-3f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(8.33333333e-3f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(4.16666667e-2f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(1.66666667e-1f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(0.5f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(1.0f));
-  sum = _mm512_fmadd_ps(sum, f, _mm512_set1_ps(1.0f));
-  const __m512 result = _mm512_scalef_ps(sum, n);
-  return _mm512_mask_mov_ps(result, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+  // NaN in the second operand of max and min is the result.
+  x = _mm512_min_ps(_mm512_set1_ps(89.0f), _mm512_max_ps(_mm512_set1_ps(-104.0f), x));
+  // Adding 1.5 * 2^23 rounds to an integer: cheaper than vrndscaleps.
+  const __m512 shift = _mm512_set1_ps(0x1.8p23f);
+  const __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(1.44269504f), shift), shift);
+  // ln 2 in two parts: n times the high part is exact.
+  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), f);
+  __m512 y = _mm512_set1_ps(0.00139262034f);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.00836319488f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.0416665545f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.166665769f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.5f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(y, n);
 }
 
 // gate / (1 + e^-gate) * up, rounded.

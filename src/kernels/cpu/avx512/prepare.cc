@@ -34,7 +34,7 @@ class Row {
 
   // Lanes beyond the row's width are zero.
   __m512 load(int64_t i) const {
-    const __mmask16 lanes = first_lanes(p_.width - i > 0 ? p_.width - i : 0);
+    const __mmask16 lanes = first_lanes(p_.width - i);
     __m512 values = _mm512_maskz_loadu_ps(lanes, x_ + i);
     if (p_.norm_weight != nullptr) {
       values = _mm512_mul_ps(_mm512_mul_ps(values, scale_), _mm512_maskz_loadu_ps(lanes, p_.norm_weight + i));
