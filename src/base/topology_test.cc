@@ -160,11 +160,11 @@ TEST(PinThisThread, RefusesCpusThatDoNotExist) {
 }
 
 TEST(Topology, SharedCachesCountOnce) {
-  const auto topology = read_topology({.synthetic = "numa:2 l3:1(size=32MB) l2:4(size=1MB) core:1 pu:2"});
+  const auto topology = read_topology({.synthetic = "numa:2 l3:1(size=33554432) l2:4(size=1MB) core:1 pu:2"});
   ASSERT_TRUE(topology.ok()) << topology.status().message();
   EXPECT_EQ(topology->last_level_cache_bytes, uint64_t{64} << 20);
   const auto half = read_topology(
-      {.synthetic = "numa:2 l3:1(size=32MB) l2:4(size=1MB) core:1 pu:2", .allowed = {0, 1, 2}});
+      {.synthetic = "numa:2 l3:1(size=33554432) l2:4(size=1MB) core:1 pu:2", .allowed = {0, 1, 2}});
   ASSERT_TRUE(half.ok()) << half.status().message();
   EXPECT_EQ(half->last_level_cache_bytes, uint64_t{32} << 20);
 }
