@@ -100,15 +100,37 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path) {
     return invalid_data("{}: file is empty", path);
   }
   void* address = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.descriptor, 0);
-  const int map_error = errno;
-  ::close(file.descriptor);
   if (address == MAP_FAILED) {
+    const int map_error = errno;
+    ::close(file.descriptor);
     return io_error("{}: cannot map {} bytes: {}", path, file.size, std::strerror(map_error));
   }
-  return std::unique_ptr<MappedFile>(new MappedFile(path, static_cast<const std::byte*>(address), file.size));
+  return std::unique_ptr<MappedFile>(
+      new MappedFile(path, file.descriptor, static_cast<const std::byte*>(address), file.size));
 }
 
-MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
+MappedFile::~MappedFile() {
+  ::munmap(const_cast<std::byte*>(data_), size_);
+  ::close(descriptor_);
+}
+
+void MappedFile::prefetch(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(part.data()) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data()) + part.size();
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
+void MappedFile::release(std::span<const std::byte> part, FileCache cache) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (begin >= end) return;
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  if (cache == FileCache::kKeep) return;
+  const auto offset = static_cast<off_t>(begin - reinterpret_cast<uintptr_t>(data_));
+  ::posix_fadvise(descriptor_, offset, static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+}
 
 Result<std::unique_ptr<FileWriter>> FileWriter::create(const std::string& path) {
   const int descriptor =
@@ -166,20 +188,6 @@ Status write_file(const std::string& path, std::string_view text) {
   FATHOM_ASSIGN_OR_RETURN(const auto writer, FileWriter::create(path));
   FATHOM_RETURN_IF_ERROR(writer->write(text));
   return writer->commit();
-}
-
-void release_mapped_pages(const void* data, size_t bytes) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
-
-void prefetch_mapped_pages(const void* data, size_t bytes) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(data) + bytes;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
 }
 
 }  // namespace fathom

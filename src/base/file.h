@@ -39,10 +39,19 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // Hints for a part of bytes(), which cost speed at most where the system does not follow them.
+  // Will be needed soon: the system starts to read. Returns at once.
+  void prefetch(std::span<const std::byte> part) const;
+  // Not needed any more: its whole pages leave this process' memory, and the system's cache of files too if
+  // kDrop. They are read again where they are touched.
+  enum class FileCache { kKeep, kDrop };
+  void release(std::span<const std::byte> part, FileCache cache) const;
+
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, int descriptor, const std::byte* data, size_t size)
+      : path_(std::move(path)), descriptor_(descriptor), data_(data), size_(size) {}
   std::string path_;
+  int descriptor_;
   const std::byte* data_;
   size_t size_;
 };
@@ -75,13 +84,5 @@ class FileWriter {
 
 // The whole text under its final name, or nothing.
 Status write_file(const std::string& path, std::string_view text);
-
-// Tells the system that whole pages in [data, data + bytes) of a file's mapping are not needed any more: they
-// leave this process' memory and are read again where they are touched.
-void release_mapped_pages(const void* data, size_t bytes);
-
-// Tells the system that [data, data + bytes) of a file's mapping will be needed soon: it starts to read.
-// Returns at once.
-void prefetch_mapped_pages(const void* data, size_t bytes);
 
 }  // namespace fathom

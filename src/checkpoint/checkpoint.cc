@@ -185,4 +185,14 @@ uint64_t Checkpoint::data_bytes() const {
   return sum;
 }
 
+void Checkpoint::prefetch(std::string_view name) const {
+  const Place* place = find(name);
+  place->file->file().prefetch(place->file->bytes(*place->entry));
+}
+
+void Checkpoint::release(std::string_view name, MappedFile::FileCache cache) const {
+  const Place* place = find(name);
+  place->file->file().release(place->file->bytes(*place->entry), cache);
+}
+
 }  // namespace fathom

@@ -33,6 +33,10 @@ class Checkpoint {
   // The file that holds the tensor. Precondition: contains(name).
   const std::string& file_of(std::string_view name) const;
 
+  // Hints about a tensor's data, as MappedFile's. Precondition: contains(name).
+  void prefetch(std::string_view name) const;
+  void release(std::string_view name, MappedFile::FileCache cache) const;
+
   const std::string& directory() const { return directory_; }
   std::span<const std::unique_ptr<SafetensorsFile>> files() const { return files_; }
   uint64_t data_bytes() const;

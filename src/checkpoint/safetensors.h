@@ -29,6 +29,11 @@ class SafetensorsFile {
   // The same for one of entries().
   Result<TensorView> view(const SafetensorsEntry& entry) const;
 
+  const MappedFile& file() const { return *file_; }
+  // The data of one of entries(), whatever its type.
+  std::span<const std::byte> bytes(const SafetensorsEntry& entry) const {
+    return file_->bytes().subspan(header_.data_begin + entry.begin, entry.end - entry.begin);
+  }
   const std::string& path() const { return file_->path(); }
   uint64_t data_bytes() const { return file_->bytes().size() - header_.data_begin; }
 

@@ -153,7 +153,7 @@ class Backend {
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
   virtual Status download(const void* device, void* host, size_t bytes) = 0;
 
-  // Weights in the backend's layout. Sources are read during the call only, but for the embedding table.
+  // Weights in the backend's layout. Sources are read during the call only.
   virtual Result<Weight> load_matrix(const WeightSource& source) = 0;
   // kUnsupported where gate and up are stored differently.
   virtual Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,
@@ -161,6 +161,7 @@ class Backend {
   // tensor: kv_b_proj [num_heads * (nope_dim + v_dim), R], floating.
   virtual Result<KvBWeights> load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) = 0;
   virtual Result<VectorWeight> load_vector(const TensorView& tensor) = 0;
+  virtual Result<EmbeddingTable> load_embedding(const TensorView& tensor) = 0;
 
   // Makes batch the current one for embed, store_latent, attend and head. Its arrays stay valid until the
   // step's last operation.

@@ -8,8 +8,8 @@
 namespace fathom {
 
 // How a segment's attention is computed. Equal in exact arithmetic, not bit for bit, so the choice is part of
-// a token's identity: the tokens of long prompts expanded, those of short prompts and generated ones absorbed,
-// whatever the batch or the chunks.
+// a token's identity: the tokens of long prompts expanded, those of short prompts and generated ones
+// absorbed, whatever the batch or the chunks.
 enum class AttentionForm : uint8_t { kExpanded, kAbsorbed };
 
 // T tokens of B segments; segment b is rows [starts[b], starts[b + 1]) at consecutive positions of one

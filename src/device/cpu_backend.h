@@ -25,6 +25,7 @@ class CpuBackend final : public Backend {
                               const WeightSource& down) override;
   Result<KvBWeights> load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) override;
   Result<VectorWeight> load_vector(const TensorView& tensor) override;
+  Result<EmbeddingTable> load_embedding(const TensorView& tensor) override;
 
   Status begin_step(const Batch& batch) override;
   void embed(const EmbeddingTable& table, float* out) override;

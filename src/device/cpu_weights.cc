@@ -155,4 +155,16 @@ Result<VectorWeight> CpuBackend::load_vector(const TensorView& tensor) {
   return VectorWeight{values, size};
 }
 
+Result<EmbeddingTable> CpuBackend::load_embedding(const TensorView& tensor) {
+  const auto row_bytes = static_cast<int64_t>(tensor.num_bytes()) / tensor.shape[0];
+  FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, tensor.num_bytes()));
+  team_.run([&](int thread) {
+    const IndexRange rows = static_share(tensor.shape[0], 1, thread, team_.size());
+    std::memcpy(memory + rows.begin * row_bytes,
+                static_cast<const std::byte*>(tensor.data) + rows.begin * row_bytes,
+                static_cast<size_t>(rows.size() * row_bytes));
+  });
+  return EmbeddingTable{memory, tensor.dtype, tensor.shape[1]};
+}
+
 }  // namespace fathom

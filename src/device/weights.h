@@ -54,7 +54,7 @@ struct VectorWeight {
   bool present() const { return data != nullptr; }
 };
 
-// [vocab, D] as stored. Borrowed: its memory must outlive the weight.
+// [vocab, D] as stored, row-major.
 struct EmbeddingTable {
   const void* data = nullptr;
   DType dtype = DType::kFloat32;

@@ -1,6 +1,6 @@
 #include "model/weight_loader.h"
 
-#include "base/file.h"
+#include "base/memory_info.h"
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
@@ -19,16 +19,18 @@ WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
       config_(config),
       progress_(progress) {
   for (WeightSpec& spec : weight_table(config)) {
-    if (const auto tensor = checkpoint.tensor(spec.name); tensor.ok()) ahead_.push_back(*tensor);
+    if (checkpoint.contains(spec.name)) ahead_.push_back(spec.name);
     specs_.emplace(spec.name, std::move(spec));
   }
+  const auto available = read_memory_info().available();
+  if (available && *available < 2 * checkpoint.data_bytes()) file_cache_ = MappedFile::FileCache::kDrop;
 }
 
 void WeightLoader::read_ahead() {
   for (; num_ahead_ < ahead_.size() && ahead_bytes_ < done_bytes_ + kReadAheadBytes; ++num_ahead_) {
-    const TensorView& tensor = ahead_[num_ahead_];
-    prefetch_mapped_pages(tensor.data, tensor.num_bytes());
-    ahead_bytes_ += tensor.num_bytes();
+    const std::string& name = ahead_[num_ahead_];
+    checkpoint_.prefetch(name);
+    ahead_bytes_ += checkpoint_.tensor(name)->num_bytes();
   }
 }
 
@@ -59,7 +61,7 @@ Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) 
 }
 
 void WeightLoader::finish(const Source& source) {
-  release_mapped_pages(source.tensor.data, source.tensor.num_bytes());
+  checkpoint_.release(source.name, file_cache_);
   done_bytes_ += source.tensor.num_bytes();
   if (progress_ != nullptr) progress_->report("loading", done_bytes_, checkpoint_.data_bytes());
 }
@@ -142,8 +144,9 @@ Status WeightLoader::load_layer(int64_t layer_index, LayerWeights& layer) {
 
 Status WeightLoader::load_ends(ModelWeights& weights) {
   FATHOM_ASSIGN_OR_RETURN(const Source table, source(WeightRole::kEmbedTokens, {}));
-  weights.embed_tokens = {table.tensor.data, table.tensor.dtype, table.tensor.shape[1]};
+  FATHOM_ASSIGN_OR_RETURN(weights.embed_tokens, backend_.load_embedding(table.tensor));
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kFinalNorm, {}, weights.final_norm));
+  finish(table);
   return load_matrix(config_.tie_word_embeddings ? WeightRole::kEmbedTokens : WeightRole::kLmHead, {},
                      weights.lm_head);
 }

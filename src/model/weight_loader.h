@@ -21,7 +21,7 @@ class WeightLoader {
   WeightLoader(Backend& backend, const Checkpoint& checkpoint, const QuantDescription& description,
                const ModelConfig& config, ProgressSink* progress);
 
-  // The embedding table stays in the checkpoint's mapping. Errors name the tensor.
+  // Errors name the tensor.
   Result<ModelWeights> load();
 
  private:
@@ -59,8 +59,11 @@ class WeightLoader {
   const ModelConfig& config_;
   ProgressSink* progress_;
   std::unordered_map<std::string, WeightSpec> specs_;  // by name
-  std::vector<TensorView> ahead_;                      // all tensors about in the order of loading
-  size_t num_ahead_ = 0;                               // of them asked for
+  // Where memory does not hold the files beside the packed weights, what the system caches of them would only
+  // keep it from giving large pages to the weights.
+  MappedFile::FileCache file_cache_ = MappedFile::FileCache::kKeep;
+  std::vector<std::string> ahead_;  // all tensors about in the order of loading
+  size_t num_ahead_ = 0;            // of them asked for
   uint64_t ahead_bytes_ = 0;
   uint64_t done_bytes_ = 0;
 };

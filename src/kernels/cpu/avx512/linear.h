@@ -1,11 +1,18 @@
 // The frame of every AVX-512 linear: tiles of rows x panels whose sums stay in registers.
 //
 // Product says what a step is: how a 64-byte line of a panel (lines above each other go along k) meets the
-// inputs of one row, and what the sums of a tile become. kRowTile x kPanelTile sums, one weight line and one
-// broadcast fit 32 registers; a step of 6 x 4 takes 4 line loads and 6 broadcasts for 24 products, so that
-// the products and not the load ports are the limit. Panels are the outer loop: a panel tile stays in the L2
-// cache (4 panels of 2048 int8 inputs are 128 KiB) while all rows pass by, and weights are read from memory
-// once.
+// inputs of one row, and what the sums of a tile become. Every sum is taken in the order of k, whatever the
+// tile. Panels are the outer loop, so that weights are read from memory once.
+//
+// Many rows: kRowTile x kPanelTile sums, one weight line and one broadcast fit 32 registers; a step of 6 x 4
+// takes 4 line loads and 6 broadcasts for 24 products, so that the products and not the load ports are the
+// limit. A panel tile stays in the L2 cache (4 panels of 2048 int8 inputs are 128 KiB) while all rows pass
+// by.
+//
+// Few rows: one panel at a time, for then the weights are one sequential stream, which the hardware's
+// prefetchers follow at the full bandwidth of memory. On a Zen 4 that reads 64 GB/s with two cores, 1 to 8
+// rows took the weights at 67 to 69 GB/s; four panels side by side 47 to 58, two 60, and prefetch
+// instructions made each of them slower (2026-11-24).
 #pragma once
 
 #include "kernels/cpu/avx512/lanes.h"
@@ -14,6 +21,9 @@ namespace fathom::kernels::avx512 {
 
 inline constexpr int64_t kRowTile = 6;
 inline constexpr int64_t kPanelTile = 4;
+// Rows that pass a panel together while it streams in, and rows up to which weights are streamed.
+inline constexpr int kStreamTile = 8;
+inline constexpr int64_t kStreamRows = 16;
 
 // Writes 16 outputs of token t from column j on.
 static inline void put(const LinearParams& p, int64_t t, int64_t j, __m512 value) {
@@ -60,12 +70,6 @@ static inline __attribute__((always_inline)) void tile(const LinearParams& p, in
     typename Product::Line weights[kPanels];
 #pragma GCC unroll 8
     for (int i = 0; i < kPanels; ++i) weights[i] = Product::load(lines + i * bytes + line * kLineBytes);
-    if (kRows <= 2) {
-      // A few rows are read at memory's speed: stay ahead of it.
-#pragma GCC unroll 8
-      for (int i = 0; i < kPanels; ++i)
-        _mm_prefetch(lines + i * bytes + line * kLineBytes + Product::kAhead, _MM_HINT_T0);
-    }
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
       const auto inputs = Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine);
@@ -111,8 +115,79 @@ static void rows_of_tile(const LinearParams& p, int64_t panel) {
   }
 }
 
+// The outputs of rows [row, row + kRows) in one panel, by token.
+template <typename Product, int kRows>
+static inline void stream_rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) {
+  constexpr int kUnroll = 4;
+  static_assert(kTileLines % kUnroll == 0);
+  typename Product::Sum sums[kRows];
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) sums[m] = Product::zero();
+  const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
+  const char* lines = static_cast<const char*>(p.panels) + panel * bytes;
+  const char* x = static_cast<const char*>(p.x) + row * p.x_stride * Product::kInputBytes;
+  const int64_t x_stride = p.x_stride * Product::kInputBytes;
+  const int64_t num_lines = bytes / kLineBytes;
+  Product::prefetch(p, panel);
+  for (int64_t first = 0; first < num_lines; first += kUnroll) {
+#pragma GCC unroll 4
+    for (int64_t line = first; line < first + kUnroll; ++line) {
+      const typename Product::Line weights = Product::load(lines + line * kLineBytes);
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) {
+        sums[m] = Product::multiply(sums[m], weights,
+                                    Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine));
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; m += Product::kRowsOfToken) {
+    const int64_t t = (row + m) / Product::kRowsOfToken;
+    values[m / Product::kRowsOfToken] =
+        Product::finish(p, t, panel, sums[m], sums[m + Product::kRowsOfToken - 1]);
+  }
+}
+
+// The same for a number of rows that is not known before; at most kStreamTile.
+template <typename Product>
+static inline void stream_some_rows(const LinearParams& p, int64_t row, int64_t count, int64_t panel,
+                                    __m512* values) {
+  static_assert(kStreamTile == 8);
+  if constexpr (Product::kRowsOfToken == 1) {
+    if (count == 1) return stream_rows<Product, 1>(p, row, panel, values);
+    if (count == 3) return stream_rows<Product, 3>(p, row, panel, values);
+    if (count == 5) return stream_rows<Product, 5>(p, row, panel, values);
+    if (count == 7) return stream_rows<Product, 7>(p, row, panel, values);
+  }
+  if (count == 2) return stream_rows<Product, 2>(p, row, panel, values);
+  if (count == 4) return stream_rows<Product, 4>(p, row, panel, values);
+  if (count == 6) return stream_rows<Product, 6>(p, row, panel, values);
+  return stream_rows<Product, 8>(p, row, panel, values);
+}
+
+template <typename Product>
+static void stream_panels(const LinearParams& p) {
+  const bool paired = p.output == LinearParams::Output::kSiluMul;
+  const int64_t num_rows = p.num_tokens * Product::kRowsOfToken;
+  for (int64_t panel = p.begin; panel < p.end; panel += paired ? 2 : 1) {
+    __m512 values[kStreamRows], ups[kStreamRows];
+    for (int part = 0; part < (paired ? 2 : 1); ++part) {
+      for (int64_t row = 0; row < num_rows; row += kStreamTile) {
+        const int64_t count = num_rows - row < kStreamTile ? num_rows - row : kStreamTile;
+        stream_some_rows<Product>(p, row, count, panel + part,
+                                  (part == 0 ? values : ups) + row / Product::kRowsOfToken);
+      }
+    }
+    const int64_t j = (paired ? panel / 2 : panel) * kPanelRows;
+    for (int64_t t = 0; t < p.num_tokens; ++t) {
+      put(p, t, j, paired ? silu_mul_lanes(values[t], ups[t], p.rounding) : values[t]);
+    }
+  }
+}
+
 template <typename Product>
 static void run_linear(const LinearParams& p) {
+  if (p.num_tokens * Product::kRowsOfToken <= kStreamRows) return stream_panels<Product>(p);
   int64_t panel = p.begin;
   for (; panel + kPanelTile <= p.end; panel += kPanelTile) rows_of_tile<Product, kPanelTile>(p, panel);
   for (; panel + 2 <= p.end; panel += 2) rows_of_tile<Product, 2>(p, panel);

@@ -11,8 +11,8 @@ struct Bf16Product {
   static constexpr int64_t kInputBytes = 2;
   static constexpr int64_t kInputsOfLine = 4;  // bytes: two inputs
   static constexpr int kRowsOfToken = 1;
-  static constexpr int64_t kAhead = 1024;
 
+  static void prefetch(const LinearParams&, int64_t) {}
   static Sum zero() { return _mm512_setzero_ps(); }
   static Line load(const char* line) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(line)); }
   static __m512bh broadcast(const char* x) {

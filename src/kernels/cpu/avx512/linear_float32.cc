@@ -11,8 +11,8 @@ struct Float32Product {
   static constexpr int64_t kInputBytes = 4;
   static constexpr int64_t kInputsOfLine = 4;  // bytes
   static constexpr int kRowsOfToken = 1;
-  static constexpr int64_t kAhead = 1024;
 
+  static void prefetch(const LinearParams&, int64_t) {}
   static Sum zero() { return _mm512_setzero_ps(); }
   static Line load(const char* line) { return _mm512_loadu_ps(line); }
   static __m512 broadcast(const char* x) { return _mm512_set1_ps(*reinterpret_cast<const float*>(x)); }
@@ -33,8 +33,8 @@ struct WidenedProduct {
   static constexpr int64_t kInputBytes = 4;
   static constexpr int64_t kInputsOfLine = 8;  // bytes
   static constexpr int kRowsOfToken = 1;
-  static constexpr int64_t kAhead = 1024;
 
+  static void prefetch(const LinearParams&, int64_t) {}
   static Sum zero() { return _mm512_setzero_ps(); }
   static Pair broadcast(const char* x) {
     const auto* inputs = reinterpret_cast<const float*>(x);

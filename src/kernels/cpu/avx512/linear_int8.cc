@@ -14,8 +14,13 @@ struct Int8Product {
   static constexpr int64_t kInputBytes = 1;
   static constexpr int64_t kInputsOfLine = 4;  // bytes
   static constexpr int kRowsOfToken = kDigits;
-  static constexpr int64_t kAhead = 1024;
 
+  // What finish() reads of a panel lies apart from the stream of its lines: asked for only then, it would
+  // hold the stream up by the latency of memory.
+  static void prefetch(const LinearParams& p, int64_t panel) {
+    _mm_prefetch(p.weight_scales + panel * kPanelRows, _MM_HINT_T0);
+    _mm_prefetch(p.weight_sums + panel * kPanelRows, _MM_HINT_T0);
+  }
   static Sum zero() { return _mm512_setzero_si512(); }
   static Line load(const char* line) { return _mm512_loadu_si512(line); }
   static __m512i broadcast(const char* x) { return _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(x)); }
