@@ -12,6 +12,7 @@
 #include "base/cpu_features.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "benchmark/ceiling_meter.h"
 #include "kernels/probes.h"
 
 namespace fathom {
@@ -21,14 +22,6 @@ struct MachineOptions {
   double seconds = 0.4;                 // of each measurement: one probe at one thread count
   // Bytes to read per pass; 0: several times the last-level caches, at most an eighth of free memory.
   uint64_t read_bytes = 0;
-};
-
-// Of the passes of one measurement, in units per second.
-struct Rate {
-  double best = 0;
-  double median = 0;
-  double worst = 0;
-  int num_passes = 0;
 };
 
 struct ProbeRate {
