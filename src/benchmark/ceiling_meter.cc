@@ -1,9 +1,7 @@
 #include "benchmark/ceiling_meter.h"
 
 #include <algorithm>
-#include <chrono>
 #include <system_error>
-#include <thread>
 
 #include "base/clock.h"
 #include "base/cpu_features.h"
@@ -22,8 +20,6 @@ constexpr uint64_t kCacheMultiple = 8;
 constexpr uint64_t kMinReadBytes = uint64_t{256} << 20;
 // A share is cut into up to four streams of whole steps.
 constexpr uint64_t kShareStep = 4 * kernels::kReadStepBytes;
-// A team's threads look out for the next region for 200 us before they sleep.
-constexpr std::chrono::milliseconds kSettle{1};
 
 Rate rate_of(std::vector<double> passes) {
   std::sort(passes.begin(), passes.end());
@@ -42,11 +38,6 @@ uint64_t choose_read_bytes(uint64_t cache_bytes, uint64_t max_bytes) {
   return available ? std::min(wanted, *available / 8) : wanted;
 }
 
-CeilingMeter::CeilingMeter(int num_threads, const kernels::ReadProbe& read_probe)
-    : team_(choose_placement(num_threads)),
-      times_(static_cast<size_t>(num_threads)),
-      read_probe_(read_probe) {}
-
 Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint64_t read_bytes) {
   std::unique_ptr<CeilingMeter> meter;
   try {
@@ -60,31 +51,9 @@ Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint
   for (ReadBuffer& share : meter->shares_) {
     FATHOM_ASSIGN_OR_RETURN(share, ReadBuffer::reserve(meter->share_bytes_));
   }
-  meter->team_.run([&](int thread) { meter->shares_[static_cast<size_t>(thread)].touch(); });
-  meter->leave();
+  meter->team_.time([&](int thread) { meter->shares_[static_cast<size_t>(thread)].touch(); });
+  meter->team_.leave();
   return meter;
-}
-
-// Whoever is timed next gets the CPUs to itself, and all that this thread had.
-void CeilingMeter::leave() {
-  team_.release_caller();
-  std::this_thread::sleep_for(kSettle);
-}
-
-double CeilingMeter::time(FunctionRef<void(int)> work) {
-  team_.run([&](int thread) {
-    Times& times = times_[static_cast<size_t>(thread)];
-    team_.barrier();
-    times.begin = monotonic_seconds();
-    work(thread);
-    times.end = monotonic_seconds();
-  });
-  double begin = times_[0].begin, end = times_[0].end;
-  for (const Times& times : times_) {
-    begin = std::min(begin, times.begin);
-    end = std::max(end, times.end);
-  }
-  return std::max(end - begin, 1e-9);
 }
 
 CeilingMeter::Read CeilingMeter::read(double seconds) {
@@ -94,7 +63,7 @@ CeilingMeter::Read CeilingMeter::read(double seconds) {
   const double end = monotonic_seconds() + seconds;
   for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
     for (int num_streams : kStreamCounts) {
-      const double taken = time([&](int thread) {
+      const double taken = team_.time([&](int thread) {
         read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data(),
                          .bytes = static_cast<int64_t>(share_bytes_),
                          .num_streams = num_streams});
@@ -105,14 +74,14 @@ CeilingMeter::Read CeilingMeter::read(double seconds) {
       read.num_streams = num_streams;
     }
   }
-  leave();
+  team_.leave();
   read.rate = rate_of(std::move(passes));
   return read;
 }
 
 Rate CeilingMeter::compute(const kernels::ComputeProbe& probe, double seconds) {
   int64_t iterations = 1000;
-  const auto one_pass = [&] { return time([&](int) { probe.run(iterations); }); };
+  const auto one_pass = [&] { return team_.time([&](int) { probe.run(iterations); }); };
   // Doubles until a pass is long enough even when nothing disturbs it; this also brings the CPU to its
   // working clock.
   const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
@@ -124,7 +93,7 @@ Rate CeilingMeter::compute(const kernels::ComputeProbe& probe, double seconds) {
   while (passes.size() < kMinPasses || (monotonic_seconds() < end && passes.size() < kMaxPasses)) {
     passes.push_back(operations / one_pass());
   }
-  leave();
+  team_.leave();
   return rate_of(std::move(passes));
 }
 

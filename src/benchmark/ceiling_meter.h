@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "base/function_ref.h"
 #include "base/status.h"
-#include "base/thread_team.h"
 #include "benchmark/read_buffer.h"
+#include "benchmark/timed_team.h"
 #include "kernels/probes.h"
 
 namespace fathom {
@@ -29,9 +28,8 @@ struct Rate {
 // them.
 uint64_t choose_read_bytes(uint64_t cache_bytes, uint64_t max_bytes);
 
-// Thread rule: one thread measures. Threads are placed as those of an engine with as many
-// (choose_placement()), the caller among them, and the caller has its own affinity back after each
-// measurement; make the meter before an engine, whose team keeps its caller on one CPU.
+// Thread rule: one thread measures, which has its own affinity back after each measurement. Made before an
+// engine is loaded (see TimedTeam).
 class CeilingMeter {
  public:
   // read_bytes are rounded down to whole steps of each thread's share, at least one, and held until the end.
@@ -52,19 +50,14 @@ class CeilingMeter {
   // Operations a second. Takes up to twice `seconds`. Precondition: this CPU has the probe.
   Rate compute(const kernels::ComputeProbe& probe, double seconds);
 
+  // For timing other work on the same threads.
+  TimedTeam& team() { return team_; }
+
  private:
-  struct alignas(64) Times {  // a cache line each
-    double begin = 0;
-    double end = 0;
-  };
+  CeilingMeter(int num_threads, const kernels::ReadProbe& read_probe)
+      : team_(num_threads), read_probe_(read_probe) {}
 
-  CeilingMeter(int num_threads, const kernels::ReadProbe& read_probe);
-  // Runs work(thread) on every thread at once; seconds from the first start to the last end.
-  double time(FunctionRef<void(int)> work);
-  void leave();
-
-  ThreadTeam team_;
-  std::vector<Times> times_;  // by thread
+  TimedTeam team_;
   const kernels::ReadProbe& read_probe_;
   uint64_t share_bytes_ = 0;
   std::vector<ReadBuffer> shares_;  // by thread

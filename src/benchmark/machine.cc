@@ -68,29 +68,36 @@ Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressS
   const uint64_t read_bytes = options.read_bytes != 0
                                   ? options.read_bytes
                                   : choose_read_bytes(machine.last_level_cache_bytes, kMaxReadBytes);
-  const uint64_t total = counts.size() * (1 + kernels::compute_probes().size());
+  const uint64_t total = counts.size() * num_measurements();
   uint64_t done = 0;
   const auto advance = [&] {
     if (progress != nullptr) progress->report("measuring the machine", ++done, total);
   };
   for (int count : counts) {
     FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(count, read_bytes));
-    const CeilingMeter::Read read = meter->read(options.seconds);
-    advance();
-    ThreadCeilings ceilings{.num_threads = count,
-                            .read = read.rate,
-                            .read_streams = read.num_streams,
-                            .read_bytes = meter->read_bytes()};
-    for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
-      ProbeRate entry{.probe = &probe};
-      if (probe.available(machine.features)) entry.rate = meter->compute(probe, options.seconds);
-      ceilings.probes.push_back(entry);
-      advance();
-    }
-    machine.threads.push_back(std::move(ceilings));
+    machine.threads.push_back(measure_threads(*meter, options.seconds, advance));
   }
   return machine;
 }
+
+ThreadCeilings measure_threads(CeilingMeter& meter, double seconds, FunctionRef<void()> advance) {
+  const CpuFeatures features = detect_cpu_features();
+  const CeilingMeter::Read read = meter.read(seconds);
+  advance();
+  ThreadCeilings ceilings{.num_threads = meter.num_threads(),
+                          .read = read.rate,
+                          .read_streams = read.num_streams,
+                          .read_bytes = meter.read_bytes()};
+  for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
+    ProbeRate entry{.probe = &probe};
+    if (probe.available(features)) entry.rate = meter.compute(probe, seconds);
+    ceilings.probes.push_back(entry);
+    advance();
+  }
+  return ceilings;
+}
+
+uint64_t num_measurements() { return 1 + kernels::compute_probes().size(); }
 
 MachineCeilings better_of(const MachineCeilings& a, const MachineCeilings& b) {
   FATHOM_CHECK(a.threads.size() == b.threads.size(), "{} and {}", a.threads.size(), b.threads.size());

@@ -58,6 +58,11 @@ std::vector<int> default_thread_counts(int num_cpus, int num_nodes);
 // node. progress may be null; it counts measurements.
 Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressSink* progress);
 
+// All that one team of threads can do: reading and every probe that the CPU has, each for `seconds`. advance
+// is called after each of num_measurements().
+ThreadCeilings measure_threads(CeilingMeter& meter, double seconds, FunctionRef<void()> advance);
+uint64_t num_measurements();
+
 // The better of two measurements of the same machine and thread counts, figure by figure: disturbance only
 // ever makes a figure worse. Precondition: equal thread counts.
 MachineCeilings better_of(const MachineCeilings& a, const MachineCeilings& b);

@@ -259,7 +259,7 @@ class BrokenFolders(Case):
 class Tools(Case):
     def test_every_command_has_help_with_examples(self):
         for command in ("run", "score", "tokenize", "detokenize", "template", "show", "synth", "env", "bench", "bench machine",
-                        "bench model"):
+                        "bench model", "bench kernels"):
             with self.subTest(command=command):
                 self.assertIn("Examples:", self.succeed(*command.split(), "--help").stdout)
 
@@ -388,6 +388,32 @@ class Bench(Case):
         lines = self.succeed("bench", "model", DEMO, *pair, "--format", "seed-csv").stdout.splitlines()
         self.assertTrue(lines[0].startswith("Model,Batchsize,In_seq,Out_seq,Total time(s),"))
         self.assertTrue(lines[1].startswith("demo,1,8,3,"))
+
+    KERNELS = ("bench", "kernels", "--model", DEMO, "--seconds", "0.001", "--threads", "2", "--tokens", "1,20", "--contexts", "64")
+
+    def test_kernels(self):
+        out = json.loads(self.succeed(*self.KERNELS, "--only", "attention", "--json").stdout)
+        self.assertEqual([section["name"] for section in out["sections"]],
+                         ["absorbed, bf16 cache", "expanded, bf16 cache", "absorbed, int8 cache", "expanded, int8 cache"])
+        for section in out["sections"]:
+            self.assertGreater(section["read_gb_per_s"], 0)
+            for row in section["rows"]:
+                self.assertLessEqual(row["seconds"]["best"], row["seconds"]["median"])
+                self.assertGreater(row["bytes"], 0)
+                self.assertGreater(row["operations"], 0)
+        forms = out["attention_forms"]
+        self.assertEqual(forms["context"], 64)
+        self.assertEqual([row["tokens"] for row in forms["rows"]], [16, 32, 64, 96, 128, 171, 256, 512])
+        table = self.succeed(*self.KERNELS, "--only", "experts").stdout
+        for name in ("experts w8a16:", "expert gate_up", "2 x 256 x 256", "of roof"):
+            self.assertIn(name, table)
+        self.assertIn("merge splits", self.succeed(*self.KERNELS, "--only", "small").stdout)
+
+    def test_kernels_refuse(self):
+        self.fail_with("/no/such", "deepseek-v2-lite", arguments=["bench", "kernels", "--model", "/no/such"])
+        self.fail_with("--tokens", "0", arguments=["bench", "kernels", "--tokens", "0"])
+        self.fail_with("--seconds", arguments=["bench", "kernels", "--seconds", "0"])
+        self.assertEqual(fathom("bench", "kernels", "--only", "all").returncode, 2)
 
     def test_model_refuses(self):
         self.fail_with("--pairs", "12", arguments=["bench", "model", DEMO, "--pairs", "12"])
