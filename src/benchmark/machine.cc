@@ -1,128 +1,15 @@
 #include "benchmark/machine.h"
 
 #include <algorithm>
-#include <iterator>
-#include <system_error>
 
 #include "base/check.h"
 #include "base/checked_math.h"
-#include "base/clock.h"
-#include "base/memory_info.h"
-#include "base/thread_team.h"
 #include "base/topology.h"
-#include "benchmark/read_buffer.h"
 
 namespace fathom {
 namespace {
 
-constexpr int kStreamCounts[] = {1, 2, 4};
-constexpr int kMinPasses = 3;
-constexpr int kMaxPasses = 1000;
-// Of a compute pass. Shorter than the time slice that a busy system gives a thread, so that some passes run
-// undisturbed; long against the threads' start within microseconds of each other.
-constexpr double kPassSeconds = 2e-3;
-
-constexpr uint64_t kCacheMultiple = 8;
-constexpr uint64_t kMinReadBytes = uint64_t{256} << 20;
 constexpr uint64_t kMaxReadBytes = uint64_t{8} << 30;
-// A share is cut into up to four streams of whole steps.
-constexpr uint64_t kShareStep = 4 * kernels::kReadStepBytes;
-
-Rate rate_of(std::vector<double> passes) {
-  std::sort(passes.begin(), passes.end());
-  return {.best = passes.back(),
-          .median = passes[passes.size() / 2],
-          .worst = passes.front(),
-          .num_passes = static_cast<int>(passes.size())};
-}
-
-// Runs work(thread) on every thread at once; seconds from the first start to the last end.
-class Stopwatch {
- public:
-  explicit Stopwatch(ThreadTeam& team) : team_(team), times_(static_cast<size_t>(team.size())) {}
-
-  double time(FunctionRef<void(int)> work) {
-    team_.run([&](int thread) {
-      Times& times = times_[static_cast<size_t>(thread)];
-      team_.barrier();
-      times.begin = monotonic_seconds();
-      work(thread);
-      times.end = monotonic_seconds();
-    });
-    double begin = times_[0].begin, end = times_[0].end;
-    for (const Times& times : times_) {
-      begin = std::min(begin, times.begin);
-      end = std::max(end, times.end);
-    }
-    return std::max(end - begin, 1e-9);
-  }
-
- private:
-  struct alignas(64) Times {  // a cache line each
-    double begin = 0;
-    double end = 0;
-  };
-  ThreadTeam& team_;
-  std::vector<Times> times_;
-};
-
-Rate measure_compute(const kernels::ComputeProbe& probe, ThreadTeam& team, double seconds) {
-  Stopwatch stopwatch(team);
-  int64_t iterations = 1000;
-  const auto one_pass = [&] { return stopwatch.time([&](int) { probe.run(iterations); }); };
-  // Doubles until a pass is long enough even when nothing disturbs it; this also brings the CPU to its
-  // working clock.
-  const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
-  const double deadline = monotonic_seconds() + seconds;
-  while (std::min(one_pass(), one_pass()) < wanted && monotonic_seconds() < deadline) iterations *= 2;
-  const double operations = probe.run(1) * static_cast<double>(iterations) * team.size();
-  std::vector<double> passes;
-  const double end = monotonic_seconds() + seconds;
-  while (passes.size() < kMinPasses || (monotonic_seconds() < end && passes.size() < kMaxPasses)) {
-    passes.push_back(operations / one_pass());
-  }
-  return rate_of(std::move(passes));
-}
-
-uint64_t choose_read_bytes(const MachineOptions& options, uint64_t cache_bytes) {
-  if (options.read_bytes != 0) return options.read_bytes;
-  const uint64_t wanted =
-      std::clamp(kCacheMultiple * cache_bytes, kMinReadBytes, kMaxReadBytes);
-  const auto available = read_memory_info().available();
-  return available ? std::min(wanted, *available / 8) : wanted;
-}
-
-Status measure_read(const kernels::ReadProbe& probe, ThreadTeam& team, uint64_t bytes, double seconds,
-                    ThreadCeilings& ceilings) {
-  const auto num_threads = static_cast<uint64_t>(team.size());
-  const uint64_t share = std::max(bytes / num_threads / kShareStep, uint64_t{1}) * kShareStep;
-  std::vector<ReadBuffer> shares(num_threads);
-  for (ReadBuffer& buffer : shares) {
-    FATHOM_ASSIGN_OR_RETURN(buffer, ReadBuffer::reserve(share));
-  }
-  team.run([&](int thread) { shares[static_cast<size_t>(thread)].touch(); });
-
-  Stopwatch stopwatch(team);
-  ceilings.read_bytes = share * num_threads;
-  std::vector<double> passes;
-  double best = 0;
-  const double end = monotonic_seconds() + seconds;
-  for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
-    for (int num_streams : kStreamCounts) {
-      const double taken = stopwatch.time([&](int thread) {
-        probe.run({.data = shares[static_cast<size_t>(thread)].data(),
-                   .bytes = static_cast<int64_t>(share),
-                   .num_streams = num_streams});
-      });
-      passes.push_back(static_cast<double>(ceilings.read_bytes) / taken);
-      if (passes.back() <= best) continue;
-      best = passes.back();
-      ceilings.read_streams = num_streams;
-    }
-  }
-  ceilings.read = rate_of(std::move(passes));
-  return ok_status();
-}
 
 Status check_options(const MachineOptions& options) {
   constexpr int kMaxThreads = 4096;
@@ -174,36 +61,43 @@ Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressS
                           .num_cpus = available_cpus(),
                           .num_nodes = topology.ok() ? topology->num_nodes() : 1,
                           .last_level_cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0};
-  const kernels::ReadProbe& read_probe = kernels::widest_read_probe(machine.features);
-  machine.read_probe = read_probe.name;
+  machine.read_probe = kernels::widest_read_probe(machine.features).name;
   const std::vector<int> counts = options.thread_counts.empty()
                                       ? default_thread_counts(machine.num_cpus, machine.num_nodes)
                                       : options.thread_counts;
-  const uint64_t read_bytes = choose_read_bytes(options, machine.last_level_cache_bytes);
-  const uint64_t total = counts.size() * (1 + kernels::compute_probes().size());
+  const uint64_t read_bytes = options.read_bytes != 0
+                                  ? options.read_bytes
+                                  : choose_read_bytes(machine.last_level_cache_bytes, kMaxReadBytes);
+  const uint64_t total = counts.size() * num_measurements();
   uint64_t done = 0;
   const auto advance = [&] {
     if (progress != nullptr) progress->report("measuring the machine", ++done, total);
   };
   for (int count : counts) {
-    ThreadCeilings ceilings{.num_threads = count};
-    try {
-      ThreadTeam team(choose_placement(count));
-      FATHOM_RETURN_IF_ERROR(measure_read(read_probe, team, read_bytes, options.seconds, ceilings));
-      advance();
-      for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
-        ProbeRate entry{.probe = &probe};
-        if (probe.available(machine.features)) entry.rate = measure_compute(probe, team, options.seconds);
-        ceilings.probes.push_back(entry);
-        advance();
-      }
-    } catch (const std::system_error& error) {
-      return resource_exhausted("--threads: cannot start {} threads: {}", count, error.what());
-    }
-    machine.threads.push_back(std::move(ceilings));
+    FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(count, read_bytes));
+    machine.threads.push_back(measure_threads(*meter, options.seconds, advance));
   }
   return machine;
 }
+
+ThreadCeilings measure_threads(CeilingMeter& meter, double seconds, FunctionRef<void()> advance) {
+  const CpuFeatures features = detect_cpu_features();
+  const CeilingMeter::Read read = meter.read(seconds);
+  advance();
+  ThreadCeilings ceilings{.num_threads = meter.num_threads(),
+                          .read = read.rate,
+                          .read_streams = read.num_streams,
+                          .read_bytes = meter.read_bytes()};
+  for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
+    ProbeRate entry{.probe = &probe};
+    if (probe.available(features)) entry.rate = meter.compute(probe, seconds);
+    ceilings.probes.push_back(entry);
+    advance();
+  }
+  return ceilings;
+}
+
+uint64_t num_measurements() { return 1 + kernels::compute_probes().size(); }
 
 MachineCeilings better_of(const MachineCeilings& a, const MachineCeilings& b) {
   FATHOM_CHECK(a.threads.size() == b.threads.size(), "{} and {}", a.threads.size(), b.threads.size());

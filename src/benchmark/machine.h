@@ -12,6 +12,7 @@
 #include "base/cpu_features.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "benchmark/ceiling_meter.h"
 #include "kernels/probes.h"
 
 namespace fathom {
@@ -21,14 +22,6 @@ struct MachineOptions {
   double seconds = 0.4;                 // of each measurement: one probe at one thread count
   // Bytes to read per pass; 0: several times the last-level caches, at most an eighth of free memory.
   uint64_t read_bytes = 0;
-};
-
-// Of the passes of one measurement, in units per second.
-struct Rate {
-  double best = 0;
-  double median = 0;
-  double worst = 0;
-  int num_passes = 0;
 };
 
 struct ProbeRate {
@@ -64,6 +57,11 @@ std::vector<int> default_thread_counts(int num_cpus, int num_nodes);
 // that already runs threads. Where there are several nodes, thread i runs on the i-th CPU counted node by
 // node. progress may be null; it counts measurements.
 Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressSink* progress);
+
+// All that one team of threads can do: reading and every probe that the CPU has, each for `seconds`. advance
+// is called after each of num_measurements().
+ThreadCeilings measure_threads(CeilingMeter& meter, double seconds, FunctionRef<void()> advance);
+uint64_t num_measurements();
 
 // The better of two measurements of the same machine and thread counts, figure by figure: disturbance only
 // ever makes a figure worse. Precondition: equal thread counts.

@@ -16,6 +16,8 @@ namespace {
 constexpr double kGiga = 1e9;
 constexpr double kTera = 1e12;
 constexpr double kMilli = 1e-3;
+// Of the buffer that is read beside the runs: it stays beside the model.
+constexpr uint64_t kMaxReadBytes = uint64_t{512} << 20;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -74,10 +76,19 @@ EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig
 
 Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfig& config) {
   FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(options.model_dir));
-  FATHOM_ASSIGN_OR_RETURN(const QuantDescription description, QuantDescription::load(options.model_dir, config));
+  FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
+                          QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  return describe_traffic(config, weight_groups(config, 1, *checkpoint), cache_dtype(options, config));
+  return describe_traffic(config, weight_groups(config, 1, *checkpoint, description),
+                          cache_dtype(options, config));
 }
+
+// A run and the machine's ceilings beside its phases.
+struct MeasuredRun {
+  TimedRun run;
+  Moment prefill;
+  Moment decode;
+};
 
 // The steps in which all requests generate, or all steps where there is none.
 std::vector<DecodeStep> steps_that_count(const TimedRun& run, int64_t batch) {
@@ -87,71 +98,112 @@ std::vector<DecodeStep> steps_that_count(const TimedRun& run, int64_t batch) {
   return full.empty() ? run.decode_steps : full;
 }
 
-void add_decode(const std::vector<TimedRun>& runs, const ModelTraffic& traffic, ModelBenchRow& row) {
-  std::vector<double> tps, tpot, rate;
-  for (const TimedRun& run : runs) {
-    const std::vector<DecodeStep> steps = steps_that_count(run, row.batch);
+void add_decode(const std::vector<MeasuredRun>& runs, const ModelTraffic& traffic, ModelBenchRow& row) {
+  std::vector<double> tps, tpot, rate, ceiling, share;
+  for (const MeasuredRun& measured : runs) {
+    const std::vector<DecodeStep> steps = steps_that_count(measured.run, row.batch);
     if (steps.empty()) return;
-    double seconds = 0, tokens = 0, bytes = 0;
+    double seconds = 0, tokens = 0;
+    StepBytes bytes;
     std::vector<double> step_seconds;
     for (const DecodeStep& step : steps) {
+      const StepBytes step_bytes = decode_bytes(traffic, step.num_sequences, step.num_keys);
       seconds += step.seconds;
       tokens += static_cast<double>(step.num_sequences);
-      bytes += decode_bytes(traffic, step.num_sequences, step.num_keys);
+      bytes.weights += step_bytes.weights;
+      bytes.cache += step_bytes.cache;
       step_seconds.push_back(step.seconds);
     }
     const auto num_steps = static_cast<double>(steps.size());
+    const double achieved = bytes.total() / seconds;
     tps.push_back(tokens / seconds);
     tpot.push_back(median(step_seconds) / kMilli);
-    rate.push_back(bytes / seconds / kGiga);
-    row.decode_bytes_per_step = bytes / num_steps;
+    rate.push_back(achieved / kGiga);
+    ceiling.push_back(measured.decode.read_bytes_per_second / kGiga);
+    share.push_back(achieved / measured.decode.read_bytes_per_second);
+    row.decode_step = {.weights = bytes.weights / num_steps, .cache = bytes.cache / num_steps};
     row.decode_batch = tokens / num_steps;
     row.num_decode_steps = static_cast<int64_t>(steps.size());
   }
   row.decode_tps = spread_of(tps);
   row.tpot_ms = spread_of(tpot);
   row.decode_gb_per_s = spread_of(rate);
+  row.read_gb_per_s = spread_of(ceiling);
+  row.roof_fraction_decode = spread_of(share);
 }
 
-ModelBenchRow make_row(const std::vector<TimedRun>& runs, const TimedRunOptions& shape, int64_t chunk_tokens,
-                       const ModelTraffic& traffic) {
-  ModelBenchRow row;
-  row.batch = shape.batch;
-  row.lengths = {shape.input, shape.output};
-  row.num_prefill_steps = runs.back().num_prefill_steps;
-  row.prefill = prefill_work(
-      traffic, {.num_sequences = shape.batch, .prompt_len = shape.input, .chunk_tokens = chunk_tokens});
-  std::vector<double> tps, ttft, prefill, total, tops;
-  for (const TimedRun& run : runs) {
-    prefill.push_back(run.prefill_seconds);
-    total.push_back(run.total_seconds);
-    tps.push_back(static_cast<double>(shape.batch * shape.input) / run.prefill_seconds);
+void add_prefill(const std::vector<MeasuredRun>& runs, ModelBenchRow& row) {
+  const auto num_tokens = static_cast<double>(row.batch * row.lengths.input);
+  std::vector<double> tps, ttft, seconds, tops, ceiling, share;
+  for (const auto& [run, moment, decode] : runs) {
+    seconds.push_back(run.prefill_seconds);
+    tps.push_back(num_tokens / run.prefill_seconds);
     ttft.push_back(median(run.first_token_seconds) / kMilli);
     tops.push_back(row.prefill.operations.total() / run.prefill_seconds / kTera);
+    ceiling.push_back(moment.read_bytes_per_second / kGiga);
+    const auto roof = roof_of(row.prefill.weight_bytes, row.prefill.operations, moment);
+    if (!roof) continue;
+    share.push_back(roof->seconds / run.prefill_seconds);
+    row.prefill_limit = roof->limit;
   }
   row.prefill_tps = spread_of(tps);
   row.ttft_ms = spread_of(ttft);
-  row.prefill_seconds = spread_of(prefill);
-  row.total_seconds = spread_of(total);
+  row.prefill_seconds = spread_of(seconds);
   row.prefill_tops = spread_of(tops);
-  add_decode(runs, traffic, row);
-  return row;
+  row.read_gb_per_s = spread_of(ceiling);
+  if (!share.empty()) row.roof_fraction_prefill = spread_of(share);
 }
 
-Result<ModelBenchRow> measure_row(Engine& engine, const ModelBenchOptions& options, TimedRunOptions shape,
-                                  const ModelTraffic& traffic, ProgressSink* progress) {
-  const int64_t preempted_before = engine.statistics().num_preemptions;
-  std::vector<TimedRun> runs;
+// What all rows share. Borrowed.
+struct Bench {
+  Engine& engine;
+  CeilingMeter& meter;
+  const ModelBenchOptions& options;
+  const ModelTraffic& traffic;
+  MomentOptions moment_options;
+  Moment last;  // measured after the latest run, and so before the next
+  ProgressSink* progress;
+};
+
+Result<MeasuredRun> measure_run(Bench& bench, const TimedRunOptions& shape) {
+  const Moment before = bench.last;
+  std::optional<Moment> between;
+  MeasuredRun measured;
+  FATHOM_ASSIGN_OR_RETURN(measured.run, run_timed(bench.engine, shape, bench.progress, [&] {
+                            between = measure_moment(bench.meter, bench.moment_options);
+                          }));
+  bench.last = measure_moment(bench.meter, bench.moment_options);
+  measured.prefill = better_of(before, between.value_or(bench.last));
+  measured.decode = better_of(between.value_or(before), bench.last);
+  return measured;
+}
+
+Result<ModelBenchRow> measure_row(Bench& bench, TimedRunOptions shape) {
+  const ModelBenchOptions& options = bench.options;
+  const int64_t preempted_before = bench.engine.statistics().num_preemptions;
+  std::vector<MeasuredRun> runs;
   reset_peak_memory();
   for (int64_t repeat = 0; repeat < options.num_repeats; ++repeat) {
     shape.random_key =
         random_key(options.seed, fmt::format("{} {} {} {}", shape.batch, shape.input, shape.output, repeat));
-    FATHOM_ASSIGN_OR_RETURN(TimedRun run, run_timed(engine, shape, progress));
+    FATHOM_ASSIGN_OR_RETURN(MeasuredRun run, measure_run(bench, shape));
     runs.push_back(std::move(run));
   }
-  ModelBenchRow row = make_row(runs, shape, options.engine.max_num_batched_tokens, traffic);
-  row.peak_rss_bytes = peak_memory_bytes();
-  row.num_preemptions = engine.statistics().num_preemptions - preempted_before;
+  ModelBenchRow row;
+  row.batch = shape.batch;
+  row.lengths = {shape.input, shape.output};
+  row.num_prefill_steps = runs.back().run.num_prefill_steps;
+  row.prefill = prefill_work(bench.traffic, {.num_sequences = shape.batch,
+                                             .prompt_len = shape.input,
+                                             .chunk_tokens = options.engine.max_num_batched_tokens});
+  std::vector<double> total;
+  for (const MeasuredRun& run : runs) total.push_back(run.run.total_seconds);
+  row.total_seconds = spread_of(total);
+  add_prefill(runs, row);
+  add_decode(runs, bench.traffic, row);
+  const uint64_t peak = peak_memory_bytes();
+  row.peak_rss_bytes = peak - std::min(peak, bench.meter.read_bytes());
+  row.num_preemptions = bench.engine.statistics().num_preemptions - preempted_before;
   return row;
 }
 
@@ -167,29 +219,16 @@ Status warm_up(Engine& engine, const ModelBenchOptions& options) {
   return run_timed(engine, shape, nullptr).status();
 }
 
-void hold_against_roof(const ModelBenchReport& report, ModelBenchRow& row) {
-  const double bandwidth = report.machine.read.best;
-  if (row.decode_gb_per_s) row.roof_fraction_decode = row.decode_gb_per_s->median * kGiga / bandwidth;
-  const double reading = row.prefill.weight_bytes / bandwidth;
-  const auto computing = operation_seconds(row.prefill.operations, report.rates);
-  if (!computing) return;
-  row.prefill_limit = reading > *computing ? PrefillLimit::kBandwidth : PrefillLimit::kOperations;
-  row.roof_fraction_prefill = std::max(reading, *computing) / row.prefill_seconds.median;
+// The rates that prefill is held against, by the probes that this machine has.
+MomentOptions moment_options(const ModelBenchReport& report, const ModelBenchOptions& options,
+                             const ModelTraffic& traffic) {
+  const PrefillWork work = prefill_work(traffic, {});
+  return {.probes = needed_rates(tier_rates(report.before.threads.front(), report.isa), work.operations),
+          .read_seconds = options.machine_seconds * 2 / 3,
+          .compute_seconds = options.machine_seconds / 3};
 }
 
 }  // namespace
-
-std::string_view prefill_limit_name(PrefillLimit limit) {
-  switch (limit) {
-    case PrefillLimit::kBandwidth:
-      return "bandwidth";
-    case PrefillLimit::kOperations:
-      return "operations";
-    case PrefillLimit::kUnknown:
-      break;
-  }
-  return "unknown";
-}
 
 Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressSink* progress) {
   FATHOM_CHECK(!options.pairs.empty() && !options.batches.empty(), "no rows asked for");
@@ -207,13 +246,23 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
                                        .seconds = options.machine_seconds};
   FATHOM_ASSIGN_OR_RETURN(report.before, measure_machine(machine_options, progress));
   {
+    const uint64_t read_bytes = choose_read_bytes(report.before.last_level_cache_bytes, kMaxReadBytes);
+    FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(report.num_threads, read_bytes));
     FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(engine_opts, progress));
     FATHOM_RETURN_IF_ERROR(warm_up(*engine, options));
+    Bench bench{.engine = *engine,
+                .meter = *meter,
+                .options = options,
+                .traffic = traffic,
+                .moment_options = moment_options(report, options, traffic),
+                .last = {},
+                .progress = progress};
+    bench.last = measure_moment(*meter, bench.moment_options);
     for (const LengthPair& pair : options.pairs) {
       for (int64_t batch : options.batches) {
         const TimedRunOptions shape{
             .batch = batch, .input = pair.input, .output = pair.output, .random_key = 0};
-        FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(*engine, options, shape, traffic, progress));
+        FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(bench, shape));
         report.rows.push_back(std::move(row));
       }
     }
@@ -221,7 +270,6 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
   FATHOM_ASSIGN_OR_RETURN(report.after, measure_machine(machine_options, progress));
   report.machine = better_of(report.before, report.after).threads.front();
   report.rates = tier_rates(report.machine, report.isa);
-  for (ModelBenchRow& row : report.rows) hold_against_roof(report, row);
   return report;
 }
 

@@ -1,11 +1,17 @@
 // Times a model on an engine: prompts of random tokens, prefill and decode apart, held against the machine's
-// ceilings that are measured in the same run. Everything goes through engine/engine.h; the arithmetic of
-// bytes and operations is benchmark/traffic.h's.
+// ceilings of the same moment. Everything goes through engine/engine.h; the arithmetic of bytes and
+// operations is benchmark/traffic.h's.
 //
 // What is timed. All requests of a row are submitted at once. Prefill lasts until every prompt has given its
 // first token; the requests that are ahead already generate in those steps, which is counted neither as bytes
 // nor as operations. Decode is the steps after that in which every request still runs; where outputs are so
 // short that there is none, all steps after it.
+//
+// What it is held against. Before and after every run, and between its prefill and its decode, reading and
+// the rates that the model needs are measured with the engine's number of threads and placement. A phase's
+// ceilings are the better of the two measurements on either side of it; a share is computed run by run, and
+// the median of the repeats is reported. The buffer for that, at most 512 MiB, stays while the model is
+// loaded.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +21,7 @@
 
 #include "base/progress.h"
 #include "benchmark/machine.h"
+#include "benchmark/roof.h"
 #include "benchmark/traffic.h"
 #include "engine/engine.h"
 
@@ -33,7 +40,9 @@ struct ModelBenchOptions {
   std::vector<int64_t> batches = {};
   int64_t num_repeats = 1;
   uint64_t seed = 0;
-  double machine_seconds = 0.3;  // of each of the machine's measurements, before and after
+  // Of each of the machine's measurements, before and after; beside a run two thirds for reading and one
+  // third for each rate.
+  double machine_seconds = 0.3;
 };
 
 // Of the repeats.
@@ -42,10 +51,6 @@ struct Spread {
   double min = 0;
   double max = 0;
 };
-
-// What limits the prefill, by the arithmetic.
-enum class PrefillLimit { kBandwidth, kOperations, kUnknown };
-std::string_view prefill_limit_name(PrefillLimit limit);  // "bandwidth", "operations", "unknown"
 
 struct ModelBenchRow {
   int64_t batch = 0;
@@ -58,17 +63,18 @@ struct ModelBenchRow {
   std::optional<Spread> decode_tps;  // tokens a second of all requests; absent for outputs of one token
   std::optional<Spread> tpot_ms;     // median step
   std::optional<Spread> decode_gb_per_s;
-  double decode_bytes_per_step = 0;  // mean; 0 without decode
-  double decode_batch = 0;           // mean sequences of the steps that count
-  int64_t num_decode_steps = 0;      // that count, of one repeat
-  int64_t num_prefill_steps = 0;     // of one repeat
+  StepBytes decode_step;          // mean bytes; 0 without decode
+  double decode_batch = 0;        // mean sequences of the steps that count
+  int64_t num_decode_steps = 0;   // that count, of one repeat
+  int64_t num_prefill_steps = 0;  // of one repeat
 
   PrefillWork prefill;                          // of all prompts
   Spread prefill_tops;                          // its operations, 1e12 a second
-  std::optional<double> roof_fraction_decode;   // of the read bandwidth
-  std::optional<double> roof_fraction_prefill;  // of the lower of the two limits
-  PrefillLimit prefill_limit = PrefillLimit::kUnknown;
-  uint64_t peak_rss_bytes = 0;
+  Spread read_gb_per_s;                         // beside decode, without one beside prefill
+  std::optional<Spread> roof_fraction_decode;   // of the read bandwidth beside it
+  std::optional<Spread> roof_fraction_prefill;  // of the lower of the two limits beside it
+  std::optional<RoofLimit> prefill_limit;       // of the last run; absent where a rate is unknown
+  uint64_t peak_rss_bytes = 0;                  // without the buffer of the measurements
   int64_t num_preemptions = 0;  // of all repeats; where any, the memory for the cache was too small
 };
 
@@ -78,7 +84,7 @@ struct ModelBenchReport {
   int num_threads = 1;
   MachineCeilings before;
   MachineCeilings after;
-  ThreadCeilings machine;           // the better of both at num_threads
+  ThreadCeilings machine;           // the better of both at num_threads; shares are of each row's own
   TierRates rates;                  // of that, for the isa
   std::vector<ModelBenchRow> rows;  // pairs outside, batches inside
 };

@@ -29,7 +29,8 @@ std::vector<int32_t> random_prompt(const TimedRunOptions& options, int64_t index
 
 }  // namespace
 
-Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress) {
+Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress,
+                           FunctionRef<void()> between_phases) {
   std::vector<RequestState> requests(static_cast<size_t>(options.batch));
   StepCount step;
   int64_t num_first = 0;
@@ -62,6 +63,7 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
   }
 
   TimedRun run;
+  double paused = 0;
   const auto total_tokens = static_cast<uint64_t>(options.batch * options.output);
   while (engine.has_work()) {
     const bool is_prefill = num_first < options.batch;
@@ -78,9 +80,14 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
       run.decode_steps.push_back(
           {.seconds = end - begin, .num_sequences = step.num_tokens, .num_keys = step.num_keys});
     }
-    if (step.num_tokens > 0) run.total_seconds = end - started;
+    if (step.num_tokens > 0) run.total_seconds = end - started - paused;
     if (progress != nullptr)
       progress->report("generating", static_cast<uint64_t>(num_generated), total_tokens);
+    if (between_phases && is_prefill && num_first == options.batch && engine.has_work()) {
+      const double pause = monotonic_seconds();
+      between_phases();
+      paused = monotonic_seconds() - pause;
+    }
   }
   for (const RequestState& state : requests) {
     if (state.num_tokens != options.output) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "engine/engine.h"
@@ -32,7 +33,9 @@ struct TimedRun {
 };
 
 // Greedy, without stopping at end tokens: every request gives output tokens. Prompts are distinct.
-// Precondition: the engine has no work. Failure: what submit() or a step refuses.
-Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress);
+// between_phases, where given, is called once between prefill and decode, if there is a decode; the time it
+// takes counts nowhere. Precondition: the engine has no work. Failure: what submit() or a step refuses.
+Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress,
+                           FunctionRef<void()> between_phases = {});
 
 }  // namespace fathom

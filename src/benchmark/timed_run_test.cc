@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
+#include "base/clock.h"
 #include "benchmark/model_bench.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
@@ -55,6 +59,28 @@ TEST_F(TimedRunTest, SeveralRequests) {
   EXPECT_EQ(run->first_token_seconds.size(), 3u);
 }
 
+TEST_F(TimedRunTest, BetweenThePhasesNoTimeCounts) {
+  constexpr double kPause = 0.2;
+  const auto engine = Engine::load(engine_options(), nullptr);
+  ASSERT_TRUE(engine.ok());
+  int num_calls = 0;
+  const auto pause = [&] {
+    ++num_calls;
+    std::this_thread::sleep_for(std::chrono::duration<double>(kPause));
+  };
+  const double begin = monotonic_seconds();
+  const auto run =
+      run_timed(**engine, {.batch = 2, .input = 12, .output = 3, .random_key = 1}, nullptr, pause);
+  const double wall = monotonic_seconds() - begin;
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_EQ(num_calls, 1);
+  EXPECT_LE(run->total_seconds, wall - kPause);
+  EXPECT_LE(run->prefill_seconds, run->total_seconds);
+  ASSERT_TRUE(
+      run_timed(**engine, {.batch = 1, .input = 4, .output = 1, .random_key = 1}, nullptr, pause).ok());
+  EXPECT_EQ(num_calls, 1);  // no decode, nothing between
+}
+
 TEST_F(TimedRunTest, RefusalsOfTheEngineComeBack) {
   const auto engine = Engine::load(engine_options(), nullptr);
   ASSERT_TRUE(engine.ok());
@@ -81,7 +107,18 @@ TEST_F(TimedRunTest, AModelsRowsComeInOrderAndUnderTheRoof) {
     EXPECT_LE(row.prefill_tps.median, row.prefill_tps.max);
     if (detect_cpu_features().avx2) {
       ASSERT_TRUE(row.roof_fraction_prefill.has_value());
-      EXPECT_NE(row.prefill_limit, PrefillLimit::kUnknown);
+      EXPECT_TRUE(row.prefill_limit.has_value());
+      EXPECT_LE(row.roof_fraction_prefill->min, row.roof_fraction_prefill->median);
+      EXPECT_LE(row.roof_fraction_prefill->median, row.roof_fraction_prefill->max);
+    }
+    EXPECT_GT(row.read_gb_per_s.min, 0);
+    ASSERT_EQ(row.roof_fraction_decode.has_value(), row.lengths.output > 1);
+    if (row.roof_fraction_decode) {
+      // Each run is held against its own ceiling, which may be any of the repeats'.
+      EXPECT_GE(row.roof_fraction_decode->min, row.decode_gb_per_s->min / row.read_gb_per_s.max);
+      EXPECT_LE(row.roof_fraction_decode->max, row.decode_gb_per_s->max / row.read_gb_per_s.min);
+      EXPECT_GT(row.decode_step.weights, 0);
+      EXPECT_GT(row.decode_step.cache, 0);
     }
   }
   options.batches = {65};

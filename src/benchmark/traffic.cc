@@ -40,15 +40,17 @@ std::array<RoleSize, kNumWeightRoles> matrix_sizes(const ModelConfig& config) {
   return sizes;
 }
 
-double& counter_of(OperationCounts& counts, DType dtype) {
-  if (dtype == DType::kInt8) return counts.int8;
-  return dtype == DType::kFloat32 ? counts.float32 : counts.bfloat16;
+double& counter_of(OperationCounts& counts, const WeightGroup& group) {
+  if (group.type == QuantType::kW8A8Dynamic) return counts.int8;
+  if (group.type == QuantType::kW8A16) return counts.int8_pair;
+  return group.dtype == DType::kFloat32 ? counts.float32 : counts.bfloat16;
 }
 
 }  // namespace
 
 void OperationCounts::add(const OperationCounts& other, double n) {
   int8 += n * other.int8;
+  int8_pair += n * other.int8_pair;
   bfloat16 += n * other.bfloat16;
   float32 += n * other.float32;
   attention += n * other.attention;
@@ -87,15 +89,15 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
     switch (part) {
       case Part::kHead:
         traffic.head_bytes += bytes;
-        counter_of(traffic.head, group.dtype) += operations;
+        counter_of(traffic.head, group) += operations;
         break;
       case Part::kRouted:
         traffic.routed_bytes += bytes;
-        counter_of(traffic.token, group.dtype) += operations * routed_share;
+        counter_of(traffic.token, group) += operations * routed_share;
         break;
       default:
         traffic.common_bytes += bytes;
-        counter_of(traffic.token, group.dtype) += operations;
+        counter_of(traffic.token, group) += operations;
     }
   }
   const auto head_layers = static_cast<double>(config.num_attention_heads * config.num_hidden_layers);
@@ -113,9 +115,9 @@ double expected_experts(int64_t num_experts, int64_t experts_per_token, int64_t 
   return all * (1 - std::pow(missed, static_cast<double>(num_tokens)));
 }
 
-double decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys) {
-  return traffic.body_bytes(num_sequences) + traffic.head_bytes +
-         static_cast<double>(num_keys) * traffic.cache_bytes_per_token;
+StepBytes decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys) {
+  return {.weights = traffic.body_bytes(num_sequences) + traffic.head_bytes,
+          .cache = static_cast<double>(num_keys) * traffic.cache_bytes_per_token};
 }
 
 OperationCounts decode_operations(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys) {
@@ -155,7 +157,8 @@ std::optional<double> operation_seconds(const OperationCounts& operations, const
     known = known && rate.has_value();
     if (rate) seconds += count / rate->ops_per_second;
   };
-  add(operations.int8, rates.int8);
+  // Two instructions for each multiplication of a weight with a row's value.
+  add(operations.int8 + 2 * operations.int8_pair, rates.int8);
   add(operations.float32, rates.float32);
   add(operations.bfloat16 + operations.attention + operations.expansion, rates.bfloat16);
   return known ? std::optional(seconds) : std::nullopt;

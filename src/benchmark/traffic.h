@@ -22,13 +22,14 @@ namespace fathom {
 
 // Operations by what they multiply.
 struct OperationCounts {
-  double int8 = 0;       // int8 weights
+  double int8 = 0;       // int8 weights with int8 rows: W8A8
+  double int8_pair = 0;  // int8 weights with rows of 16 bits: W8A16, each by two int8 instructions
   double bfloat16 = 0;   // weights of 16 bits
   double float32 = 0;    // weights of 32 bits
   double attention = 0;  // queries with keys and values
   double expansion = 0;  // of latents cached by earlier chunks
 
-  double total() const { return int8 + bfloat16 + float32 + attention + expansion; }
+  double total() const { return int8 + int8_pair + bfloat16 + float32 + attention + expansion; }
   // Adds n times other.
   void add(const OperationCounts& other, double n);
 };
@@ -52,7 +53,7 @@ struct ModelTraffic {
   double body_bytes(int64_t num_tokens) const;
 };
 
-// weights: weight_groups() of the same config, for one rank.
+// weights: weight_groups() of the same config, for one rank, with their types.
 ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightGroup> weights,
                               DType kv_cache_dtype);
 
@@ -62,7 +63,13 @@ double expected_experts(int64_t num_experts, int64_t experts_per_token, int64_t 
 
 // A step that computes one generated token of each of num_sequences sequences, whose keys, their own
 // included, are num_keys together.
-double decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys);
+struct StepBytes {
+  double weights = 0;
+  double cache = 0;
+
+  double total() const { return weights + cache; }
+};
+StepBytes decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys);
 OperationCounts decode_operations(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys);
 
 struct PrefillShape {
@@ -79,8 +86,10 @@ struct PrefillWork {
 };
 PrefillWork prefill_work(const ModelTraffic& traffic, const PrefillShape& shape);
 
-// The least time that operations can take: int8 weights at the int8 rate, float32 ones at the float32 rate,
-// all else at the bfloat16 rate. nullopt where a rate that is needed is unknown.
+// The least time that operations can take: W8A8 weights at the int8 rate, W8A16 ones at half of it, because
+// the kernels multiply rows of 16 bits as two int8 digits (kernels::InputForm::kInt8Pair; with AMX that is
+// the bfloat16 rate), float32 ones at the float32 rate, all else at the bfloat16 rate. nullopt where a rate
+// that is needed is unknown.
 std::optional<double> operation_seconds(const OperationCounts& operations, const TierRates& rates);
 
 }  // namespace fathom

@@ -28,9 +28,10 @@ class LiteTraffic : public ::testing::Test {
 TEST_F(LiteTraffic, BytesOfOneToken) {
   const double parameters = kMatrices + 26 * 6 * kExpert + kHead + kNorms;
   EXPECT_NEAR(parameters, 2.451e9, 0.5e6 + kNorms);
-  EXPECT_DOUBLE_EQ(decode_bytes(traffic_, 1, 0), 2 * parameters);
-  EXPECT_NEAR(decode_bytes(traffic_, 1, 4096), 5.030e9, 0.5e6);
-  EXPECT_DOUBLE_EQ(decode_bytes(traffic_, 1, 4096) - decode_bytes(traffic_, 1, 0), 4096.0 * 31104);
+  EXPECT_DOUBLE_EQ(decode_bytes(traffic_, 1, 0).total(), 2 * parameters);
+  EXPECT_NEAR(decode_bytes(traffic_, 1, 4096).total(), 5.030e9, 0.5e6);
+  EXPECT_DOUBLE_EQ(decode_bytes(traffic_, 1, 4096).cache, 4096.0 * 31104);
+  EXPECT_DOUBLE_EQ(decode_bytes(traffic_, 1, 4096).weights, 2 * parameters);
 }
 
 TEST_F(LiteTraffic, BatchesShareExperts) {
@@ -39,8 +40,8 @@ TEST_F(LiteTraffic, BatchesShareExperts) {
   EXPECT_NEAR(expected_experts(64, 6, 16), 50.8, 0.05);
   EXPECT_NEAR(expected_experts(160, 6, 64), 146.1, 0.05);
   EXPECT_EQ(expected_experts(0, 0, 3), 0);
-  EXPECT_NEAR(decode_bytes(traffic_, 16, 0) / 16, 1.565e9, 0.001e9);
-  EXPECT_NEAR(decode_bytes(traffic_, 128, 0) / 128, 0.24e9, 0.005e9);
+  EXPECT_NEAR(decode_bytes(traffic_, 16, 0).total() / 16, 1.565e9, 0.001e9);
+  EXPECT_NEAR(decode_bytes(traffic_, 128, 0).total() / 128, 0.24e9, 0.005e9);
 }
 
 TEST_F(LiteTraffic, OperationsOfTheLinears) {
@@ -87,6 +88,7 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
   for (WeightGroup& group : groups) {
     if (group.role != WeightRole::kExpertUp) continue;
     group.dtype = DType::kInt8;
+    group.type = QuantType::kW8A8Dynamic;
     group.bytes = group.bytes / 2 + static_cast<uint64_t>(group.num_tensors) * 1408 * 4;  // a scale a row
   }
   const ModelTraffic mixed = describe_traffic(config_, groups, DType::kInt8);
@@ -94,6 +96,18 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
   EXPECT_DOUBLE_EQ(mixed.token.int8 + mixed.token.bfloat16, traffic_.token.bfloat16);
   EXPECT_DOUBLE_EQ(traffic_.routed_bytes - mixed.routed_bytes, 26.0 * 64 * (kExpert / 3 - 1408 * 4));
   EXPECT_EQ(mixed.cache_bytes_per_token, 17388);
+}
+
+TEST_F(LiteTraffic, TypesSayHowInt8IsMultiplied) {
+  ModelConfig config = config_;
+  config.quantize = QuantType::kW8A8Dynamic;
+  config.mla_quantize = QuantType::kW8A16;
+  const ModelTraffic mixed = describe_traffic(config, weight_groups(config, 1), DType::kBFloat16);
+  const double kv_b = 27.0 * 512 * 16 * 256;  // stays a floating type, as router and head do
+  EXPECT_DOUBLE_EQ(mixed.token.int8_pair, 2 * (kAttention - kv_b));
+  EXPECT_DOUBLE_EQ(mixed.token.int8, 2 * (kShared + kDense + 26 * 6 * kExpert));
+  EXPECT_DOUBLE_EQ(mixed.token.bfloat16, 2 * (kv_b + kRouter));
+  EXPECT_DOUBLE_EQ(mixed.token.total(), traffic_.token.total());
 }
 
 TEST(Traffic, TiedEmbeddingsAreTheHead) {
@@ -125,6 +139,7 @@ TEST(Traffic, SecondsOfOperations) {
   rates.float32.reset();
   EXPECT_EQ(operation_seconds(operations, rates), std::nullopt);
   EXPECT_EQ(operation_seconds({.int8 = 4}, rates), 0.5);
+  EXPECT_EQ(operation_seconds({.int8_pair = 4}, rates), 1);  // two int8 operations each
 }
 
 }  // namespace

@@ -8,15 +8,17 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   fathom bench machine
   fathom bench model MODEL --pairs 512x128 --batch 1,4,16
+  fathom bench kernels --only experts
 
 fathom bench COMMAND --help shows a command's options and more examples.)";
 
-constexpr AddCommand kCommands[] = {add_bench_machine_command, add_bench_model_command};
+constexpr AddCommand kCommands[] = {add_bench_machine_command, add_bench_model_command,
+                                    add_bench_kernels_command};
 
 }  // namespace
 
 void add_bench_command(CLI::App& app, int& exit_status) {
-  CLI::App* command = app.add_subcommand("bench", "measure this machine, and a model against it");
+  CLI::App* command = app.add_subcommand("bench", "measure this machine, and a model or kernels against it");
   command->footer(kExamples);
   command->require_subcommand(1);
   for (const AddCommand add : kCommands) add(*command, exit_status);

@@ -17,9 +17,9 @@ constexpr const char* kExamples = R"(Examples:
   fathom bench model MODEL --context 1k,4k,16k                    decode at these contexts, 32 tokens each
   fathom bench model MODEL --pairs 256x256 --format seed-csv
 
-Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after, and the
-better of both counts. Bytes of a step are those of the weights it must read, with the expected number of distinct
-experts, and of the latent cache.)";
+Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after every run
+and between its prefill and its decode; a phase's share is of the better of the two beside it. Bytes of a step are
+those of the weights it must read, with the expected number of distinct experts, and of the latent cache.)";
 
 struct Options {
   EngineFlags engine;
@@ -88,7 +88,10 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
   command->add_option("--repeat", options->repeats, "measure each row so often: median, smallest and largest")
       ->capture_default_str();
   command->add_option("--seed", options->seed, "of the prompts")->capture_default_str();
-  command->add_option("--seconds", options->seconds, "of each of the machine's measurements")
+  command
+      ->add_option(
+          "--seconds", options->seconds,
+          "of each of the machine's measurements; beside a run two thirds for reading, one for each rate")
       ->capture_default_str();
   CLI::Option* format = command->add_option("--format", options->format, "table, csv, json, seed-csv")
                             ->check(CLI::IsMember({"table", "csv", "json", "seed-csv"}))

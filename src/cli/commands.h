@@ -21,5 +21,6 @@ void add_bench_command(CLI::App& app, int& exit_status);
 // Subcommands of `bench`.
 void add_bench_machine_command(CLI::App& bench, int& exit_status);
 void add_bench_model_command(CLI::App& bench, int& exit_status);
+void add_bench_kernels_command(CLI::App& bench, int& exit_status);
 
 }  // namespace fathom

@@ -26,7 +26,7 @@ Json probe_json(const std::optional<TierRates::Named>& rate) {
   return rate ? Json(rate->probe_name) : Json(nullptr);
 }
 
-// The fields of the contract, in its order: also the columns of the CSV.
+// The fields of the contract, in its order, and those added since: also the columns of the CSV.
 Json contract_json(const ModelBenchRow& row) {
   const bool decoded = row.decode_tps.has_value();
   return {{"batch", row.batch},
@@ -36,24 +36,30 @@ Json contract_json(const ModelBenchRow& row) {
           {"decode_tps", median_json(row.decode_tps)},
           {"ttft_ms", row.ttft_ms.median},
           {"tpot_ms", median_json(row.tpot_ms)},
-          {"decode_bytes_per_step", decoded ? Json(row.decode_bytes_per_step) : Json(nullptr)},
+          {"decode_bytes_per_step", decoded ? Json(row.decode_step.total()) : Json(nullptr)},
           {"decode_gb_per_s", median_json(row.decode_gb_per_s)},
           {"prefill_tops", row.prefill_tops.median},
-          {"roof_fraction_decode", optional_json(row.roof_fraction_decode)},
-          {"roof_fraction_prefill", optional_json(row.roof_fraction_prefill)},
-          {"peak_rss_bytes", row.peak_rss_bytes}};
+          {"roof_fraction_decode", median_json(row.roof_fraction_decode)},
+          {"roof_fraction_prefill", median_json(row.roof_fraction_prefill)},
+          {"peak_rss_bytes", row.peak_rss_bytes},
+          {"read_gb_per_s", row.read_gb_per_s.median},
+          {"decode_weight_bytes_per_step", decoded ? Json(row.decode_step.weights) : Json(nullptr)},
+          {"decode_cache_bytes_per_step", decoded ? Json(row.decode_step.cache) : Json(nullptr)}};
+}
+
+std::string_view limit_name(const ModelBenchRow& row) {
+  return row.prefill_limit ? roof_limit_name(*row.prefill_limit) : "unknown";
 }
 
 Json row_json(const ModelBenchRow& row) {
   Json json = contract_json(row);
   const OperationCounts& operations = row.prefill.operations;
-  json["prefill_limit"] = prefill_limit_name(row.prefill_limit);
+  json["prefill_limit"] = limit_name(row);
   json["prefill_steps"] = row.num_prefill_steps;
-  json["prefill_operations"] = {{"int8_weights", operations.int8},
-                                {"bf16_weights", operations.bfloat16},
-                                {"f32_weights", operations.float32},
-                                {"attention", operations.attention},
-                                {"expansion", operations.expansion}};
+  json["prefill_operations"] = {
+      {"int8_weights", operations.int8},     {"w8a16_weights", operations.int8_pair},
+      {"bf16_weights", operations.bfloat16}, {"f32_weights", operations.float32},
+      {"attention", operations.attention},   {"expansion", operations.expansion}};
   json["prefill_weight_bytes"] = row.prefill.weight_bytes;
   json["prefill_seconds"] = row.prefill_seconds.median;
   json["total_seconds"] = row.total_seconds.median;
@@ -63,7 +69,10 @@ Json row_json(const ModelBenchRow& row) {
   json["spread"] = {{"prefill_tps", range_json(row.prefill_tps)},
                     {"decode_tps", range_json(row.decode_tps)},
                     {"ttft_ms", range_json(row.ttft_ms)},
-                    {"tpot_ms", range_json(row.tpot_ms)}};
+                    {"tpot_ms", range_json(row.tpot_ms)},
+                    {"read_gb_per_s", range_json(row.read_gb_per_s)},
+                    {"roof_fraction_decode", range_json(row.roof_fraction_decode)},
+                    {"roof_fraction_prefill", range_json(row.roof_fraction_prefill)}};
   return json;
 }
 
@@ -78,8 +87,11 @@ std::string range_text(const std::optional<Spread>& spread) {
   return fmt::format("{:.{}f}-{:.{}f}", spread->min, digits, spread->max, digits);
 }
 
-std::string percent_text(const std::optional<double>& fraction) {
-  return fraction ? fmt::format("{:.1f} %", *fraction * 100) : "-";
+std::string percent_text(const std::optional<Spread>& fraction) {
+  return fraction ? fmt::format("{:.1f} %", fraction->median * 100) : "-";
+}
+std::string percent_range_text(const std::optional<Spread>& fraction) {
+  return fraction ? fmt::format("{:.0f}-{:.0f} %", fraction->min * 100, fraction->max * 100) : "";
 }
 
 std::string rate_text(const std::optional<TierRates::Named>& rate, std::string_view unit) {
@@ -136,41 +148,44 @@ std::string to_text(const ModelBenchReport& report) {
                                  report.num_threads, report.before.features.model_name, isa_name(report.isa));
   text += ceilings_text("before", report.before.threads.front(), report.isa) +
           ceilings_text("after", report.after.threads.front(), report.isa) +
-          ceilings_text("taken", report.machine, report.isa);
-  const auto line = [&text](const std::array<std::string, 13>& cells) {
-    constexpr int kWidths[] = {5, 7, 7, 11, 10, 10, 10, 11, 8, 8, 8, 22, 11};
+          ceilings_text("better", report.machine, report.isa);
+  const auto line = [&text](const std::array<std::string, 15>& cells) {
+    constexpr int kWidths[] = {5, 7, 7, 11, 10, 10, 10, 11, 10, 8, 9, 9, 8, 22, 11};
     for (size_t i = 0; i < cells.size(); ++i) text += fmt::format("{:>{}} ", cells[i], kWidths[i]);
     text.back() = '\n';
   };
   text += "\n";
-  line({"batch", "input", "output", "prefill/s", "ttft ms", "decode/s", "tpot ms", "MB/step", "GB/s",
-        "of roof", "TOPS", "of roof", "peak"});
+  line({"batch", "input", "output", "prefill/s", "ttft ms", "decode/s", "tpot ms", "weights MB", "cache MB",
+        "GB/s", "read GB/s", "of read", "TOPS", "of roof", "peak"});
   bool any_cached = false;
   for (const ModelBenchRow& row : report.rows) {
-    const bool cached = row.decode_tps &&
-                        row.decode_bytes_per_step < static_cast<double>(report.before.last_level_cache_bytes);
+    const bool cached =
+        row.decode_tps && row.decode_step.total() < static_cast<double>(report.before.last_level_cache_bytes);
     any_cached = any_cached || cached;
     line({std::to_string(row.batch), std::to_string(row.lengths.input), std::to_string(row.lengths.output),
           median_text(row.prefill_tps), median_text(row.ttft_ms), median_text(row.decode_tps),
           median_text(row.tpot_ms),
-          row.decode_tps ? fmt::format("{:.1f}", row.decode_bytes_per_step / 1e6) : "-",
+          row.decode_tps ? fmt::format("{:.1f}", row.decode_step.weights / 1e6) : "-",
+          row.decode_tps ? fmt::format("{:.1f}", row.decode_step.cache / 1e6) : "-",
           row.decode_gb_per_s ? fmt::format("{:.2f}", row.decode_gb_per_s->median) : "-",
+          fmt::format("{:.2f}", row.read_gb_per_s.median),
           percent_text(row.roof_fraction_decode) + (cached ? "*" : ""),
           fmt::format("{:.3f}", row.prefill_tops.median),
-          fmt::format("{} of {}", percent_text(row.roof_fraction_prefill),
-                      prefill_limit_name(row.prefill_limit)),
+          fmt::format("{} of {}", percent_text(row.roof_fraction_prefill), limit_name(row)),
           format_bytes(row.peak_rss_bytes)});
     if (row.prefill_tps.min < row.prefill_tps.max) {
       line({"", "", "range", range_text(row.prefill_tps), range_text(row.ttft_ms), range_text(row.decode_tps),
-            range_text(row.tpot_ms)});
+            range_text(row.tpot_ms), "", "", range_text(row.decode_gb_per_s), range_text(row.read_gb_per_s),
+            percent_range_text(row.roof_fraction_decode), "", percent_range_text(row.roof_fraction_prefill)});
     }
     if (row.num_preemptions > 0) {
       text += fmt::format("      {} preemptions: give more --kv-memory\n", row.num_preemptions);
     }
   }
   text +=
-      "\nThe first share is decode's of the read bandwidth, the second prefill's of the limit that it "
-      "names.\n";
+      "\nShares are of ceilings measured directly before and after, the better of both: decode's of read "
+      "GB/s, "
+      "prefill's of the limit that it names. MB of a step.\n";
   if (any_cached)
     text += "* A step's bytes fit into the caches, so that memory bandwidth is not its limit.\n";
   return text;
@@ -186,7 +201,7 @@ std::string to_csv(const ModelBenchReport& report) {
       values += (value.is_null() ? "" : dump_json(value)) + ",";
     }
     if (text.empty()) text = header + "prefill_limit\n";
-    text += values + std::string(prefill_limit_name(row.prefill_limit)) + "\n";
+    text += values + std::string(limit_name(row)) + "\n";
   }
   return text;
 }

@@ -24,7 +24,7 @@ constexpr ComputeProbe kComputeProbes[] = {
      avx512::bfloat16_dot_probe},
     {"avx512_f32", "AVX-512 FMA, float32", "AVX-512", ProbeUnit::kTflops, has_avx512,
      avx512::float32_fma_probe},
-    {"avx2_int8", "AVX2, int8", "AVX2", ProbeUnit::kTops, has_avx2, avx2::int8_dot_probe},
+    {"avx2_int8", "AVX2, int8 as int16", "AVX2", ProbeUnit::kTops, has_avx2, avx2::int8_madd_probe},
     {"avx2_f32", "AVX2 FMA, float32", "AVX2", ProbeUnit::kTflops, has_avx2, avx2::float32_fma_probe},
 };
 

@@ -28,6 +28,7 @@ uint64_t saturating_sum(std::initializer_list<uint64_t> terms) {
 // How one weight is stored.
 struct Format {
   DType dtype;
+  QuantType type;
   uint64_t scale_bytes;
 };
 
@@ -49,13 +50,16 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
                                        const std::function<Format(const WeightSpec&)>& format_of) {
   std::vector<WeightGroup> groups;
   for (const WeightSpec& spec : weight_table(config)) {
-    const auto [dtype, scale_bytes] = format_of(spec);
-    auto group = std::find_if(groups.begin(), groups.end(), [&, type = dtype](const WeightGroup& g) {
-      return g.role == spec.role && g.dtype == type;
+    const Format format = format_of(spec);
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const WeightGroup& g) {
+      return g.role == spec.role && g.dtype == format.dtype && g.type == format.type;
     });
-    if (group == groups.end()) group = groups.insert(groups.end(), {.role = spec.role, .dtype = dtype});
+    if (group == groups.end()) {
+      group = groups.insert(groups.end(), {.role = spec.role, .dtype = format.dtype, .type = format.type});
+    }
     const int64_t num_elements = spec.shape.num_elements();
-    const uint64_t bytes = static_cast<uint64_t>(num_elements) * dtype_bytes(dtype) + scale_bytes;
+    const uint64_t bytes =
+        static_cast<uint64_t>(num_elements) * dtype_bytes(format.dtype) + format.scale_bytes;
     ++group->num_tensors;
     group->num_elements += num_elements;
     group->bytes += bytes;
@@ -94,20 +98,22 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype) 
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks) {
   return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
-    if (default_quant_type(config, spec) == QuantType::kFloat) return Format{config.torch_dtype, 0};
-    return Format{DType::kInt8, static_cast<uint64_t>(spec.shape[0]) * sizeof(float)};
+    const QuantType type = default_quant_type(config, spec);
+    if (type == QuantType::kFloat) return Format{config.torch_dtype, type, 0};
+    return Format{DType::kInt8, type, static_cast<uint64_t>(spec.shape[0]) * sizeof(float)};
   });
 }
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
-                                       const Checkpoint& checkpoint) {
+                                       const Checkpoint& checkpoint, const QuantDescription& description) {
   return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
     const auto view = checkpoint.tensor(spec.name);
     FATHOM_CHECK(view.ok(), "{}", view.status().message());
-    if (view->dtype != DType::kInt8) return Format{view->dtype, 0};
+    if (view->dtype != DType::kInt8) return Format{view->dtype, QuantType::kFloat, 0};
     const auto scale = checkpoint.tensor(scale_name(spec.name));
     FATHOM_CHECK(scale.ok(), "{}", scale.status().message());
-    return Format{DType::kInt8, scale->num_bytes()};
+    return Format{DType::kInt8, description.find(spec.name).value_or(QuantType::kW8A8Dynamic),
+                  scale->num_bytes()};
   });
 }
 

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
+#include "checkpoint/quantization.h"
 #include "model/weight_table.h"
 
 namespace fathom {
@@ -24,11 +25,12 @@ struct MemoryPlanOptions {
       DType::kBFloat16;  // kInt8: int8 latent with a float32 scale a token, 16-bit rotated key
 };
 
-// All weights of one role in one format.
+// All weights of one role in one format and type.
 struct WeightGroup {
   WeightRole role = WeightRole::kEmbedTokens;
   DType dtype = DType::kBFloat16;  // as stored
-  int64_t num_tensors = 0;         // scales are not counted as tensors
+  QuantType type = QuantType::kFloat;
+  int64_t num_tensors = 0;  // scales are not counted as tensors
   int64_t num_elements = 0;
   uint64_t bytes = 0;       // of the whole model; int8 with its scales
   uint64_t rank_bytes = 0;  // of the rank that holds most
@@ -50,10 +52,12 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 
 // Every weight stored as the config's torch_dtype, or as default_quant_type() says.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
-// As the checkpoint stores them. Offsets of int8 weights are left out: nothing reads them after the check.
+// As the checkpoint stores them, with the types that its description says; without one, where only sizes
+// matter, int8 counts as W8A8. Offsets of int8 weights are left out: nothing reads them after the check.
 // Precondition: check_weights() passed.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
-                                       const Checkpoint& checkpoint);
+                                       const Checkpoint& checkpoint,
+                                       const QuantDescription& description = {});
 
 // Precondition: options are positive and within the config parser's ranges; sizes beyond 2^63 are cut to it.
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,

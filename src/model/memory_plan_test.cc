@@ -67,6 +67,36 @@ TEST(MemoryPlan, GroupsFollowTheCheckpoint) {
   EXPECT_EQ(plan.weights[0].dtype, DType::kFloat32);
 }
 
+TEST(MemoryPlan, GroupsTakeTheirTypesFromTheDescription) {
+  testing::TempDir dir;
+  ModelConfig config = testing::tiny_grouped_config();
+  config.quantize = QuantType::kW8A8Dynamic;
+  config.mla_quantize = QuantType::kW8A16;
+  testing::write_tiny_checkpoint({config, dir.path()});
+  const auto checkpoint = Checkpoint::open(dir.path());
+  const auto description = QuantDescription::load(dir.path(), config);
+  ASSERT_TRUE(checkpoint.ok() && description.ok());
+  const auto groups = weight_groups(config, 1, **checkpoint, *description);
+  const auto planned = weight_groups(config, 1);
+  ASSERT_EQ(groups.size(), planned.size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    EXPECT_EQ(groups[i].type, planned[i].type) << role_name(groups[i].role);
+    switch (groups[i].role) {
+      case WeightRole::kOProj:
+        EXPECT_EQ(groups[i].type, QuantType::kW8A16);
+        break;
+      case WeightRole::kExpertDown:
+        EXPECT_EQ(groups[i].type, QuantType::kW8A8Dynamic);
+        break;
+      case WeightRole::kRouter:
+        EXPECT_EQ(groups[i].type, QuantType::kFloat);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
 // Scales count, offsets do not: nothing keeps them.
 TEST(MemoryPlan, QuantisedWeightsCountTheirScales) {
   testing::TempDir dir;

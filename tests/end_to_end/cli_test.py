@@ -259,7 +259,7 @@ class BrokenFolders(Case):
 class Tools(Case):
     def test_every_command_has_help_with_examples(self):
         for command in ("run", "score", "tokenize", "detokenize", "template", "show", "synth", "env", "bench", "bench machine",
-                        "bench model"):
+                        "bench model", "bench kernels"):
             with self.subTest(command=command):
                 self.assertIn("Examples:", self.succeed(*command.split(), "--help").stdout)
 
@@ -353,12 +353,15 @@ class Bench(Case):
         for row in out["rows"]:
             self.assertLessEqual({"batch", "input", "output", "prefill_tps", "decode_tps", "ttft_ms", "tpot_ms",
                                   "decode_bytes_per_step", "decode_gb_per_s", "prefill_tops", "roof_fraction_decode",
-                                  "roof_fraction_prefill", "peak_rss_bytes"}, set(row))
+                                  "roof_fraction_prefill", "peak_rss_bytes", "read_gb_per_s"}, set(row))
             self.assertGreater(row["prefill_tps"], 0)
             self.assertGreater(row["peak_rss_bytes"], 1 << 20)
-            self.assertLessEqual(row["spread"]["prefill_tps"][0], row["spread"]["prefill_tps"][1])
+            for key in ("prefill_tps", "read_gb_per_s"):
+                low, high = row["spread"][key]
+                self.assertTrue(low <= row[key] <= high, key)
             decoded = row["output"] > 1
-            for key in ("decode_tps", "tpot_ms", "decode_bytes_per_step", "decode_gb_per_s", "roof_fraction_decode"):
+            for key in ("decode_tps", "tpot_ms", "decode_bytes_per_step", "decode_gb_per_s", "roof_fraction_decode",
+                        "decode_weight_bytes_per_step", "decode_cache_bytes_per_step"):
                 self.assertEqual(row[key] is not None, decoded, key)
         # By hand for one sequence: matrices that every token meets (attention, the dense layer, routers, shared experts), two of
         # sixteen experts in each of four layers, the head, the norms; in bf16. Then a cached row of 160 bf16 in five layers for
@@ -367,12 +370,17 @@ class Bench(Case):
         network = 3 * 256 * 256
         dense = 3 * 256 * 768
         others = attention + dense + 4 * (16 * 256 + network) + 5 * (2 * 256 + 128) + 256
-        want = 2 * (others + 4 * 2 * network + 8192 * 256) + 27 * 5 * 160 * 2
-        self.assertAlmostEqual(out["rows"][0]["decode_bytes_per_step"], want, delta=1)
+        weights, cache = 2 * (others + 4 * 2 * network + 8192 * 256), 27 * 5 * 160 * 2
+        first = out["rows"][0]
+        self.assertAlmostEqual(first["decode_weight_bytes_per_step"], weights, delta=1)
+        self.assertAlmostEqual(first["decode_cache_bytes_per_step"], cache, delta=1)
+        self.assertAlmostEqual(first["decode_bytes_per_step"], weights + cache, delta=2)
 
     def test_model_prints_tables(self):
         pair = ("--pairs", "8x3", *self.QUICK)
-        self.assertIn("of roof", self.succeed("bench", "model", DEMO, *pair).stdout)
+        table = self.succeed("bench", "model", DEMO, *pair).stdout
+        for name in ("of roof", "read GB/s"):
+            self.assertIn(name, table)
         lines = self.succeed("bench", "model", DEMO, *pair, "--batch", "1,2", "--format", "csv").stdout.splitlines()
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[0].startswith("batch,input,output,prefill_tps,"))
@@ -380,6 +388,32 @@ class Bench(Case):
         lines = self.succeed("bench", "model", DEMO, *pair, "--format", "seed-csv").stdout.splitlines()
         self.assertTrue(lines[0].startswith("Model,Batchsize,In_seq,Out_seq,Total time(s),"))
         self.assertTrue(lines[1].startswith("demo,1,8,3,"))
+
+    KERNELS = ("bench", "kernels", "--model", DEMO, "--seconds", "0.001", "--threads", "2", "--tokens", "1,20", "--contexts", "64")
+
+    def test_kernels(self):
+        out = json.loads(self.succeed(*self.KERNELS, "--only", "attention", "--json").stdout)
+        self.assertEqual([section["name"] for section in out["sections"]],
+                         ["absorbed, bf16 cache", "expanded, bf16 cache", "absorbed, int8 cache", "expanded, int8 cache"])
+        for section in out["sections"]:
+            self.assertGreater(section["read_gb_per_s"], 0)
+            for row in section["rows"]:
+                self.assertLessEqual(row["seconds"]["best"], row["seconds"]["median"])
+                self.assertGreater(row["bytes"], 0)
+                self.assertGreater(row["operations"], 0)
+        forms = out["attention_forms"]
+        self.assertEqual(forms["context"], 64)
+        self.assertEqual([row["tokens"] for row in forms["rows"]], [16, 32, 64, 96, 128, 171, 256, 512])
+        table = self.succeed(*self.KERNELS, "--only", "experts").stdout
+        for name in ("experts w8a16:", "expert gate_up", "2 x 256 x 256", "of roof"):
+            self.assertIn(name, table)
+        self.assertIn("merge splits", self.succeed(*self.KERNELS, "--only", "small").stdout)
+
+    def test_kernels_refuse(self):
+        self.fail_with("/no/such", "deepseek-v2-lite", arguments=["bench", "kernels", "--model", "/no/such"])
+        self.fail_with("--tokens", "0", arguments=["bench", "kernels", "--tokens", "0"])
+        self.fail_with("--seconds", arguments=["bench", "kernels", "--seconds", "0"])
+        self.assertEqual(fathom("bench", "kernels", "--only", "all").returncode, 2)
 
     def test_model_refuses(self):
         self.fail_with("--pairs", "12", arguments=["bench", "model", DEMO, "--pairs", "12"])

@@ -32,56 +32,74 @@ void read_streams(const ReadParams& p) {
 
 // The loops are written as instructions: given intrinsics, the compiler keeps sums in memory when it runs out
 // of registers, and the probe would measure that. Operands are numbered: sums first, then the rest.
+namespace {
 
-// The sixteen registers: eight sums, three for what is under way, activation, weight, the weight's magnitude,
-// ones. The only chain from turn to turn is vpaddd, one cycle long.
-double int8_dot_probe(int64_t iterations) {
-  const __m256i x = _mm256_set1_epi8(5);
-  const __m256i weight = _mm256_set1_epi8(-3);
-  const __m256i magnitude = _mm256_set1_epi8(3);
-  const __m256i ones = _mm256_set1_epi16(1);
-  const __m256i zero = _mm256_setzero_si256();
-  __m256i s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero;
-  __m256i t0, t1, t2;
+// What linear_int8.cc does with one line of weights and six rows, from registers. The sixteen: twelve sums
+// (six rows, two halves of the line), a row's inputs, the widened halves, one product. The only chain from
+// turn to turn is vpaddd, one cycle long.
+struct Int8Sums {
+  __m256i s[12];
+};
+
+// Twelve times vpmaddwd and vpaddd: half of a line's inputs for six rows.
+inline __attribute__((always_inline)) void add_products(Int8Sums& sums, __m256i x, __m256i low,
+                                                        __m256i high) {
+  __m256i(&s)[12] = sums.s;
+  __m256i product;
+  __asm__ volatile(
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %0, %0\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %1, %1\n\t"
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %2, %2\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %3, %3\n\t"
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %4, %4\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %5, %5\n\t"
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %6, %6\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %7, %7\n\t"
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %8, %8\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %9, %9\n\t"
+      "vpmaddwd %13, %14, %12\n\t"
+      "vpaddd %12, %10, %10\n\t"
+      "vpmaddwd %13, %15, %12\n\t"
+      "vpaddd %12, %11, %11\n\t"
+      : "+x"(s[0]), "+x"(s[1]), "+x"(s[2]), "+x"(s[3]), "+x"(s[4]), "+x"(s[5]), "+x"(s[6]), "+x"(s[7]),
+        "+x"(s[8]), "+x"(s[9]), "+x"(s[10]), "+x"(s[11]), "=&x"(product)
+      : "x"(x), "x"(low), "x"(high));
+}
+
+}  // namespace
+
+// A turn is a line of 4 inputs and 16 outputs: 6 shifts that widen it, 24 multiplies, 24 additions.
+double int8_madd_probe(int64_t iterations) {
+  const __m256i bytes = _mm256_set1_epi8(-3);  // the line's halves, and the row's inputs
+  Int8Sums sums = {};
   for (int64_t i = 0; i < iterations; ++i) {
+    __m256i low, high;
     __asm__ volatile(
-        "vpsignb %12, %11, %8\n\t"
-        "vpmaddubsw %8, %13, %8\n\t"
-        "vpmaddwd %14, %8, %8\n\t"
-        "vpaddd %8, %0, %0\n\t"
-        "vpsignb %12, %11, %9\n\t"
-        "vpmaddubsw %9, %13, %9\n\t"
-        "vpmaddwd %14, %9, %9\n\t"
-        "vpaddd %9, %1, %1\n\t"
-        "vpsignb %12, %11, %10\n\t"
-        "vpmaddubsw %10, %13, %10\n\t"
-        "vpmaddwd %14, %10, %10\n\t"
-        "vpaddd %10, %2, %2\n\t"
-        "vpsignb %12, %11, %8\n\t"
-        "vpmaddubsw %8, %13, %8\n\t"
-        "vpmaddwd %14, %8, %8\n\t"
-        "vpaddd %8, %3, %3\n\t"
-        "vpsignb %12, %11, %9\n\t"
-        "vpmaddubsw %9, %13, %9\n\t"
-        "vpmaddwd %14, %9, %9\n\t"
-        "vpaddd %9, %4, %4\n\t"
-        "vpsignb %12, %11, %10\n\t"
-        "vpmaddubsw %10, %13, %10\n\t"
-        "vpmaddwd %14, %10, %10\n\t"
-        "vpaddd %10, %5, %5\n\t"
-        "vpsignb %12, %11, %8\n\t"
-        "vpmaddubsw %8, %13, %8\n\t"
-        "vpmaddwd %14, %8, %8\n\t"
-        "vpaddd %8, %6, %6\n\t"
-        "vpsignb %12, %11, %9\n\t"
-        "vpmaddubsw %9, %13, %9\n\t"
-        "vpmaddwd %14, %9, %9\n\t"
-        "vpaddd %9, %7, %7\n\t"
-        : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "=&x"(t0),
-          "=&x"(t1), "=&x"(t2)
-        : "x"(x), "x"(weight), "x"(magnitude), "x"(ones));
+        "vpsllw $8, %2, %0\n\t"
+        "vpsllw $8, %2, %1\n\t"
+        "vpsraw $8, %0, %0\n\t"
+        "vpsraw $8, %1, %1\n\t"
+        : "=&x"(low), "=&x"(high)
+        : "x"(bytes));
+    add_products(sums, bytes, low, high);
+    __asm__ volatile(
+        "vpsraw $8, %2, %0\n\t"
+        "vpsraw $8, %2, %1\n\t"
+        : "=&x"(low), "=&x"(high)
+        : "x"(bytes));
+    add_products(sums, bytes, low, high);
   }
-  return static_cast<double>(iterations) * 8 * 32 * 2;
+  return static_cast<double>(iterations) * 6 * 16 * 4 * 2;
 }
 
 // Twelve sums: two units with a latency of four or five cycles need eight to ten.

@@ -7,9 +7,9 @@
 namespace fathom::kernels::avx2 {
 
 void read_streams(const ReadParams& p);
-// Signed bytes times signed bytes in the four instructions that AVX2 needs for it: vpsignb moves the weight's
-// sign to the activation, then vpmaddubsw, vpmaddwd by ones and vpaddd.
-double int8_dot_probe(int64_t iterations);
+// Signed bytes times signed bytes as linear_int8.cc multiplies them, as 16-bit integers: weights widened by
+// shifts once for six rows, then vpmaddwd and vpaddd.
+double int8_madd_probe(int64_t iterations);
 double float32_fma_probe(int64_t iterations);
 
 }  // namespace fathom::kernels::avx2

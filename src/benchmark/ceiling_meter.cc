@@ -1,0 +1,100 @@
+#include "benchmark/ceiling_meter.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "base/clock.h"
+#include "base/cpu_features.h"
+#include "base/memory_info.h"
+
+namespace fathom {
+namespace {
+
+constexpr int kStreamCounts[] = {1, 2, 4};
+constexpr int kMinPasses = 3;
+constexpr int kMaxPasses = 1000;
+// Of a compute pass. Shorter than the time slice that a busy system gives a thread, so that some passes run
+// undisturbed; long against the threads' start within microseconds of each other.
+constexpr double kPassSeconds = 2e-3;
+constexpr uint64_t kCacheMultiple = 8;
+constexpr uint64_t kMinReadBytes = uint64_t{256} << 20;
+// A share is cut into up to four streams of whole steps.
+constexpr uint64_t kShareStep = 4 * kernels::kReadStepBytes;
+
+Rate rate_of(std::vector<double> passes) {
+  std::sort(passes.begin(), passes.end());
+  return {.best = passes.back(),
+          .median = passes[passes.size() / 2],
+          .worst = passes.front(),
+          .num_passes = static_cast<int>(passes.size())};
+}
+
+}  // namespace
+
+uint64_t choose_read_bytes(uint64_t cache_bytes, uint64_t max_bytes) {
+  const uint64_t wanted =
+      std::clamp(kCacheMultiple * cache_bytes, std::min(kMinReadBytes, max_bytes), max_bytes);
+  const auto available = read_memory_info().available();
+  return available ? std::min(wanted, *available / 8) : wanted;
+}
+
+Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint64_t read_bytes) {
+  std::unique_ptr<CeilingMeter> meter;
+  try {
+    meter.reset(new CeilingMeter(num_threads, kernels::widest_read_probe(detect_cpu_features())));
+  } catch (const std::system_error& error) {
+    return resource_exhausted("--threads: cannot start {} threads: {}", num_threads, error.what());
+  }
+  const auto num_shares = static_cast<uint64_t>(num_threads);
+  meter->share_bytes_ = std::max(read_bytes / num_shares / kShareStep, uint64_t{1}) * kShareStep;
+  meter->shares_.resize(num_shares);
+  for (ReadBuffer& share : meter->shares_) {
+    FATHOM_ASSIGN_OR_RETURN(share, ReadBuffer::reserve(meter->share_bytes_));
+  }
+  meter->team_.time([&](int thread) { meter->shares_[static_cast<size_t>(thread)].touch(); });
+  meter->team_.leave();
+  return meter;
+}
+
+CeilingMeter::Read CeilingMeter::read(double seconds) {
+  Read read;
+  std::vector<double> passes;
+  double best = 0;
+  const double end = monotonic_seconds() + seconds;
+  for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
+    for (int num_streams : kStreamCounts) {
+      const double taken = team_.time([&](int thread) {
+        read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data(),
+                         .bytes = static_cast<int64_t>(share_bytes_),
+                         .num_streams = num_streams});
+      });
+      passes.push_back(static_cast<double>(read_bytes()) / taken);
+      if (passes.back() <= best) continue;
+      best = passes.back();
+      read.num_streams = num_streams;
+    }
+  }
+  team_.leave();
+  read.rate = rate_of(std::move(passes));
+  return read;
+}
+
+Rate CeilingMeter::compute(const kernels::ComputeProbe& probe, double seconds) {
+  int64_t iterations = 1000;
+  const auto one_pass = [&] { return team_.time([&](int) { probe.run(iterations); }); };
+  // Doubles until a pass is long enough even when nothing disturbs it; this also brings the CPU to its
+  // working clock.
+  const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
+  const double deadline = monotonic_seconds() + seconds;
+  while (std::min(one_pass(), one_pass()) < wanted && monotonic_seconds() < deadline) iterations *= 2;
+  const double operations = probe.run(1) * static_cast<double>(iterations) * num_threads();
+  std::vector<double> passes;
+  const double end = monotonic_seconds() + seconds;
+  while (passes.size() < kMinPasses || (monotonic_seconds() < end && passes.size() < kMaxPasses)) {
+    passes.push_back(operations / one_pass());
+  }
+  team_.leave();
+  return rate_of(std::move(passes));
+}
+
+}  // namespace fathom

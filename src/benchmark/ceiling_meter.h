@@ -1,0 +1,66 @@
+// Measures how fast memory can be read and how fast instructions multiply, on one team of threads with one
+// buffer that stay as long as the meter: so that a measurement can be repeated beside whatever it is to be
+// compared with. Judges nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "benchmark/read_buffer.h"
+#include "benchmark/timed_team.h"
+#include "kernels/probes.h"
+
+namespace fathom {
+
+// Of the passes of one measurement, in units per second.
+struct Rate {
+  double best = 0;
+  double median = 0;
+  double worst = 0;
+  int num_passes = 0;
+};
+
+// Bytes to read per pass: eight times the last-level caches, at least 256 MiB, at most max_bytes and an
+// eighth of free memory. Where the caches are larger than an eighth of max_bytes, part of a pass is read from
+// them.
+uint64_t choose_read_bytes(uint64_t cache_bytes, uint64_t max_bytes);
+
+// Thread rule: one thread measures, which has its own affinity back after each measurement. Made before an
+// engine is loaded (see TimedTeam).
+class CeilingMeter {
+ public:
+  // read_bytes are rounded down to whole steps of each thread's share, at least one, and held until the end.
+  // Failure: no memory, or the system refuses the threads (the message names --threads).
+  static Result<std::unique_ptr<CeilingMeter>> create(int num_threads, uint64_t read_bytes);
+
+  int num_threads() const { return team_.size(); }
+  uint64_t read_bytes() const { return share_bytes_ * shares_.size(); }  // of a pass, and of memory held
+  const kernels::ReadProbe& read_probe() const { return read_probe_; }
+
+  // Bytes a second. Takes about `seconds`, three rounds at the least.
+  struct Read {
+    Rate rate;
+    int num_streams = 1;  // per thread, of the best pass
+  };
+  Read read(double seconds);
+
+  // Operations a second. Takes up to twice `seconds`. Precondition: this CPU has the probe.
+  Rate compute(const kernels::ComputeProbe& probe, double seconds);
+
+  // For timing other work on the same threads.
+  TimedTeam& team() { return team_; }
+
+ private:
+  CeilingMeter(int num_threads, const kernels::ReadProbe& read_probe)
+      : team_(num_threads), read_probe_(read_probe) {}
+
+  TimedTeam team_;
+  const kernels::ReadProbe& read_probe_;
+  uint64_t share_bytes_ = 0;
+  std::vector<ReadBuffer> shares_;  // by thread
+};
+
+}  // namespace fathom
