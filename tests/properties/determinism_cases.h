@@ -37,6 +37,8 @@ struct DeterminismCase {
   EngineOptions options(int64_t max_num_batched_tokens) const;
 };
 
+inline void PrintTo(const DeterminismCase& test_case, std::ostream* out) { *out << test_case.name(); }
+
 inline constexpr int64_t kCaseModelLen = 320;
 inline constexpr int64_t kCaseCacheTokens = 6400;
 
