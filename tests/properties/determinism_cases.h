@@ -45,9 +45,9 @@ inline constexpr int64_t kCaseCacheTokens = 6400;
 // The folder with the model's checkpoint; made by the first call.
 const std::string& model_directory(const DeterminismModel& model);
 
-// Every model with every cache and every instruction set there is, whether this machine has it or not.
+// Models, caches and instruction sets crossed, those that this machine lacks included.
 std::vector<DeterminismCase> determinism_cases();
-// The same without the instruction set: the best one of this machine.
+// The same with the best instruction set of this machine only.
 std::vector<DeterminismCase> best_isa_cases();
 
 std::vector<int32_t> random_prompt(uint64_t seed, int64_t length, int64_t vocab_size);
