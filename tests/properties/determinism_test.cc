@@ -1,122 +1,138 @@
-// D1: a request's tokens and log-probabilities have the same bits whatever runs beside it and however it is
-// cut.
+// D1 (docs/numerics.md): a request's tokens and log-probabilities have the same bits whatever runs beside it,
+// however it is cut, with any number of threads.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <cmath>
 
 #include "base/random.h"
-#include "support/engine.h"
+#include "model/memory_plan.h"
+#include "properties/determinism_cases.h"
 #include "support/golden.h"
 
 namespace fathom::testing {
 namespace {
 
-const char* const kVariants[] = {"lite_like", "q_lora_groups", "odd_sizes"};
-
-std::vector<int32_t> random_prompt(uint64_t seed, int64_t length, int64_t vocab_size) {
-  std::vector<int32_t> ids(static_cast<size_t>(length));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = static_cast<int32_t>(random_bits(seed, i) % static_cast<uint64_t>(vocab_size));
+class Determinism : public ::testing::TestWithParam<DeterminismCase> {
+ protected:
+  void SetUp() override {
+    if (!GetParam().machine_has_it())
+      GTEST_SKIP() << "this machine does not have " << isa_name(GetParam().isa);
   }
-  return ids;
-}
+};
 
-std::vector<Request> mixed_requests(int64_t count, int64_t vocab_size) {
-  std::vector<Request> requests;
-  for (int64_t i = 0; i < count; ++i) {
-    SamplingParams sampling = greedy_params(3 + i % 11);
-    sampling.temperature = i % 3 == 0 ? 0 : 0.9;
-    sampling.top_p = 0.95;
-    sampling.seed = static_cast<uint64_t>(i);
-    requests.push_back({random_prompt(static_cast<uint64_t>(i), 1 + (i * 37) % 90, vocab_size), sampling});
+INSTANTIATE_TEST_SUITE_P(All, Determinism, ::testing::ValuesIn(determinism_cases()),
+                         [](const auto& test_case) { return test_case.param.name(); });
+
+// One way to run the same requests.
+struct Schedule {
+  int threads = 1;
+  size_t together = 1;  // requests submitted at a time
+  int64_t chunk = 512;  // max_num_batched_tokens
+
+  std::string name() const {
+    return fmt::format("{} threads, batches of {}, chunks of {}", threads, together, chunk);
   }
-  return requests;
-}
+};
 
-std::vector<Answer> run_alone(Engine& engine, const std::vector<Request>& requests) {
+// Answers to the boundary requests, in batches of that many.
+std::vector<Answer> answers_of(Engine& engine, const DeterminismCase& test_case, const Schedule& schedule) {
+  const int64_t vocab_size = engine.config().vocab_size;
+  std::vector<Request> requests = boundary_requests(test_case, vocab_size);
+  const size_t count = requests.size();
+  if (schedule.together > count) {
+    for (Request& request : company(static_cast<int64_t>(schedule.together - count), vocab_size))
+      requests.insert(requests.begin(), std::move(request));
+  }
   std::vector<Answer> answers;
-  for (const Request& request : requests) answers.push_back(run_all(engine, {request})[0]);
+  for (size_t first = 0; first < requests.size(); first += schedule.together) {
+    const size_t end = std::min(requests.size(), first + schedule.together);
+    const auto batch = run_all(engine, {requests.begin() + static_cast<int64_t>(first),
+                                        requests.begin() + static_cast<int64_t>(end)});
+    answers.insert(answers.end(), batch.begin(), batch.end());
+  }
+  answers.erase(answers.begin(), answers.end() - static_cast<int64_t>(count));
   return answers;
 }
 
-TEST(Determinism, BatchEqualsSingles) {
-  for (const char* variant : kVariants) {
-    for (int64_t count : {2, 7, 64}) {
-      EngineOptions options = small_options(golden_dir(variant));
-      options.max_num_seqs = 64;
-      const auto engine = load_engine(options);
-      ASSERT_NE(engine, nullptr);
-      const auto requests = mixed_requests(count, engine->config().vocab_size);
-      EXPECT_EQ(run_all(*engine, requests), run_alone(*engine, requests)) << variant << " batch of " << count;
+TEST_P(Determinism, BatchesChunksAndThreadsChangeNothing) {
+  // Every value of every dimension in few runs; the first is what the others are held against.
+  std::vector<Schedule> schedules = {{1, 1, 512},  {2, 7, 512}, {3, 2, 171},
+                                     {2, 64, 512}, {3, 7, 16},  {1, 1, 1}};
+  if (GetParam().is_slow()) schedules = {{1, 1, 512}, {3, 3, 171}, {2, 2, 16}};
+  std::vector<Answer> want;
+  std::vector<float> want_logits[2];
+  for (const Schedule& schedule : schedules) {
+    EngineOptions options = GetParam().options(schedule.chunk);
+    options.num_threads = schedule.threads;
+    const auto engine = load_engine(options);
+    ASSERT_NE(engine, nullptr);
+    const int64_t vocab_size = engine->config().vocab_size;
+    const std::vector<Answer> answers = answers_of(*engine, GetParam(), schedule);
+    if (want.empty()) want = answers;
+    expect_equal_answers(answers, want, schedule.name());
+    // Every logit of every position, in both forms.
+    const int64_t lengths[] = {GetParam().is_slow() ? 70 : 170, GetParam().is_slow() ? 171 : 300};
+    for (size_t i = 0; i < 2; ++i) {
+      const std::vector<float> logits = score_all(*engine, random_prompt(77, lengths[i], vocab_size));
+      if (want_logits[i].empty()) want_logits[i] = logits;
+      expect_equal_logits(logits, want_logits[i], vocab_size,
+                          fmt::format("{}: scoring {} tokens", schedule.name(), lengths[i]));
     }
   }
 }
 
-TEST(Determinism, ChunksEqualTheWhole) {
-  for (const char* variant : kVariants) {
-    std::vector<std::vector<Answer>> runs;
-    for (int64_t chunk : {1, 16, 50, 512}) {
-      EngineOptions options = small_options(golden_dir(variant));
-      options.max_num_batched_tokens = chunk;
-      options.max_num_seqs = std::min<int64_t>(chunk, 8);
-      const auto engine = load_engine(options);
-      ASSERT_NE(engine, nullptr);
-      runs.push_back(run_all(*engine, mixed_requests(6, engine->config().vocab_size)));
-      EXPECT_EQ(runs.back(), runs.front()) << variant << " chunk " << chunk;
-    }
+// So few pages that running requests lose theirs and are computed again: prompts in their form, generated
+// tokens in theirs.
+TEST_P(Determinism, PreemptionChangesNothing) {
+  EngineOptions options = GetParam().options(128);
+  const auto plenty = load_engine(options);
+  ASSERT_NE(plenty, nullptr);
+  // One request's longest context, where these need twice as much.
+  options.kv_memory_bytes = *options.kv_memory_bytes / kCaseCacheTokens * kCaseModelLen;
+  options.num_threads = 2;
+  const auto tight = load_engine(options);
+  ASSERT_NE(tight, nullptr);
+  std::vector<Request> requests;
+  for (uint64_t i = 0; i < 6; ++i) {
+    const int64_t prompt_len = i == 3 ? 175 : 30 + static_cast<int64_t>(i);
+    requests.push_back({random_prompt(i, prompt_len, plenty->config().vocab_size), greedy_params(60)});
+  }
+  expect_equal_answers(run_all(*tight, requests), run_all(*plenty, requests), "few pages");
+  EXPECT_GT(tight->statistics().num_preemptions, 0);
+  EXPECT_EQ(plenty->statistics().num_preemptions, 0);
+  EXPECT_EQ(tight->statistics().pages_used, 0);
+}
+
+class LongSegments : public ::testing::TestWithParam<DeterminismCase> {};
+
+INSTANTIATE_TEST_SUITE_P(All, LongSegments, ::testing::ValuesIn(best_isa_cases()),
+                         [](const auto& test_case) { return test_case.param.name(); });
+
+// Segments of more than 512 tokens are cut into groups that share one expansion of the keys, and more than
+// 1024 rows of experts into waves (CpuBackend), both depending on the team.
+TEST_P(LongSegments, AreCutWithoutATrace) {
+  std::vector<float> want;
+  for (const Schedule& schedule : {Schedule{1, 1, 1024}, Schedule{3, 1, 1024}, Schedule{2, 1, 400}}) {
+    EngineOptions options = GetParam().options(schedule.chunk);
+    options.num_threads = schedule.threads;
+    options.max_model_len = 1024;
+    const auto engine = load_engine(options);
+    ASSERT_NE(engine, nullptr);
+    const int64_t vocab_size = engine->config().vocab_size;
+    const std::vector<float> logits = score_all(*engine, random_prompt(5, 700, vocab_size));
+    if (want.empty()) want = logits;
+    expect_equal_logits(logits, want, vocab_size, schedule.name());
   }
 }
 
-TEST(Determinism, ThreadsChangeNothing) {
-  for (const char* variant : kVariants) {
-    std::vector<std::vector<Answer>> runs;
-    for (int threads : {1, 2, 3, 5}) {
-      EngineOptions options = small_options(golden_dir(variant));
-      options.num_threads = threads;
-      const auto engine = load_engine(options);
-      ASSERT_NE(engine, nullptr);
-      runs.push_back(run_all(*engine, mixed_requests(5, engine->config().vocab_size)));
-      EXPECT_EQ(runs.back(), runs.front()) << variant << " threads " << threads;
-    }
-  }
-}
-
-// So few pages that running requests lose theirs and are recomputed.
-TEST(Determinism, PreemptionChangesNothing) {
-  for (const char* variant : kVariants) {
-    EngineOptions options = small_options(golden_dir(variant));
-    options.max_model_len = 128;
-    const auto roomy = load_engine(options);
-    ASSERT_NE(roomy, nullptr);
-    std::vector<Request> requests;
-    for (uint64_t i = 0; i < 6; ++i) {
-      requests.push_back(
-          {random_prompt(i, 30 + static_cast<int64_t>(i), roomy->config().vocab_size), greedy_params(60)});
-    }
-    const ModelConfig& config = roomy->config();
-    const int64_t token_bytes =
-        config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim) * 4;
-    options.kv_cache_dtype = DType::kFloat32;
-    options.kv_memory_bytes = static_cast<uint64_t>(12 * options.block_size * token_bytes);
-    const auto tight = load_engine(options);
-    ASSERT_NE(tight, nullptr);
-    options.kv_memory_bytes.reset();
-    const auto plenty = load_engine(options);
-    ASSERT_NE(plenty, nullptr);
-    EXPECT_EQ(run_all(*tight, requests), run_all(*plenty, requests)) << variant;
-    EXPECT_GT(tight->statistics().num_preemptions, 0);
-    EXPECT_EQ(plenty->statistics().num_preemptions, 0);
-    EXPECT_EQ(tight->statistics().pages_used, 0);
-  }
-}
-
-// Generated tokens go through the absorbed form, a prompt's through the expanded one: fed back as a prompt,
-// the same tokens must have the same likelihoods up to float32 rounding.
+// Generated tokens go through the absorbed form, a long prompt's through the expanded one: fed back as a
+// prompt, the same tokens must have the same likelihoods up to float32 rounding.
 TEST(Forms, AbsorbedEqualsExpanded) {
   for (const std::string& variant : golden_variants()) {
     if (variant == "long_positions") continue;  // its greedy continuation is a golden test already
     EngineOptions options = small_options(golden_dir(variant));
     options.dtype = DType::kFloat32;
+    options.expanded_prompt_tokens = 1;
     const auto engine = load_engine(options);
     ASSERT_NE(engine, nullptr);
     const auto vocab_size = static_cast<size_t>(engine->config().vocab_size);

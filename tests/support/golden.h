@@ -40,6 +40,23 @@ struct Golden {
 
 Golden read_golden(const std::string& variant);
 
+// A quantised form of a golden checkpoint, tests/golden/quantized/<variant>/<type>.
+struct QuantizedGolden {
+  std::vector<int32_t> ids;
+  std::vector<float> logits;  // [T, vocab]
+  // Root mean square of max|x| / rms(x) over the rows that quantised layers multiply, and over the cached
+  // latents: what a rounding relative to the row's largest value costs relative to the row.
+  double input_crest = 0;
+  double latent_crest = 0;
+};
+
+QuantizedGolden read_quantized_golden(const std::string& variant, const std::string& type);
+
+// Puts the checkpoint together in an empty folder: the type's config and description, a link to the weights
+// that all types of the variant share.
+void assemble_quantized_golden(const std::string& variant, const std::string& type,
+                               const std::string& directory);
+
 // ‖a - b‖ / ‖b‖
 inline double relative_distance(std::span<const float> a, std::span<const float> b) {
   double difference = 0, norm = 0;
@@ -49,5 +66,9 @@ inline double relative_distance(std::span<const float> a, std::span<const float>
   }
   return std::sqrt(difference / norm);
 }
+
+// The same of each position's logits, ascending.
+std::vector<double> position_distances(std::span<const float> ours, std::span<const float> reference,
+                                       size_t vocab_size);
 
 }  // namespace fathom::testing
