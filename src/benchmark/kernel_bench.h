@@ -38,7 +38,8 @@ struct KernelBenchOptions {
   std::vector<int64_t> contexts = {256, 4096, 16384};  // cached tokens, of attention
   std::optional<KernelGroup> only = {};                // absent: all
   double seconds = 0.05;                               // of each row, and at least some calls
-  // Of weights or cached rows, and once more for the read bandwidth, at most; less where little memory is free.
+  // At most, of weights or cached rows, and once more for the read bandwidth; less where little memory is
+  // free.
   uint64_t pool_bytes = uint64_t{512} << 20;
 };
 

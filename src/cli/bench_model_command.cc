@@ -19,7 +19,8 @@ constexpr const char* kExamples = R"(Examples:
 
 Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after every run
 and between its prefill and its decode; a phase's share is of the better of the two beside it. Bytes of a step are
-those of the weights it must read, with the expected number of distinct experts, and of the latent cache.)";
+those of the weights it must read, with the expected number of distinct experts, and of the latent cache. W8A16 weights
+count at half the int8 rate, because they take two int8 products.)";
 
 struct Options {
   EngineFlags engine;
