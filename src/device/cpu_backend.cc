@@ -13,6 +13,9 @@
 namespace fathom {
 namespace {
 
+// Panels that are claimed together: what the kernels take side by side.
+constexpr int64_t kClaimPanels = 4;
+
 void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }
 
 }  // namespace
@@ -21,6 +24,7 @@ CpuBackend::CpuBackend(Placement placement, Isa isa)
     : team_(std::move(placement)),
       seats_(node_seats(team_)),
       kernels_(kernels::select_kernels(isa)),
+      claims_(team_.num_nodes()),
       arena_(team_.num_nodes()),
       expanded_items_(static_cast<size_t>(team_.size())),
       thread_scratch_(static_cast<size_t>(team_.size())) {}
@@ -89,25 +93,36 @@ kernels::LinearParams CpuBackend::linear_params(const Weight& weight, size_t par
 }
 
 void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens,
-                          ActivationRounding rounding, const kernels::LinearParams& target,
-                          int thread) const {
+                          ActivationRounding rounding, const kernels::LinearParams& target, int64_t phase,
+                          int thread) {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
-  const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;
-  const ProductShare share =
-      product_share({weight.parts[node].begin, weight.parts[node].end}, step, num_tokens, seat);
-  if (share.empty()) return;
-  kernels::LinearParams params = linear_params(weight, node);
+  const WeightPart& part = weight.parts[node];
   const InputForm form = input_form(weight, rounding);
-  rows.set_inputs(params, form, share.tokens.begin);
-  params.bias = target.bias;
-  params.y = target.y + share.tokens.begin * target.y_stride;
-  params.y_stride = target.y_stride;
-  params.output = target.output;
-  params.num_tokens = share.tokens.size();
-  params.begin = share.panels.begin;
-  params.end = share.panels.end;
-  kernels_.linear(form)(params);
+  const auto run = [&](const ProductShare& share) {
+    if (share.empty()) return;
+    kernels::LinearParams params = linear_params(weight, node);
+    rows.set_inputs(params, form, share.tokens.begin);
+    params.bias = target.bias;
+    params.y = target.y + share.tokens.begin * target.y_stride;
+    params.y_stride = target.y_stride;
+    params.output = target.output;
+    params.num_tokens = share.tokens.size();
+    params.begin = share.panels.begin;
+    params.end = share.panels.end;
+    kernels_.linear(form)(params);
+  };
+  const int64_t num_panels = part.end - part.begin;
+  if (!has_panels_to_claim(num_panels, seat)) {
+    run(product_share({part.begin, part.end}, 1, num_tokens, seat));
+    return;
+  }
+  while (true) {
+    const IndexRange panels =
+        claims_.claim(phase, seat.node, num_panels, kClaimPanels, kClaimPanels, seat.num_threads);
+    if (panels.size() == 0) return;
+    run({.panels = {part.begin + panels.begin, part.begin + panels.end}, .tokens = {0, num_tokens}});
+  }
 }
 
 void CpuBackend::embed(const EmbeddingTable& table, float* out) {
@@ -126,17 +141,19 @@ void CpuBackend::project(const ProjectOp& op) {
   FormSet forms;
   for (const Projection& output : op.outputs) forms.add(input_form(*output.weight, op.rounding));
   inputs_.resize(op.num_tokens, width, forms);
+  claims_.reset(static_cast<int64_t>(op.outputs.size()));
   team_.run([&](int thread) {
     prepare_inputs(op.x, width, op.num_tokens, op.norm, op.rounding, thread);
     team_.barrier();
-    for (const Projection& output : op.outputs) {
+    for (size_t i = 0; i < op.outputs.size(); ++i) {
+      const Projection& output = op.outputs[i];
       multiply(*output.weight, inputs_, op.num_tokens, op.rounding,
                {.bias = output.bias != nullptr ? output.bias->data : nullptr,
                 .y = output.y,
                 .y_stride = output.weight->rows,
                 .output = output.output == Projection::Output::kAdd ? kernels::LinearParams::Output::kAdd
                                                                     : kernels::LinearParams::Output::kStore},
-               thread);
+               static_cast<int64_t>(i), thread);
     }
   });
 }

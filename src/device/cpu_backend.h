@@ -6,6 +6,7 @@
 
 #include "base/thread_team.h"
 #include "device/backend.h"
+#include "device/claim_board.h"
 #include "device/input_rows.h"
 #include "device/weight_arena.h"
 #include "device/work_share.h"
@@ -108,10 +109,10 @@ class CpuBackend final : public Backend {
                       ActivationRounding rounding, int thread) const;
   // The arguments of a product with panels of one part of weight, inputs and outputs not yet set.
   kernels::LinearParams linear_params(const Weight& weight, size_t part) const;
-  // This thread's share of y = weight x for num_tokens rows; target says where the outputs go, from token 0
-  // on.
+  // This thread's part of y = weight x for num_tokens rows, claimed on the board's phase; target says where
+  // the outputs go, from token 0 on.
   void multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens, ActivationRounding rounding,
-                const kernels::LinearParams& target, int thread) const;
+                const kernels::LinearParams& target, int64_t phase, int thread);
 
   Status pack(const PackSource& source, Weight& weight);
   Status pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight);
@@ -138,13 +139,14 @@ class CpuBackend final : public Backend {
   static void add_pieces(Piece piece, std::vector<Piece>& pieces);
   void cut_waves();
   void run_networks(ActivationRounding rounding, int thread);
-  void gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int thread);
+  void gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase, int thread);
   void prepare_hidden(std::span<const Piece> wave, int thread);
-  void down(std::span<const Piece> wave, ActivationRounding rounding, int thread);
+  void down(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase, int thread);
 
   ThreadTeam team_;
   std::vector<NodeSeat> seats_;  // by thread
   kernels::KernelTable kernels_;
+  ClaimBoard claims_;
   WeightArena arena_;
   Batch batch_;
   AttentionPlan attention_plan_;

@@ -16,6 +16,13 @@ namespace {
 constexpr int64_t kWaveRows = 1024;
 // Reading a panel takes as long as multiplying about this many rows by it.
 constexpr int64_t kReadCost = 4;
+// The smallest stretch of gate and up that is claimed is this part of a thread's share.
+constexpr int64_t kClaimsPerThread = 16;
+// Lines of the claim board: the router's product, then two a wave.
+constexpr int64_t kRouterPhase = 0;
+constexpr int64_t kFirstWavePhase = 1;
+// Panels of down's outputs that a thread claims for all networks of a wave.
+constexpr int64_t kColumnPanels = 4;
 
 }  // namespace
 
@@ -55,6 +62,7 @@ void CpuBackend::cut_waves() {
     piece.first_hidden = piece.hidden->num_rows;
     piece.hidden->num_rows += piece.num_rows;
   }
+  claims_.reset(kFirstWavePhase + 2 * static_cast<int64_t>(plan.waves.size()));
 }
 
 void CpuBackend::reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows,
@@ -65,14 +73,15 @@ void CpuBackend::reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, i
   hidden.inputs.resize(rows, width, {input_form(weights.down, rounding)});
 }
 
-void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int thread) {
+void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase,
+                             int thread) {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const auto item_of = [node](const Piece& piece) {
     const WeightPart& part = piece.weights->gate_up.parts[node];
     return WorkItem{(part.end - part.begin) / 2, std::max(piece.num_rows, kReadCost)};
   };
-  for_share_of_line(wave, item_of, seat.index, seat.num_threads, [&](size_t i, int64_t first, int64_t end) {
+  const auto run = [&](size_t i, int64_t first, int64_t end) {
     const Piece& piece = wave[i];
     const Weight& weight = piece.weights->gate_up;
     kernels::LinearParams params = linear_params(weight, node);
@@ -86,7 +95,14 @@ void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rou
     params.begin = weight.parts[node].begin + 2 * first;
     params.end = weight.parts[node].begin + 2 * end;
     kernels_.linear(form)(params);
-  });
+  };
+  const int64_t total = cost_of_line(wave, item_of);
+  const int64_t least = total / (kClaimsPerThread * seat.num_threads);
+  while (true) {
+    const IndexRange stretch = claims_.claim(phase, seat.node, total, least, 1, seat.num_threads);
+    if (stretch.size() == 0) return;
+    for_stretch_of_line(wave, item_of, stretch.begin, stretch.end, run);
+  }
 }
 
 void CpuBackend::prepare_hidden(std::span<const Piece> wave, int thread) {
@@ -105,40 +121,46 @@ void CpuBackend::prepare_hidden(std::span<const Piece> wave, int thread) {
   });
 }
 
-void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, int thread) {
+void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase, int thread) {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
-  for (const Piece& piece : wave) {
-    const Weight& weight = piece.weights->down;
-    const WeightPart& part = weight.parts[node];
-    const IndexRange panels = static_share(part.end - part.begin, 1, seat.index, seat.num_threads);
-    kernels::LinearParams params = linear_params(weight, node);
-    const InputForm form = input_form(weight, rounding);
-    piece.hidden->inputs.set_inputs(params, form, piece.first_hidden);
-    params.y = piece.y;
-    params.y_stride = weight.rows;
-    params.y_rows = piece.y_rows;
-    params.y_weights = piece.y_weights;
-    params.output = piece.y_weights != nullptr ? kernels::LinearParams::Output::kAddWeighted
-                                               : kernels::LinearParams::Output::kAdd;
-    params.num_tokens = piece.num_rows;
-    params.begin = part.begin + panels.begin;
-    params.end = part.begin + panels.end;
-    kernels_.linear(form)(params);
+  const WeightPart& part = wave[0].weights->down.parts[node];
+  while (true) {
+    const IndexRange panels = claims_.claim(phase, seat.node, part.end - part.begin, kColumnPanels,
+                                            kColumnPanels, seat.num_threads);
+    if (panels.size() == 0) return;
+    for (const Piece& piece : wave) {
+      const Weight& weight = piece.weights->down;
+      kernels::LinearParams params = linear_params(weight, node);
+      const InputForm form = input_form(weight, rounding);
+      piece.hidden->inputs.set_inputs(params, form, piece.first_hidden);
+      params.y = piece.y;
+      params.y_stride = weight.rows;
+      params.y_rows = piece.y_rows;
+      params.y_weights = piece.y_weights;
+      params.output = piece.y_weights != nullptr ? kernels::LinearParams::Output::kAddWeighted
+                                                 : kernels::LinearParams::Output::kAdd;
+      params.num_tokens = piece.num_rows;
+      params.begin = part.begin + panels.begin;
+      params.end = part.begin + panels.end;
+      kernels_.linear(form)(params);
+    }
   }
 }
 
 // Two barriers a wave: a thread that is ahead writes hidden values of the next wave while others still read
 // this wave's prepared ones.
 void CpuBackend::run_networks(ActivationRounding rounding, int thread) {
-  for (const IndexRange& range : network_plan_.waves) {
+  for (size_t i = 0; i < network_plan_.waves.size(); ++i) {
+    const IndexRange& range = network_plan_.waves[i];
+    const auto phase = kFirstWavePhase + 2 * static_cast<int64_t>(i);
     const std::span<const Piece> wave(network_plan_.pieces.data() + range.begin,
                                       static_cast<size_t>(range.size()));
-    gate_and_up(wave, rounding, thread);
+    gate_and_up(wave, rounding, phase, thread);
     team_.barrier();
     prepare_hidden(wave, thread);
     team_.barrier();
-    down(wave, rounding, thread);
+    down(wave, rounding, phase + 1, thread);
   }
 }
 
@@ -209,7 +231,7 @@ void CpuBackend::route(const MoeOp& op, int thread) {
   const Routing& routing = op.routing;
   const int64_t num_experts = routing.router->rows;
   multiply(*routing.router, inputs_, op.num_tokens, op.rounding,
-           {.y = router_logits_.floats(), .y_stride = num_experts}, thread);
+           {.y = router_logits_.floats(), .y_stride = num_experts}, kRouterPhase, thread);
   team_.barrier();
   const IndexRange tokens = static_share(op.num_tokens, 1, thread, team_.size());
   kernels_.router({.logits = router_logits_.floats(),
@@ -252,6 +274,7 @@ void CpuBackend::reserve_moe(const MoeOp& op) {
 
 void CpuBackend::moe(const MoeOp& op) {
   reserve_moe(op);
+  claims_.reset(kFirstWavePhase);
   const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
   team_.run([&](int thread) {
     prepare_inputs(op.residual, op.experts[0].gate_up.cols, op.num_tokens, op.norm, op.rounding, thread);

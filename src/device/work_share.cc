@@ -52,4 +52,9 @@ ProductShare product_share(IndexRange node_panels, int64_t step, int64_t num_tok
                                  static_cast<int>(token_groups))};
 }
 
+bool has_panels_to_claim(int64_t num_panels, const NodeSeat& seat) {
+  constexpr int64_t kPanelsPerThread = 16;
+  return num_panels >= kPanelsPerThread * seat.num_threads;
+}
+
 }  // namespace fathom
