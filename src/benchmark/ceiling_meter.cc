@@ -1,6 +1,7 @@
 #include "benchmark/ceiling_meter.h"
 
 #include <algorithm>
+#include <iterator>
 #include <system_error>
 
 #include "base/clock.h"
@@ -58,24 +59,27 @@ Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint
 
 CeilingMeter::Read CeilingMeter::read(double seconds) {
   Read read;
-  std::vector<double> passes;
-  double best = 0;
+  std::vector<double> passes[std::size(kStreamCounts)], all;
   const double end = monotonic_seconds() + seconds;
   for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
-    for (int num_streams : kStreamCounts) {
+    for (size_t i = 0; i < std::size(kStreamCounts); ++i) {
       const double taken = team_.time([&](int thread) {
         read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data(),
                          .bytes = static_cast<int64_t>(share_bytes_),
-                         .num_streams = num_streams});
+                         .num_streams = kStreamCounts[i]});
       });
-      passes.push_back(static_cast<double>(read_bytes()) / taken);
-      if (passes.back() <= best) continue;
-      best = passes.back();
-      read.num_streams = num_streams;
+      passes[i].push_back(static_cast<double>(read_bytes()) / taken);
+      all.push_back(passes[i].back());
     }
   }
   team_.leave();
-  read.rate = rate_of(std::move(passes));
+  for (size_t i = 0; i < std::size(kStreamCounts); ++i) {
+    const double median = rate_of(std::move(passes[i])).median;
+    if (median <= read.sustained) continue;
+    read.sustained = median;
+    read.num_streams = kStreamCounts[i];
+  }
+  read.rate = rate_of(std::move(all));
   return read;
 }
 

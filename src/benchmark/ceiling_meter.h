@@ -42,8 +42,11 @@ class CeilingMeter {
 
   // Bytes a second. Takes about `seconds`, three rounds at the least.
   struct Read {
-    Rate rate;
-    int num_streams = 1;  // per thread, of the best pass
+    Rate rate;  // over all passes
+    // The median of the passes with as many streams as serve best: what a run of many passes can expect,
+    // where rate.best is one moment in which no neighbour of a shared machine wanted memory.
+    double sustained = 0;
+    int num_streams = 1;  // per thread, of those passes
   };
   Read read(double seconds);
 
