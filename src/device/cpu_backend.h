@@ -1,5 +1,5 @@
-// The CPU backend: splits each operation over a thread team and calls the chosen kernels. Static shares of
-// outputs, heads or rows; no result depends on the team's size.
+// The CPU backend: splits each operation over a thread team and calls the chosen kernels. Rows, heads and
+// splits go out in static shares, panels of weights are claimed; no result depends on the team's size.
 #pragma once
 
 #include <vector>
@@ -132,8 +132,7 @@ class CpuBackend final : public Backend {
 
   void route(const MoeOp& op, int thread);
   void reserve_moe(const MoeOp& op);
-  void reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows,
-                      ActivationRounding rounding);
+  void reserve_hidden(HiddenRows& hidden, int64_t num_rows, int64_t width, FormSet forms);
   void plan_experts(const Routing& routing, int64_t num_tokens);
   void plan_networks(const MoeOp& op);
   static void add_pieces(Piece piece, std::vector<Piece>& pieces);
@@ -151,7 +150,6 @@ class CpuBackend final : public Backend {
   Batch batch_;
   AttentionPlan attention_plan_;
   ExpertPlan expert_plan_;
-
   NetworkPlan network_plan_;
 
   InputRows inputs_;         // of a block

@@ -159,6 +159,46 @@ TEST(CpuBackend, MoeEqualsTokenByTokenSums) {
   }
 }
 
+// Experts of one layer may be W8A8 and W8A16 side by side, as an edited description says.
+TEST(CpuBackend, ExpertsMayBeOfDifferentTypes) {
+  std::vector<int8_t> bytes(kWidth * kHidden);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<int8_t>(random_bits(3, i) % 255 - 127);
+  const std::vector<float> scales(kHidden, 1.0f / 127);
+  const Matrix router(77, 2, kHidden);
+  const std::vector<float> residual = random_floats(2, 3 * kHidden);
+  const auto run = [&](Int8Inputs first, Int8Inputs second) {
+    CpuBackend backend(floating_placement(2), detect_cpu_features().best_isa());
+    std::vector<MlpWeights> experts;
+    for (Int8Inputs inputs : {first, second}) {
+      const WeightSource up{{bytes.data(), DType::kInt8, {kWidth, kHidden}}, scales.data(), inputs};
+      const WeightSource down{{bytes.data(), DType::kInt8, {kHidden, kWidth}}, scales.data(), inputs};
+      experts.push_back(backend.load_mlp(up, up, down).value());
+    }
+    const Weight router_weight = backend.load_matrix(router.source()).value();
+    std::vector<float> out = residual;
+    backend.moe({.norm = {},
+                 .routing = {.router = &router_weight, .experts_per_token = 2},
+                 .experts = experts,
+                 .residual = out.data(),
+                 .num_tokens = 3});
+    return out;
+  };
+  const std::vector<float> fine = run(Int8Inputs::kInt16, Int8Inputs::kInt16);
+  const std::vector<float> mixed = run(Int8Inputs::kInt8, Int8Inputs::kInt16);
+  const std::vector<float> coarse = run(Int8Inputs::kInt8, Int8Inputs::kInt8);
+  double difference = 0, mixed_difference = 0, size = 0;
+  for (size_t i = 0; i < fine.size(); ++i) {
+    difference += std::pow(coarse[i] - fine[i], 2);
+    mixed_difference += std::pow(mixed[i] - fine[i], 2);
+    size += std::pow(fine[i] - residual[i], 2);
+  }
+  // Three roundings to 1/254 of a row's largest value, which is at most 7 times its mean: 3 * 7 / 254 and
+  // more cannot be; one of two experts rounds, so its part differs and the other's does not.
+  EXPECT_LT(std::sqrt(difference / size), 21.0 / 254);
+  EXPECT_GT(mixed_difference, 0);
+  EXPECT_NE(mixed, coarse);
+}
+
 TEST(CpuBackend, ProjectNormalisesOnceForAllOutputs) {
   const Matrix first(1, 50, kHidden), second(2, 3, kHidden);
   const std::vector<float> norm = random_floats(3, kHidden), bias = random_floats(4, 3);

@@ -65,12 +65,10 @@ void CpuBackend::cut_waves() {
   claims_.reset(kFirstWavePhase + 2 * static_cast<int64_t>(plan.waves.size()));
 }
 
-void CpuBackend::reserve_hidden(HiddenRows& hidden, const MlpWeights& weights, int64_t num_rows,
-                                ActivationRounding rounding) {
+void CpuBackend::reserve_hidden(HiddenRows& hidden, int64_t num_rows, int64_t width, FormSet forms) {
   const int64_t rows = std::min(num_rows, kWaveRows);
-  const int64_t width = weights.gate_up.rows;
   hidden.values.reserve(static_cast<size_t>(rows * width) * sizeof(float));
-  hidden.inputs.resize(rows, width, {input_form(weights.down, rounding)});
+  hidden.inputs.resize(rows, width, forms);
 }
 
 void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase,
@@ -168,7 +166,7 @@ void CpuBackend::mlp(const MlpOp& op) {
   const MlpWeights& weights = *op.weights;
   const int64_t width = weights.gate_up.cols;
   inputs_.resize(op.num_tokens, width, {input_form(weights.gate_up, op.rounding)});
-  reserve_hidden(shared_hidden_, weights, op.num_tokens, op.rounding);
+  reserve_hidden(shared_hidden_, op.num_tokens, weights.down.cols, {input_form(weights.down, op.rounding)});
   network_plan_.pieces.clear();
   add_pieces({.weights = &weights,
               .inputs = &inputs_,
@@ -252,17 +250,22 @@ void CpuBackend::reserve_moe(const MoeOp& op) {
   const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
   const int64_t num_experts = op.routing.router->rows;
   const Weight& gate_up = op.experts[0].gate_up;
-  FormSet routed{};
-  for (const MlpWeights& expert : op.experts) routed.add(input_form(expert.gate_up, op.rounding));
+  // Experts may be stored in different types.
+  FormSet routed{}, hidden{};
+  for (const MlpWeights& expert : op.experts) {
+    routed.add(input_form(expert.gate_up, op.rounding));
+    hidden.add(input_form(expert.down, op.rounding));
+  }
   FormSet all = routed;
   all.add(input_form(*op.routing.router, op.rounding));
   if (op.shared != nullptr) {
     all.add(input_form(op.shared->gate_up, op.rounding));
-    reserve_hidden(shared_hidden_, *op.shared, op.num_tokens, op.rounding);
+    reserve_hidden(shared_hidden_, op.num_tokens, op.shared->down.cols,
+                   {input_form(op.shared->down, op.rounding)});
   }
   inputs_.resize(op.num_tokens, gate_up.cols, all);
   expert_inputs_.resize(num_pairs, gate_up.cols, routed);
-  reserve_hidden(routed_hidden_, op.experts[0], num_pairs, op.rounding);
+  reserve_hidden(routed_hidden_, num_pairs, op.experts[0].down.cols, hidden);
   router_logits_.reserve(static_cast<size_t>(op.num_tokens * num_experts) * sizeof(float));
   router_scores_.reserve(static_cast<size_t>((num_experts + op.routing.n_group) * team_.size()) *
                          sizeof(float));
