@@ -52,16 +52,23 @@ void ThreadTeam::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+namespace {
+
+// A region that throws would leave the others waiting for its thread: end with a message instead.
+void call_region(const FunctionRef<void(int)>& region, int thread) noexcept { region(thread); }
+
+}  // namespace
+
 void ThreadTeam::run(FunctionRef<void(int)> region) {
   if (size() == 1) {
-    region(0);
+    call_region(region, 0);
     return;
   }
   if (placement_.pinned && pinned_caller_ != std::this_thread::get_id()) pin_caller();
   region_ = region;
   const uint32_t before = finished_.value();
   started_.publish(started_.value() + 1);
-  region(0);
+  call_region(region, 0);
   finished_.wait_while(before, spin_);
 }
 
@@ -71,7 +78,7 @@ void ThreadTeam::worker_loop(int index) {
   for (uint32_t seen = 0;; ++seen) {
     started_.wait_while(seen, spin_);
     if (!region_) return;
-    region_(index);
+    call_region(region_, index);
     // Each worker's writes reach the caller through the count and then the gate. The count is back at zero
     // before the gate opens, and so before anyone can start the next region.
     if (num_finished_.fetch_add(1, std::memory_order_acq_rel) + 1 < size() - 1) continue;

@@ -13,6 +13,7 @@ class AlignedBuffer {
   void reserve(size_t bytes) {
     if (bytes <= bytes_) return;
     data_.reset();
+    bytes_ = 0;
     data_.reset(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64})));
     bytes_ = bytes;
   }

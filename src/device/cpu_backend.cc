@@ -208,7 +208,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& optio
   try {
     return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(choose_placement(num_threads), options.isa));
   } catch (const std::system_error& error) {
-    return resource_exhausted("cannot start {} compute threads: {}; lower --threads", options.num_threads,
+    return resource_exhausted("cannot start {} compute threads: {}; lower --threads", num_threads,
                               error.what());
   }
 }

@@ -310,7 +310,7 @@ TEST(CpuBackend, RefusesGateAndUpOfDifferentTypes) {
 TEST(ProductShare, CoversEveryOutputOnce) {
   for (int64_t threads : {1, 2, 3, 16, 60}) {
     for (int64_t panels : {1, 4, 5, 88}) {
-      for (int64_t tokens : {1, 30, 500}) {
+      for (int64_t tokens : {0, 1, 30, 500}) {
         std::vector<int> seen(static_cast<size_t>(panels * tokens));
         for (int i = 0; i < threads; ++i) {
           const ProductShare share =

@@ -34,7 +34,7 @@ class InputRows {
   // x, its scales, form and stride of a linear that reads from row first_row on.
   void set_inputs(kernels::LinearParams& params, InputForm form, int64_t first_row) const;
 
-  // Copies row `from` of source to row `to`, in all forms; both have the same width and forms.
+  // Copies row `from` of source, which has the same width and all of these forms, to row `to`.
   void copy_row(const InputRows& source, int64_t from, int64_t to);
 
  private:

@@ -1,6 +1,5 @@
 // Weights as a backend keeps them. The CPU backend packs matrices (kernels/packed.h) into memory of its own,
-// cut at panels into one part per NUMA node; vectors become float32; the embedding table stays where the
-// checkpoint is mapped.
+// cut at panels into one part per NUMA node; vectors become float32; the embedding table is copied.
 #pragma once
 
 #include <cstdint>

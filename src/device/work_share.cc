@@ -28,6 +28,7 @@ IndexRange node_panels(int64_t num_panels, int64_t step, int node, int num_nodes
 }
 
 ProductShare product_share(IndexRange node_panels, int64_t step, int64_t num_tokens, const NodeSeat& seat) {
+  if (num_tokens <= 0) return {};
   const int64_t threads = seat.num_threads;
   const int64_t steps = ceil_div(node_panels.size(), step);
   const int64_t token_steps = ceil_div(num_tokens, kTokenStep);

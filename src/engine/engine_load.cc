@@ -55,6 +55,11 @@ Status Engine::Impl::open(ProgressSink* progress) {
                 max_model_len, config.max_position_embeddings);
   }
 
+  const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
+                                         .max_num_batched_tokens = options.max_num_batched_tokens,
+                                         .max_model_len = max_model_len};
+  FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
+
   FATHOM_ASSIGN_OR_RETURN(backend,
                           make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa}));
   FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, quantization, config,
@@ -69,10 +74,6 @@ Status Engine::Impl::open(ProgressSink* progress) {
   if (options.expanded_prompt_tokens) runner->set_expanded_prompt_tokens(*options.expanded_prompt_tokens);
   pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
                                     static_cast<int32_t>(options.block_size));
-  const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
-                                         .max_num_batched_tokens = options.max_num_batched_tokens,
-                                         .max_model_len = max_model_len};
-  FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
   scheduler = std::make_unique<Scheduler>(scheduler_config, *pool);
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);

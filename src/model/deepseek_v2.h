@@ -26,8 +26,8 @@ struct ModelOptions {
 
 class DeepseekV2 {
  public:
-  // Reads weights through the checkpoint's mapping: it must outlive the model. The backend likewise. progress
-  // may be null.
+  // The backend must outlive the model, whose weights it keeps; the checkpoint is not needed afterwards.
+  // progress may be null.
   // Precondition: check_weights() of model/stored_weight.h passed.
   static Result<std::unique_ptr<DeepseekV2>> load(Backend& backend, const Checkpoint& checkpoint,
                                                   const QuantDescription& description,

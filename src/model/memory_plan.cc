@@ -70,19 +70,32 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
   return groups;
 }
 
-// Activations are float32: those of the attention and dense path per token, those of the routed experts per
-// token and chosen expert, those of the head per wanted row; and the tables of cosines and sines.
+// Activations are float32: those of the attention and dense path per token, the routed experts' inputs per
+// token and chosen expert, their hidden rows for one wave (device/cpu_experts.cc), those of the head per
+// wanted row; queries in latent space and what they attended to per absorbed token, and the partial results
+// of its splits; the tables of cosines and sines; and the key rows of kv_b_proj, which a backend holds in two
+// layouts.
 uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
-  const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
-                            c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim);
-  const int64_t dense = 2 * std::max(c.intermediate_size, c.shared_intermediate_size()) + c.hidden_size;
-  const int64_t routed =
-      c.num_experts_per_tok * 2 * (c.hidden_size + c.moe_intermediate_size) + 2 * c.n_routed_experts;
-  const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
   constexpr int64_t kFloat = sizeof(float);
-  return saturating_sum({saturating_product({o.max_num_batched_tokens, attention + dense + routed, kFloat}),
-                         saturating_product({rows, 2 * (c.hidden_size + c.vocab_size), kFloat}),
-                         saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), kProcessBytes});
+  constexpr int64_t kSplit = 256, kMinSplitBytes = int64_t{64} << 20;
+  const int64_t heads = c.num_attention_heads;
+  const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
+                            heads * (c.qk_head_dim() + c.v_head_dim);
+  const int64_t absorbed = heads * (3 * c.kv_lora_rank + c.qk_head_dim());
+  const int64_t dense = 2 * std::max(c.intermediate_size, c.shared_intermediate_size()) + c.hidden_size;
+  const int64_t routed = c.num_experts_per_tok * c.hidden_size + 2 * c.n_routed_experts;
+  const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
+  const uint64_t splits = std::max<uint64_t>(
+      kMinSplitBytes, saturating_product({ceil_div(o.max_model_len, kSplit), heads, c.kv_lora_rank, kFloat}));
+  constexpr int64_t kWaveRows = 1024;
+  const uint64_t hidden = saturating_product({kWaveRows, 2 * c.moe_intermediate_size, kFloat});
+  const uint64_t keys = saturating_product({c.num_hidden_layers, heads, c.qk_nope_head_dim, c.kv_lora_rank,
+                                            static_cast<int64_t>(dtype_bytes(c.torch_dtype))});
+  return saturating_sum(
+      {saturating_product({o.max_num_batched_tokens, attention + absorbed + dense + routed, kFloat}),
+       saturating_product({rows, 2 * (c.hidden_size + c.vocab_size), kFloat}),
+       saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), splits, hidden, keys,
+       kProcessBytes});
 }
 
 }  // namespace

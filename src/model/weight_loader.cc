@@ -78,7 +78,9 @@ Status WeightLoader::load_matrix(WeightRole role, Place place, Weight& weight) {
 Status WeightLoader::load_vector(WeightRole role, Place place, VectorWeight& weight) {
   if (!has(role, place)) return ok_status();
   FATHOM_ASSIGN_OR_RETURN(const Source from, source(role, place));
-  FATHOM_ASSIGN_OR_RETURN(weight, backend_.load_vector(from.tensor));
+  Result<VectorWeight> made = backend_.load_vector(from.tensor);
+  if (!made.ok()) return made.status().with_context(from.name);
+  weight = *made;
   finish(from);
   return ok_status();
 }
@@ -142,22 +144,27 @@ Status WeightLoader::load_layer(int64_t layer_index, LayerWeights& layer) {
                   layer.shared);
 }
 
-Status WeightLoader::load_ends(ModelWeights& weights) {
-  FATHOM_ASSIGN_OR_RETURN(const Source table, source(WeightRole::kEmbedTokens, {}));
-  FATHOM_ASSIGN_OR_RETURN(weights.embed_tokens, backend_.load_embedding(table.tensor));
-  FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kFinalNorm, {}, weights.final_norm));
-  finish(table);
-  return load_matrix(config_.tie_word_embeddings ? WeightRole::kEmbedTokens : WeightRole::kLmHead, {},
-                     weights.lm_head);
+Status WeightLoader::load_embedding(EmbeddingTable& weight) {
+  FATHOM_ASSIGN_OR_RETURN(const Source from, source(WeightRole::kEmbedTokens, {}));
+  Result<EmbeddingTable> made = backend_.load_embedding(from.tensor);
+  if (!made.ok()) return made.status().with_context(from.name);
+  weight = *made;
+  // A tied head packs it again at the end.
+  if (!config_.tie_word_embeddings) finish(from);
+  return ok_status();
 }
 
 Result<ModelWeights> WeightLoader::load() {
   ModelWeights weights;
+  // In the order in which files hold the weights, which is that of reading ahead.
+  FATHOM_RETURN_IF_ERROR(load_embedding(weights.embed_tokens));
   weights.layers.resize(static_cast<size_t>(config_.num_hidden_layers));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     FATHOM_RETURN_IF_ERROR(load_layer(i, weights.layers[static_cast<size_t>(i)]));
   }
-  FATHOM_RETURN_IF_ERROR(load_ends(weights));
+  FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kFinalNorm, {}, weights.final_norm));
+  FATHOM_RETURN_IF_ERROR(load_matrix(
+      config_.tie_word_embeddings ? WeightRole::kEmbedTokens : WeightRole::kLmHead, {}, weights.lm_head));
   return weights;
 }
 

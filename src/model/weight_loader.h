@@ -1,5 +1,5 @@
 // From the checkpoint to the backend's weights, layer by layer. Each tensor's pages of the checkpoint's
-// mapping are given back as soon as it is packed, so that a model is in memory once.
+// mapping are given back as soon as it is packed, so that files and packed weights are not in memory both.
 #pragma once
 
 #include <string>
@@ -51,7 +51,7 @@ class WeightLoader {
   Status load_kv_b(Place place, KvBWeights& weights);
   Status load_attention(Place place, AttentionWeights& weights);
   Status load_layer(int64_t layer_index, LayerWeights& layer);
-  Status load_ends(ModelWeights& weights);
+  Status load_embedding(EmbeddingTable& weight);
 
   Backend& backend_;
   const Checkpoint& checkpoint_;
