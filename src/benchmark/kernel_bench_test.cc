@@ -145,7 +145,8 @@ TEST(KernelBench, CallsAreCountedAndNumbered) {
   std::vector<int64_t> calls[2];
   const CallTime time =
       time_calls(team, 1e-4, [&](int thread, int64_t call) { calls[thread].push_back(call); });
-  EXPECT_GE(time.num_calls, 5);
+  // How many depends on how long the first took on a busy machine.
+  EXPECT_GE(time.num_calls, 1);
   EXPECT_EQ(calls[0], calls[1]);
   ASSERT_EQ(static_cast<int64_t>(calls[0].size()), time.num_calls);
   EXPECT_EQ(calls[0].back(), time.num_calls - 1);
