@@ -1,10 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "base/file.h"
 #include "benchmark/kernel_bench.h"
-#include "checkpoint/known_configs.h"
 #include "cli/commands.h"
+#include "cli/config_source.h"
 #include "cli/console.h"
 #include "cli/count_list.h"
 #include "cli/engine_options.h"
@@ -33,17 +32,6 @@ struct Options {
   double seconds = KernelBenchOptions().seconds;
   bool json = false;
 };
-
-Result<ModelConfig> find_config(const std::string& model) {
-  if (const auto known = known_config(model)) return *known;
-  if (directory_exists(model)) return load_model_config(model);
-  if (!file_exists(model)) {
-    return not_found("{}: no such file or folder, nor one of the known names deepseek-v2-lite, deepseek-v2",
-                     model);
-  }
-  FATHOM_ASSIGN_OR_RETURN(const Json json, read_json_file(model, JsonLimits{}));
-  return parse_model_config(json, model);
-}
 
 Status run(const Options& options) {
   KernelBenchOptions bench{

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "checkpoint/known_configs.h"
 #include "cli/commands.h"
+#include "cli/config_source.h"
 #include "cli/console.h"
 #include "model/synth.h"
 
@@ -35,21 +36,6 @@ struct Options {
   bool json = false;
 };
 
-// A known name, a model folder or a file. Where it is a folder, its tokenizer is taken along.
-Result<ModelConfig> find_config(const Options& options, SynthOptions& synth) {
-  if (const auto known = known_config(options.config)) return *known;
-  if (directory_exists(options.config)) {
-    synth.tokenizer_directory = options.config;
-    return load_model_config(options.config);
-  }
-  if (!file_exists(options.config)) {
-    return not_found("{}: no such file or folder, nor one of the known names deepseek-v2-lite, deepseek-v2",
-                     options.config);
-  }
-  FATHOM_ASSIGN_OR_RETURN(const Json json, read_json_file(options.config, JsonLimits{}));
-  return parse_model_config(json, options.config);
-}
-
 // A quantised type leaves the floating type of the other weights as it is.
 Status apply_type(const std::string& type, ModelConfig& config) {
   if (type == "auto") return ok_status();
@@ -73,7 +59,10 @@ std::string type_text(const ModelConfig& config) {
 
 Result<SynthOptions> to_synth_options(const Options& options) {
   SynthOptions synth;
-  FATHOM_ASSIGN_OR_RETURN(synth.config, find_config(options, synth));
+  FATHOM_ASSIGN_OR_RETURN(synth.config, find_config(options.config));
+  // A model folder's tokenizer is taken along.
+  if (!known_config(options.config) && directory_exists(options.config))
+    synth.tokenizer_directory = options.config;
   FATHOM_RETURN_IF_ERROR(apply_type(options.type, synth.config));
   if (options.layers != 0) {
     // Checked like a config's own value.
