@@ -121,15 +121,11 @@ void MappedFile::prefetch(std::span<const std::byte> part) const {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
 }
 
-void MappedFile::release(std::span<const std::byte> part, FileCache cache) const {
+void MappedFile::release(std::span<const std::byte> part) const {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
-  if (begin >= end) return;
-  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  if (cache == FileCache::kKeep) return;
-  const auto offset = static_cast<off_t>(begin - reinterpret_cast<uintptr_t>(data_));
-  ::posix_fadvise(descriptor_, offset, static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 Result<std::unique_ptr<FileWriter>> FileWriter::create(const std::string& path) {

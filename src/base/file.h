@@ -42,10 +42,8 @@ class MappedFile {
   // Hints for a part of bytes(), which cost speed at most where the system does not follow them.
   // Will be needed soon: the system starts to read. Returns at once.
   void prefetch(std::span<const std::byte> part) const;
-  // Not needed any more: its whole pages leave this process' memory, and the system's cache of files too if
-  // kDrop. They are read again where they are touched.
-  enum class FileCache { kKeep, kDrop };
-  void release(std::span<const std::byte> part, FileCache cache) const;
+  // Not needed any more: its whole pages leave this process' memory, and stay in the system's cache of files.
+  void release(std::span<const std::byte> part) const;
 
  private:
   MappedFile(std::string path, int descriptor, const std::byte* data, size_t size)

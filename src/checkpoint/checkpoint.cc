@@ -179,6 +179,13 @@ const std::string& Checkpoint::file_of(std::string_view name) const {
   return place->file->path();
 }
 
+Checkpoint::Extent Checkpoint::extent_of(std::string_view name) const {
+  const Place* place = find(name);
+  FATHOM_CHECK(place != nullptr, "no tensor {}", name);
+  const std::span<const std::byte> data = place->file->bytes(*place->entry);
+  return {static_cast<uint64_t>(data.data() - place->file->file().bytes().data()), data.size()};
+}
+
 uint64_t Checkpoint::data_bytes() const {
   uint64_t sum = 0;
   for (const auto& file : files_) sum += file->data_bytes();
@@ -190,9 +197,9 @@ void Checkpoint::prefetch(std::string_view name) const {
   place->file->file().prefetch(place->file->bytes(*place->entry));
 }
 
-void Checkpoint::release(std::string_view name, MappedFile::FileCache cache) const {
+void Checkpoint::release(std::string_view name) const {
   const Place* place = find(name);
-  place->file->file().release(place->file->bytes(*place->entry), cache);
+  place->file->file().release(place->file->bytes(*place->entry));
 }
 
 }  // namespace fathom

@@ -32,10 +32,16 @@ class Checkpoint {
   Result<TensorView> tensor(std::string_view name) const;
   // The file that holds the tensor. Precondition: contains(name).
   const std::string& file_of(std::string_view name) const;
+  // Where in that file its data lies, in bytes. Precondition: contains(name).
+  struct Extent {
+    uint64_t offset = 0;
+    size_t size = 0;
+  };
+  Extent extent_of(std::string_view name) const;
 
   // Hints about a tensor's data, as MappedFile's. Precondition: contains(name).
   void prefetch(std::string_view name) const;
-  void release(std::string_view name, MappedFile::FileCache cache) const;
+  void release(std::string_view name) const;
 
   const std::string& directory() const { return directory_; }
   std::span<const std::unique_ptr<SafetensorsFile>> files() const { return files_; }

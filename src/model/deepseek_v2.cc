@@ -33,7 +33,7 @@ Result<std::unique_ptr<DeepseekV2>> DeepseekV2::load(Backend& backend, const Che
                                                      const ModelConfig& config, const ModelOptions& options,
                                                      ProgressSink* progress) {
   std::unique_ptr<DeepseekV2> model(new DeepseekV2(backend, config, options));
-  WeightLoader loader(backend, checkpoint, description, config, progress);
+  WeightLoader loader(backend, checkpoint, description, config, choose_reading(checkpoint), progress);
   FATHOM_ASSIGN_OR_RETURN(model->weights_, loader.load());
   FATHOM_RETURN_IF_ERROR(model->allocate_activations());
   return model;

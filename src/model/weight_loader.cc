@@ -10,9 +10,16 @@ namespace {
 constexpr uint64_t kReadAheadBytes = uint64_t{256} << 20;
 
 }  // namespace
+
+WeightReading choose_reading(const Checkpoint& checkpoint) {
+  const auto available = read_memory_info().available();
+  return available && *available < 2 * checkpoint.data_bytes() ? WeightReading::kStreamed
+                                                               : WeightReading::kMapped;
+}
+
 WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
                            const QuantDescription& description, const ModelConfig& config,
-                           ProgressSink* progress)
+                           WeightReading reading, ProgressSink* progress)
     : backend_(backend),
       checkpoint_(checkpoint),
       description_(description),
@@ -22,8 +29,9 @@ WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
     if (checkpoint.contains(spec.name)) ahead_.push_back(spec.name);
     specs_.emplace(spec.name, std::move(spec));
   }
-  const auto available = read_memory_info().available();
-  if (available && *available < 2 * checkpoint.data_bytes()) file_cache_ = MappedFile::FileCache::kDrop;
+  if (reading == WeightReading::kStreamed) {
+    stream_ = std::make_unique<TensorStream>(checkpoint, ahead_, kReadAheadBytes);
+  }
 }
 
 void WeightLoader::read_ahead() {
@@ -45,12 +53,16 @@ bool WeightLoader::has(WeightRole role, Place place) const {
 }
 
 Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) {
-  read_ahead();
   Source source;
   source.name = weight_name(role, place.layer, place.expert);
   FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored,
                           stored_weight(checkpoint_, description_, specs_.at(source.name)));
   source.tensor = stored.tensor;
+  if (stream_ != nullptr) {
+    FATHOM_ASSIGN_OR_RETURN(source.tensor.data, stream_->take(source.name));
+  } else {
+    read_ahead();
+  }
   source.type = stored.type;
   if (stored.type != QuantType::kFloat) {
     for (int64_t row = 0; row < stored.tensor.shape[0]; ++row) {
@@ -61,7 +73,11 @@ Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) 
 }
 
 void WeightLoader::finish(const Source& source) {
-  checkpoint_.release(source.name, file_cache_);
+  if (stream_ != nullptr) {
+    stream_->give_back(source.name);
+  } else {
+    checkpoint_.release(source.name);
+  }
   done_bytes_ += source.tensor.num_bytes();
   if (progress_ != nullptr) progress_->report("loading", done_bytes_, checkpoint_.data_bytes());
 }

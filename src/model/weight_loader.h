@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
+#include "checkpoint/tensor_stream.h"
 #include "device/backend.h"
 #include "model/stored_weight.h"
 #include "model/weight_table.h"
@@ -15,11 +16,18 @@
 
 namespace fathom {
 
+// Where tensors are read: where the checkpoint is mapped, which leaves them in the system's cache for the
+// next start, or from a stream past it (checkpoint/tensor_stream.h).
+enum class WeightReading : uint8_t { kMapped, kStreamed };
+// kStreamed where memory does not hold the files beside the packed weights: what is cached would be thrown
+// out before it is used again, and keep the system from giving large pages to the weights.
+WeightReading choose_reading(const Checkpoint& checkpoint);
+
 class WeightLoader {
  public:
   // All are borrowed; progress may be null. Precondition: check_weights() passed.
   WeightLoader(Backend& backend, const Checkpoint& checkpoint, const QuantDescription& description,
-               const ModelConfig& config, ProgressSink* progress);
+               const ModelConfig& config, WeightReading reading, ProgressSink* progress);
 
   // Errors name the tensor.
   Result<ModelWeights> load();
@@ -59,11 +67,9 @@ class WeightLoader {
   const ModelConfig& config_;
   ProgressSink* progress_;
   std::unordered_map<std::string, WeightSpec> specs_;  // by name
-  // Where memory does not hold the files beside the packed weights, what the system caches of them would only
-  // keep it from giving large pages to the weights.
-  MappedFile::FileCache file_cache_ = MappedFile::FileCache::kKeep;
-  std::vector<std::string> ahead_;  // all tensors about in the order of loading
-  size_t num_ahead_ = 0;            // of them asked for
+  std::vector<std::string> ahead_;                     // all tensors about in the order of loading
+  std::unique_ptr<TensorStream> stream_;               // null: kMapped
+  size_t num_ahead_ = 0;                               // of them asked for
   uint64_t ahead_bytes_ = 0;
   uint64_t done_bytes_ = 0;
 };
