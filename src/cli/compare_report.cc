@@ -57,7 +57,7 @@ std::string comparison_table(const ComparedSides& sides, const TextWindows& wind
   const Json &a = json["a"], &b = json["b"], &at = json["kl"]["max_at"];
   const double ratio = json["perplexity_ratio"];
   const std::string error =
-      summary.log_ratio_error ? fmt::format(" ± {:.4f}", *summary.log_ratio_error * ratio * 100) : "";
+      summary.log_ratio_error ? fmt::format(" ± {:.4f} %", *summary.log_ratio_error * ratio * 100) : "";
   std::string table = fmt::format("A  {}\nB  {}\n", side_name(sides.a), side_name(sides.b));
   table += fmt::format("{} tokens, {} bytes, in {} windows of at most {}\n\n", summary.num_tokens,
                        windows.num_bytes(), windows.windows().size(), windows.context());
