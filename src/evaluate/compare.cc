@@ -21,8 +21,13 @@ Status check_finite(const TextWindows& windows, int64_t first, std::span<const f
   return ok_status();
 }
 
+struct Pass {
+  const char* name;  // for progress
+  ProgressSink* progress;
+};
+
 // Hands the logits of every window to sink, in order.
-Status predict(Engine& engine, const TextWindows& windows, ProgressSink* progress, PredictionSink sink) {
+Status predict(Engine& engine, const TextWindows& windows, const Pass& pass, PredictionSink sink) {
   const auto width = static_cast<size_t>(engine.config().vocab_size);
   for (const Window& window : windows.windows()) {
     const auto take = [&](int64_t position, std::span<const float> logits) -> Status {
@@ -33,9 +38,9 @@ Status predict(Engine& engine, const TextWindows& windows, ProgressSink* progres
       const auto predictions = logits.first(static_cast<size_t>(rows) * width);
       FATHOM_RETURN_IF_ERROR(check_finite(windows, first, predictions, width));
       FATHOM_RETURN_IF_ERROR(sink(first, predictions));
-      if (progress != nullptr) {
-        progress->report("computing", static_cast<uint64_t>(first + rows),
-                         static_cast<uint64_t>(windows.num_tokens()));
+      if (pass.progress != nullptr) {
+        pass.progress->report(pass.name, static_cast<uint64_t>(first + rows),
+                              static_cast<uint64_t>(windows.num_tokens()));
       }
       return ok_status();
     };
@@ -56,7 +61,7 @@ uint64_t kept_bytes(const TextWindows& windows, int64_t vocab_size) {
 
 Status keep_logits(Engine& a, const TextWindows& windows, ScratchFile& kept, ProgressSink* progress) {
   const int64_t vocab_size = a.config().vocab_size;
-  return predict(a, windows, progress, [&](int64_t first, std::span<const float> logits) {
+  return predict(a, windows, {"pass 1 of 2", progress}, [&](int64_t first, std::span<const float> logits) {
     return kept.write_at(offset_of(first, vocab_size), std::as_bytes(logits));
   });
 }
@@ -76,7 +81,7 @@ Result<DivergenceSummary> compare_with_kept(Engine& b, const TextWindows& window
     }
     return ok_status();
   };
-  FATHOM_RETURN_IF_ERROR(predict(b, windows, progress, compare));
+  FATHOM_RETURN_IF_ERROR(predict(b, windows, {"pass 2 of 2", progress}, compare));
   return collector.summary();
 }
 
