@@ -20,8 +20,9 @@ ALLOWED = {
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
+    "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark"},
+            "benchmark", "evaluate"},
 }
 
 # (header, where it may be included, what to call it)

@@ -34,6 +34,19 @@ Result<OpenFile> open_regular(const std::string& path) {
   return OpenFile{descriptor, static_cast<size_t>(info.st_size)};
 }
 
+Status write_all_at(int descriptor, const std::string& name, uint64_t offset,
+                    std::span<const std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put =
+        ::pwrite(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return io_error("{}: cannot write: {}", name, std::strerror(errno));
+    done += static_cast<size_t>(put);
+  }
+  return ok_status();
+}
+
 std::string partial_name(const std::string& path) { return path + ".partial"; }
 
 }  // namespace
@@ -148,15 +161,7 @@ Status FileWriter::write(std::span<const std::byte> bytes) {
 }
 
 Status FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put =
-        ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return io_error("{}: cannot write: {}", partial_name(path_), std::strerror(errno));
-    done += static_cast<size_t>(put);
-  }
-  return ok_status();
+  return write_all_at(descriptor_, partial_name(path_), offset, bytes);
 }
 
 Status FileWriter::write(std::string_view text) {
@@ -176,6 +181,44 @@ Status FileWriter::commit() {
   if (parent >= 0) {
     ::fsync(parent);
     ::close(parent);
+  }
+  return ok_status();
+}
+
+Result<std::unique_ptr<ScratchFile>> ScratchFile::create(const std::string& directory, uint64_t num_bytes) {
+  std::error_code error;
+  const uint64_t free = std::filesystem::space(directory, error).available;
+  if (error) return io_error("{}: cannot make a temporary file: {}", directory, error.message());
+  if (free < num_bytes) {
+    return resource_exhausted("{}: a temporary file of {} bytes is over the {} bytes free there", directory,
+                              num_bytes, free);
+  }
+  std::string path = join_path(directory, "fathom_XXXXXX");
+  const int descriptor = ::mkostemp(path.data(), O_CLOEXEC);
+  if (descriptor < 0) {
+    return io_error("{}: cannot make a temporary file: {}", directory, std::strerror(errno));
+  }
+  ::unlink(path.c_str());
+  return std::unique_ptr<ScratchFile>(new ScratchFile(directory, descriptor));
+}
+
+ScratchFile::~ScratchFile() { ::close(descriptor_); }
+
+Status ScratchFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  return write_all_at(descriptor_, directory_ + ": temporary file", offset, bytes);
+}
+
+Status ScratchFile::read_at(uint64_t offset, std::span<std::byte> bytes) const {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        ::pread(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return io_error("{}: temporary file: cannot read: {}", directory_,
+                      got == 0 ? "file ended early" : std::strerror(errno));
+    }
+    done += static_cast<size_t>(got);
   }
   return ok_status();
 }

@@ -1,5 +1,5 @@
-// Files: whole reads with a limit, read-only mappings, and writes that appear under their final name only
-// when they are complete. Only regular files are opened, never pipes or devices.
+// Files: whole reads with a limit, read-only mappings, writes that appear under their final name only when
+// they are complete, and scratch files without a name. Only regular files are opened, never pipes or devices.
 #pragma once
 
 #include <cstddef>
@@ -78,6 +78,27 @@ class FileWriter {
   std::string path_;
   int descriptor_;
   uint64_t size_ = 0;
+};
+
+// Bytes for later, on disk where they would not fit into memory: a file without a name, gone with this object
+// and with the process, however that ends. One thread.
+class ScratchFile {
+ public:
+  // Refuses, naming both sizes, where the directory's file system has less than num_bytes free.
+  static Result<std::unique_ptr<ScratchFile>> create(const std::string& directory, uint64_t num_bytes);
+  ~ScratchFile();
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+
+  // Both at a byte offset from the file's start; reading beyond what was written is an error.
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes);
+  Status read_at(uint64_t offset, std::span<std::byte> bytes) const;
+
+ private:
+  ScratchFile(std::string directory, int descriptor)
+      : directory_(std::move(directory)), descriptor_(descriptor) {}
+  std::string directory_;
+  int descriptor_;
 };
 
 // The whole text under its final name, or nothing.
