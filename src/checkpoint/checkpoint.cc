@@ -192,7 +192,13 @@ void Checkpoint::prefetch(std::string_view name) const {
 
 void Checkpoint::release(std::string_view name, MappedFile::FileCache cache) const {
   const Place* place = find(name);
-  place->file->file().release(place->file->bytes(*place->entry), cache);
+  release(name, 0, place->entry->end - place->entry->begin, cache);
+}
+
+void Checkpoint::release(std::string_view name, uint64_t begin, uint64_t end,
+                         MappedFile::FileCache cache) const {
+  const Place* place = find(name);
+  place->file->file().release(place->file->bytes(*place->entry).subspan(begin, end - begin), cache);
 }
 
 }  // namespace fathom

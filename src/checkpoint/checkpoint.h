@@ -36,6 +36,8 @@ class Checkpoint {
   // Hints about a tensor's data, as MappedFile's. Precondition: contains(name).
   void prefetch(std::string_view name) const;
   void release(std::string_view name, MappedFile::FileCache cache) const;
+  // Of a part of the tensor, bytes [begin, end) of its data.
+  void release(std::string_view name, uint64_t begin, uint64_t end, MappedFile::FileCache cache) const;
 
   const std::string& directory() const { return directory_; }
   std::span<const std::unique_ptr<SafetensorsFile>> files() const { return files_; }

@@ -1,6 +1,6 @@
-// quant_model_description*.json: which tensors of a quantised checkpoint are int8 and how their layers are
-// meant to be multiplied. Not here: the tensors themselves and whether they are what the description says
-// (model/stored_weight.h).
+// quant_model_description*.json: which tensors of a quantised checkpoint are int8 or int4 and how their
+// layers are meant to be multiplied. Not here: the tensors themselves and whether they are what the
+// description says (model/stored_weight.h).
 #pragma once
 
 #include <cstddef>
@@ -34,8 +34,8 @@ class QuantDescription {
   // the config does not ask for one. What the file says of a tensor counts, not the config's quantize, so
   // that edited files work; only mla_quantize (all of self_attn) and moe_quantize (the routed experts) are
   // put over the entries that are not float. Keys without a dot are no tensors and skipped. Refused: a config
-  // with quantize but no file, two files of different types, a type other than the three, a tensor twice,
-  // anything but the format's JSON, over 64 MiB or 128 levels.
+  // with quantize but no file, two files of different types, a type other than FLOAT and the four, a tensor
+  // twice, anything but the format's JSON, over 64 MiB or 128 levels.
   static Result<QuantDescription> load(const std::string& model_dir, const ModelConfig& config);
 
   bool present() const { return !path_.empty(); }

@@ -251,7 +251,7 @@ TEST_F(StoredWeightTest, EachWeightHasItsTypes) {
   EXPECT_EQ(refusal(tiny_config()),
             "/model.safetensors: tensor \"model.layers.0.self_attn.o_proj.weight\" has dtype I32, expected "
             "BF16, F16, "
-            "F32 or I8");
+            "F32, I8 or U8");
 }
 
 TEST_F(StoredWeightTest, UnusedTensorsAreCounted) {
