@@ -165,9 +165,13 @@ std::string description_file_name(std::optional<QuantType> type) {
               : "quant_model_description.json";
 }
 
-std::string write_quant_description(std::span<const QuantEntry> entries) {
+std::string write_quant_description(std::span<const QuantEntry> entries, const Json& metadata) {
   std::string text = "{";
   const char* separator = "";
+  for (const auto& [key, value] : metadata.items()) {
+    text += fmt::format("{}\n  {}: {}", separator, dump_json(Json(key)), dump_json(value));
+    separator = ",";
+  }
   for (const QuantEntry& entry : entries) {
     text += fmt::format("{}\n  {}: \"{}\"", separator, dump_json(Json(entry.tensor)),
                         description_name(entry.type));

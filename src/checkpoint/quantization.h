@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/status.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/quant_type.h"
@@ -50,7 +51,8 @@ class QuantDescription {
 
 // "quant_model_description_w8a16.json"; without a type the name that every type may use.
 std::string description_file_name(std::optional<QuantType> type);
-// The text of a description file, entries in the order given.
-std::string write_quant_description(std::span<const QuantEntry> entries);
+// The text of a description file, entries in the order given, in front of them the keys of metadata, an
+// object or null; none of its keys has a dot.
+std::string write_quant_description(std::span<const QuantEntry> entries, const Json& metadata = nullptr);
 
 }  // namespace fathom

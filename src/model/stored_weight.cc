@@ -152,6 +152,8 @@ Status check_offset_values(const Checkpoint& checkpoint, const WeightSpec& spec)
 
 }  // namespace
 
+std::string_view storage_name(DType dtype) { return dtype == DType::kUint8 ? "int4" : dtype_name(dtype); }
+
 std::string_view part_name(WeightRole role) {
   switch (role) {
     case WeightRole::kDenseGate:

@@ -50,6 +50,9 @@ struct QuantizedPart {
   int64_t num_tensors = 0;
 };
 
+// How one weight is stored: a floating type's name, "int8" or "int4".
+std::string_view storage_name(DType dtype);
+
 // What is quantised how, in the order of the parts; every tensor that could be quantised counts in one of
 // them. Precondition: check_weights() passed.
 std::vector<QuantizedPart> quantized_parts(const Checkpoint& checkpoint, const ModelConfig& config,

@@ -14,7 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNumBuffers = 4;
-constexpr uint64_t kSpareDiskBytes = uint64_t{64} << 20;  // file system's own needs, index, tokenizer
 constexpr size_t kMaxCopiedBytes = size_t{256} << 20;
 constexpr const char* kConfigName = "config.json";
 constexpr const char* kQuantStem = "quant_model_weight";
@@ -64,17 +63,6 @@ Status prepare_output(const SynthOptions& options) {
   }
   for (const fs::path& file : model_files) {
     if (!fs::remove(file, error)) return io_error("{}: cannot remove: {}", file.string(), error.message());
-  }
-  return ok_status();
-}
-
-Status check_disk_space(const std::string& directory, uint64_t needed) {
-  std::error_code error;
-  const fs::space_info space = fs::space(directory, error);
-  if (error) return io_error("{}: cannot read the free disk space: {}", directory, error.message());
-  if (space.available < needed + kSpareDiskBytes) {
-    return resource_exhausted("{}: the model needs {} MB of disk space, {} MB are free", directory,
-                              (needed + kSpareDiskBytes) / 1000000, space.available / 1000000);
   }
   return ok_status();
 }
