@@ -295,7 +295,12 @@ Result<QuantizeResult> quantize(const QuantizeOptions& options, ProgressSink* pr
       const auto folder,
       OutputFolder::open(paths, options.existing, {options_json(options), source_identity(source)}));
   Quantizer quantizer(options, source, layout, *folder, progress);
-  FATHOM_RETURN_IF_ERROR(quantizer.write_weights());
+  const Status written = quantizer.write_weights();
+  if (written.code() == ErrorCode::kIoError) {
+    return io_error("{}; what is whole is kept in {}, where the same command goes on", written.message(),
+                    folder->path());
+  }
+  FATHOM_RETURN_IF_ERROR(written);
   QuantizeResult result{.report = make_report(source.table, quantizer.take_errors(), options_json(options)),
                         .source_bytes = source.checkpoint->data_bytes(),
                         .data_bytes = layout.data_bytes(),

@@ -23,11 +23,11 @@ struct MixRule {
 
 struct Recipe {
   QuantType type = QuantType::kW8A8Dynamic;
-  std::vector<MixRule> mix;          // over type; of several that fit, the last
-  std::vector<std::string> exclude;  // stays floating, whatever mix says
-  bool quantize_head = false;        // without it the head stays floating, whatever mix says
+  std::vector<MixRule> mix = {};          // over type; of several that fit, the last
+  std::vector<std::string> exclude = {};  // stays floating, whatever mix says
+  bool quantize_head = false;             // without it the head stays floating, whatever mix says
   int64_t group_size = LayoutOptions().group_size;
-  std::optional<Rounding> rounding;  // nullopt: default_rounding() of each type
+  std::optional<Rounding> rounding = std::nullopt;  // nullopt: default_rounding() of each type
 };
 
 // By measured error: search gains 0.8 to 1.2 dB with int4, but 0.04 dB with int8, where nearest gives the
