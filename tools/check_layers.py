@@ -18,11 +18,12 @@ ALLOWED = {
     "kernels": {"base", "tensor"},
     "device": {"base", "tensor", "kernels"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
+    "quantize": {"base", "tensor", "checkpoint", "model"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark", "evaluate"},
+            "benchmark", "evaluate", "quantize"},
 }
 
 # (header, where it may be included, what to call it)
@@ -32,6 +33,7 @@ FENCES = [
     (re.compile(r"<(mpi)\.h>"), re.compile(r"src/parallel/"), "MPI"),
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
+    (re.compile(r"<xxhash"), re.compile(r"src/base/"), "the checksum library"),
     (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")

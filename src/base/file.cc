@@ -106,6 +106,49 @@ std::string join_path(const std::string& directory, std::string_view name) {
   return (std::filesystem::path(directory) / name).string();
 }
 
+void sync_directory(const std::string& path) {
+  const int descriptor = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+Status check_disk_space(const std::string& path, uint64_t needed_bytes) {
+  constexpr uint64_t kSpareBytes = uint64_t{64} << 20;  // the file system's own needs, small files
+  std::filesystem::path existing = std::filesystem::absolute(path);
+  std::error_code error;
+  while (existing.has_relative_path() && !std::filesystem::exists(existing, error))
+    existing = existing.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(existing, error);
+  if (error) return io_error("{}: cannot read the free disk space: {}", path, error.message());
+  if (space.available >= needed_bytes + kSpareBytes) return ok_status();
+  return resource_exhausted("{}: the model needs {} MB of disk space, {} MB are free", path,
+                            (needed_bytes + kSpareBytes) / 1000000, space.available / 1000000);
+}
+
+Result<std::unique_ptr<InputFile>> InputFile::open(const std::string& path) {
+  FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  ::posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+  return std::unique_ptr<InputFile>(new InputFile(path, file.descriptor, file.size));
+}
+
+InputFile::~InputFile() { ::close(descriptor_); }
+
+Status InputFile::read_at(uint64_t offset, std::span<std::byte> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got =
+        ::pread(descriptor_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return io_error("{}: cannot read at byte {}: {}", path_, offset + done,
+                      got == 0 ? "file ended early" : std::strerror(errno));
+    }
+    done += static_cast<size_t>(got);
+  }
+  return ok_status();
+}
+
 Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path) {
   FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
   if (file.size == 0) {
@@ -176,12 +219,7 @@ Status FileWriter::commit() {
   }
   ::close(descriptor_);
   descriptor_ = -1;
-  const std::string directory = std::filesystem::path(path_).parent_path().string();
-  const int parent = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (parent >= 0) {
-    ::fsync(parent);
-    ::close(parent);
-  }
+  sync_directory(std::filesystem::path(path_).parent_path().string());
   return ok_status();
 }
 

@@ -41,8 +41,7 @@ std::array<RoleSize, kNumWeightRoles> matrix_sizes(const ModelConfig& config) {
 }
 
 double& counter_of(OperationCounts& counts, const WeightGroup& group) {
-  if (group.type == QuantType::kW8A8Dynamic) return counts.int8;
-  if (group.type == QuantType::kW8A16) return counts.int8_pair;
+  if (group.type != QuantType::kFloat) return has_16bit_inputs(group.type) ? counts.int8_pair : counts.int8;
   return group.dtype == DType::kFloat32 ? counts.float32 : counts.bfloat16;
 }
 

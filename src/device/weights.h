@@ -21,6 +21,8 @@ struct WeightSource {
   TensorView tensor;              // [rows, cols] or [cols]; floating or int8
   const float* scales = nullptr;  // [rows]; int8 only
   Int8Inputs int8_inputs = Int8Inputs::kInt8;
+  const uint8_t* factors = nullptr;  // [rows, ceil(cols / group_size)] row-major; int4 only
+  int64_t group_size = 0;            // inputs that share a factor; 0: not int4
 };
 
 // Panels [begin, end) of a matrix, in memory of one node. `panels` is where panel 0 would be.
