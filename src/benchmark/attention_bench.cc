@@ -210,7 +210,8 @@ class ExpandedCase {
     }
     q_ = random_floats(num_tokens * num_heads_ * c.qk_head_dim());
     out_.reserve(static_cast<size_t>(num_tokens * num_heads_ * c.v_head_dim) * sizeof(float));
-    key_bytes_ = kernels::num_panels(c.qk_nope_head_dim) * kernels::panel_bytes(c.kv_lora_rank, kv_b_format());
+    key_bytes_ =
+        kernels::num_panels(c.qk_nope_head_dim) * kernels::panel_bytes(c.kv_lora_rank, kv_b_format());
     value_bytes_ = kernels::num_panels(c.v_head_dim) * kernels::panel_bytes(c.kv_lora_rank, kv_b_format());
     panels_.reserve(static_cast<size_t>(num_heads_ * (key_bytes_ + value_bytes_)));
     fill_random(panels_.data(), num_heads_ * (key_bytes_ + value_bytes_), format());

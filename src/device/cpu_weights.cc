@@ -37,6 +37,11 @@ bool same_format(const WeightSource& a, const WeightSource& b) {
          (is_floating(a.tensor.dtype) || a.int8_inputs == b.int8_inputs) && a.group_size == b.group_size;
 }
 
+std::string stored_as(const WeightSource& source) {
+  if (source.tensor.dtype == DType::kUint8) return fmt::format("int4 in groups of {}", source.group_size);
+  return std::string(dtype_name(source.tensor.dtype));
+}
+
 }  // namespace
 
 Status CpuBackend::pack(const PackSource& source, Weight& weight) {
@@ -112,8 +117,8 @@ Result<Weight> CpuBackend::load_matrix(const WeightSource& source) {
 Result<MlpWeights> CpuBackend::load_mlp(const WeightSource& gate, const WeightSource& up,
                                         const WeightSource& down) {
   if (!same_format(gate, up)) {
-    return unsupported("gate is stored as {} and up as {}: both must be stored alike",
-                       dtype_name(gate.tensor.dtype), dtype_name(up.tensor.dtype));
+    return unsupported("gate is stored as {} and up as {}: both must be stored alike", stored_as(gate),
+                       stored_as(up));
   }
   MlpWeights weights;
   weights.gate_up = describe(gate, kernels::PanelOrder::kGateUpPairs);
