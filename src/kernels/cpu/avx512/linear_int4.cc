@@ -4,8 +4,8 @@
 // from vpdpbusd with u as its unsigned side, which begins at -8 times the sum of x. It lies within 32 * 8 *
 // 127 < 2^15, so that one vpdpwssd by the factors, zeros in their upper halves, adds factor * sum to the
 // row's sum. Instructions for the 272 bytes of a group: 17 to load, unpack and widen, 10 a row. On a Zen 4 a
-// core takes one row's 59 GB/s from its second-level cache, and 97 % of what it can read from memory; from
-// 4 rows on vpdpbusd is the limit (2026-11-24).
+// core takes one row's 59 GB/s from its second-level cache and 97 % of what it can read from memory (91 %
+// with 10944 inputs; 2026-11-24).
 //
 // More rows: four panels at a time are expanded to int8 in the second-level cache, which costs as much as two
 // rows of products, and memory waits meanwhile.
@@ -18,6 +18,10 @@ namespace {
 
 // Rows up to which the processor's window reaches far enough ahead in the stream.
 constexpr int kRowsInReach = 4;
+// Bytes of inputs from which a panel's stream leaves little of them in a first-level cache of 32 KB. On a Zen
+// 4, one core that reads 34 GB/s, one row of 10944 (12 KB) went from 29 to 31 GB/s with two panels side by
+// side, two rows from 21 to 27; one row of 5120 lost 8 %, one of 2048 fell from 33 to 20 (2026-11-24).
+constexpr int64_t kWideBytes = 10 << 10;
 static_assert(kPanelTile <= kExpandedPanels);
 
 // One row's inputs of a superblock without their zero point.
@@ -69,20 +73,35 @@ struct NibbleStream {
 
   template <int kRows>
   void rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) const {
+    panels<kRows, 1>(p, row, panel, values);
+  }
+
+  // The outputs of rows [row, row + kRows) in kPanels panels side by side, by panel and token.
+  template <int kRows, int kPanels>
+  void panels(const LinearParams& p, int64_t row, int64_t panel, __m512* values) const {
     const int64_t count = num_blocks(p);
+    const int64_t bytes = count * kSuperblockBytes;
     const InputBlock* x = blocks + row * count;
-    const uint8_t* lines = static_cast<const uint8_t*>(p.panels) + panel * count * kSuperblockBytes;
-    // Apart from the stream of lines: asked for only at the end, they would hold it up.
-    _mm_prefetch(p.weight_scales + panel * kPanelRows, _MM_HINT_T0);
-    __m512i sums[kRows];
+    const uint8_t* lines = static_cast<const uint8_t*>(p.panels) + panel * bytes;
+    __m512i sums[kPanels][kRows];
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
+      // Apart from the stream of lines: asked for only at the end, they would hold it up.
+      _mm_prefetch(p.weight_scales + (panel + i) * kPanelRows, _MM_HINT_T0);
 #pragma GCC unroll 8
-    for (int m = 0; m < kRows; ++m) sums[m] = _mm512_setzero_si512();
-    for (int64_t i = 0; i < count; ++i, ++x, lines += kSuperblockBytes)
-      add_block<kRows>(lines, x, count, sums);
+      for (int m = 0; m < kRows; ++m) sums[i][m] = _mm512_setzero_si512();
+    }
+    for (int64_t block = 0; block < count; ++block, ++x, lines += kSuperblockBytes) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kPanels; ++i) add_block<kRows>(lines + i * bytes, x, count, sums[i]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 8
-    for (int m = 0; m < kRows; m += kDigits) {
-      values[m / kDigits] = scale_sums<kDigits>(p, (row + m) / kDigits, panel, _mm512_cvtepi32_ps(sums[m]),
-                                                _mm512_cvtepi32_ps(sums[m + kDigits - 1]));
+      for (int m = 0; m < kRows; m += kDigits) {
+        *values++ = scale_sums<kDigits>(p, (row + m) / kDigits, panel + i, _mm512_cvtepi32_ps(sums[i][m]),
+                                        _mm512_cvtepi32_ps(sums[i][m + kDigits - 1]));
+      }
     }
   }
 
@@ -117,6 +136,37 @@ struct NibbleStream {
   }
 };
 
+// One or two rows so wide that the stream of one panel drives them from the first-level cache: two panels
+// share them on their way in.
+template <int kDigits, int kRows>
+void stream_wide_rows(const LinearParams& p, const InputBlock* blocks) {
+  constexpr int kTokens = kRows / kDigits;
+  const NibbleStream<kDigits> stream{blocks};
+  int64_t panel = p.begin;
+  for (; panel + 2 <= p.end; panel += 2) {
+    __m512 values[2 * kTokens];
+    stream.template panels<kRows, 2>(p, 0, panel, values);
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512 both[2] = {values[t], values[kTokens + t]};
+      put_panels(p, t, panel, both);
+    }
+  }
+  if (panel == p.end) return;
+  LinearParams last = p;
+  last.begin = panel;
+  stream_panels(stream, last);
+}
+
+template <int kDigits>
+void multiply_nibbles(const LinearParams& p, int64_t num_rows, const InputBlock* blocks) {
+  const int64_t bytes = num_rows * num_blocks(p) * static_cast<int64_t>(sizeof(InputBlock));
+  if (num_rows > 2 || bytes < kWideBytes) return stream_panels(NibbleStream<kDigits>{blocks}, p);
+  if constexpr (kDigits == 1) {
+    if (num_rows == 1) return stream_wide_rows<1, 1>(p, blocks);
+  }
+  stream_wide_rows<kDigits, 2>(p, blocks);
+}
+
 }  // namespace
 
 void linear_int4(const LinearParams& p) {
@@ -130,9 +180,9 @@ void linear_int4(const LinearParams& p) {
   auto* blocks = static_cast<InputBlock*>(p.scratch);
   write_blocks(p, num_rows, blocks);
   if (p.form == InputForm::kInt8) {
-    stream_panels(NibbleStream<1>{blocks}, p);
+    multiply_nibbles<1>(p, num_rows, blocks);
   } else {
-    stream_panels(NibbleStream<2>{blocks}, p);
+    multiply_nibbles<2>(p, num_rows, blocks);
   }
 }
 
