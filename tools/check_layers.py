@@ -31,6 +31,7 @@ FENCES = [
     (re.compile(r"<(mpi)\.h>"), re.compile(r"src/parallel/"), "MPI"),
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
+    (re.compile(r"<openssl/"), re.compile(r"src/(base|server)/"), "OpenSSL"),
     (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
