@@ -204,6 +204,8 @@ EngineStatistics Engine::statistics() const {
   return {.num_waiting = scheduler.num_waiting,
           .num_running = scheduler.num_running,
           .num_preemptions = scheduler.num_preemptions,
+          .num_prompt_tokens = scheduler.num_prompt_tokens,
+          .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};
