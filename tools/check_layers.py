@@ -34,6 +34,7 @@ FENCES = [
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
     (re.compile(r"<xxhash"), re.compile(r"src/base/"), "the checksum library"),
+    (re.compile(r"<openssl/"), re.compile(r"src/(base|server)/"), "OpenSSL"),
     (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")

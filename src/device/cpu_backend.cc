@@ -47,6 +47,11 @@ Status CpuBackend::download(const void* device, void* host, size_t bytes) {
   return ok_status();
 }
 
+Status CpuBackend::copy(const void* from, void* to, size_t bytes) {
+  std::memcpy(to, from, bytes);
+  return ok_status();
+}
+
 Status CpuBackend::begin_step(const Batch& batch) {
   batch_ = batch;
   plan_attention();

@@ -47,8 +47,10 @@ Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   Impl& impl = *impl_;
   FATHOM_RETURN_IF_ERROR(impl.check_request(request));
   const int64_t max_tokens = request.sampling.max_tokens.value_or(impl.max_model_len);
-  FATHOM_ASSIGN_OR_RETURN(const RequestId id,
-                          impl.scheduler->submit(std::move(request.prompt_ids), max_tokens));
+  FATHOM_ASSIGN_OR_RETURN(
+      const std::vector<SequenceId> ids,
+      impl.scheduler->submit({.prompt = std::move(request.prompt_ids), .max_tokens = max_tokens}));
+  const RequestId id = ids.front();
   RequestStream stream(impl.tokenizer.get(), request.sampling, impl.end_ids);
   const uint64_t key = sampler_key(request.sampling.seed.value_or(0));
   impl.requests.emplace(
@@ -74,6 +76,12 @@ void Engine::Impl::fail(RequestId id, const Status& status) {
     end(id, {.request_id = id, .finish_reason = FinishReason::kError, .status = status});
 }
 
+Status Engine::Impl::copy_pages(const BatchPlan& plan) {
+  for (const PageCopy& copy : plan.copies)
+    FATHOM_RETURN_IF_ERROR(cache->copy_page(*backend, copy.from, copy.to, copy.num_tokens));
+  return ok_status();
+}
+
 void Engine::Impl::lay_out(const BatchPlan& plan) {
   segments.clear();
   for (const Segment& segment : plan.segments) {
@@ -83,7 +91,7 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
                         .begin = segment.begin,
                         .end = segment.end,
                         .prompt_len = sequence.prompt_len,
-                        .logits = segment.wants_logits ? LogitsWanted::kLast : LogitsWanted::kNone});
+                        .logits = segment.num_logits > 0 ? LogitsWanted::kLast : LogitsWanted::kNone});
   }
 }
 
@@ -93,7 +101,7 @@ void Engine::Impl::sample_rows(const BatchPlan& plan, std::span<const float> log
   sample_status.clear();
   sampled_ids.clear();
   for (const Segment& segment : plan.segments) {
-    if (!segment.wants_logits) continue;
+    if (segment.num_logits == 0) continue;
     const Sequence& sequence = *scheduler->find(segment.sequence_id);
     const ActiveRequest& request = requests.at(segment.sequence_id);
     const std::span<const int32_t> tokens(sequence.tokens);
@@ -137,19 +145,20 @@ Status Engine::step() {
   Impl& impl = *impl_;
   const BatchPlan& plan = impl.scheduler->plan();
   if (plan.segments.empty()) {
-    impl.scheduler->commit({});
+    impl.scheduler->commit({}, {});
     return ok_status();
   }
   ++impl.num_steps;
+  FATHOM_RETURN_IF_ERROR(impl.copy_pages(plan));
   impl.lay_out(plan);
   Result<std::span<const float>> logits = impl.runner->run(impl.segments);
   if (!logits.ok()) return logits.status();
   impl.sample_rows(plan, *logits);
   std::vector<RequestId> ids;
   for (const Segment& segment : plan.segments) {
-    if (segment.wants_logits) ids.push_back(segment.sequence_id);
+    if (segment.num_logits > 0) ids.push_back(segment.sequence_id);
   }
-  impl.scheduler->commit(impl.sampled_ids);
+  impl.scheduler->commit(impl.sampled_ids, std::vector<int32_t>(impl.sampled_ids.size(), 1));
   for (size_t i = 0; i < ids.size(); ++i) {
     if (impl.sample_status[i].ok()) {
       impl.deliver(ids[i], impl.sampled[i]);
@@ -195,6 +204,8 @@ EngineStatistics Engine::statistics() const {
   return {.num_waiting = scheduler.num_waiting,
           .num_running = scheduler.num_running,
           .num_preemptions = scheduler.num_preemptions,
+          .num_prompt_tokens = scheduler.num_prompt_tokens,
+          .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};

@@ -72,6 +72,8 @@ struct EngineStatistics {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
   int64_t num_preemptions = 0;
+  int64_t num_prompt_tokens = 0;  // of requests that have begun
+  int64_t num_cached_tokens = 0;  // of these, taken over from earlier requests
   int64_t num_steps = 0;
   int64_t pages_used = 0;
   int64_t pages_total = 0;

@@ -53,6 +53,7 @@ struct Engine::Impl {
 
   Status open(ProgressSink* progress);
   Status check_request(const Request& request) const;
+  Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
   void sample_rows(const BatchPlan& plan, std::span<const float> logits);
   void deliver(RequestId id, const SampledToken& token);

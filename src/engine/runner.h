@@ -9,15 +9,11 @@
 
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
+#include "schedule/sequence.h"
 
 namespace fathom {
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
-
-// Prompts of at least this many tokens are computed in the expanded form of attention. Expanding a key costs
-// as much as absorbing saves over 171 queries, whatever the model (docs/performance.md has what was
-// measured).
-inline constexpr int64_t kExpandedPromptTokens = 171;
 
 // Positions [begin, end) of one sequence, which lie on one side of prompt_len.
 struct SegmentInput {
@@ -34,7 +30,8 @@ class Runner {
   // All three are borrowed.
   Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
 
-  // For measuring and testing one form against the other: prompts from this length on are expanded.
+  // Prompts from this length on are expanded. The scheduler, which shares latents by their form, must be told
+  // the same.
   void set_expanded_prompt_tokens(int64_t num_tokens) { expanded_prompt_tokens_ = num_tokens; }
 
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
