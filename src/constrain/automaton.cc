@@ -94,14 +94,14 @@ ItemId Automaton::unite(ItemId a, ItemId b) {
   if (a == b || b == kDead) return a;
   if (a == kDead) return b;
   const uint64_t key = (uint64_t{std::min(a, b)} << 32) | std::max(a, b);
-  if (const auto known = unions_.find(key); known != unions_.end()) return known->second;
+  if (const uint32_t known = unions_.find(key); known != IdMap::kNone) return known;
   std::vector<uint32_t> states;
   std::set_union(items_[a].states.begin(), items_[a].states.end(), items_[b].states.begin(),
                  items_[b].states.end(), std::back_inserter(states));
   work_ += states.size();
   bytes_ += 64;
   const ItemId both = intern(std::move(states));
-  unions_.emplace(key, both);
+  unions_.add(key, both);
   return both;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "constrain/id_map.h"
 #include "constrain/nfa.h"
 #include "constrain/stack_pool.h"
 
@@ -93,7 +94,7 @@ class Automaton {
   std::vector<Item> items_;
   std::vector<int32_t> transitions_;  // [items, classes]; -1: not made yet
   std::unordered_multimap<uint64_t, ItemId> by_hash_;
-  std::unordered_map<uint64_t, ItemId> unions_;
+  IdMap unions_;
   ItemId start_ = kDead;
   size_t bytes_ = 0;
   size_t work_ = 0;

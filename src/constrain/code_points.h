@@ -9,6 +9,8 @@ namespace fathom {
 struct CodePointRange {
   char32_t first;
   char32_t last;  // inclusive
+
+  bool operator==(const CodePointRange&) const = default;
 };
 
 // Immutable: ranges ascending, disjoint, not adjacent, without surrogates.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/random.h"
 #include "constrain/limits.h"
 
 namespace fathom {
@@ -35,8 +36,16 @@ NodeId Grammar::literal(std::string_view bytes) {
 }
 
 NodeId Grammar::set(CodePointSet set) {
+  uint64_t hash = set.ranges().size();
+  for (const CodePointRange& r : set.ranges()) hash = mix_bits(hash ^ (uint64_t{r.first} << 32 | r.last));
+  const auto [first, last] = set_by_hash_.equal_range(hash);
+  for (auto it = first; it != last; ++it) {
+    if (sets_[it->second].ranges() == set.ranges()) return add({.kind = Kind::kSet, .first = it->second});
+  }
+  const auto index = static_cast<uint32_t>(sets_.size());
   sets_.push_back(std::move(set));
-  return add({.kind = Kind::kSet, .first = static_cast<uint32_t>(sets_.size() - 1)});
+  set_by_hash_.emplace(hash, index);
+  return add({.kind = Kind::kSet, .first = index});
 }
 
 NodeId Grammar::sequence(std::span<const NodeId> parts) { return add_list(Kind::kSequence, parts); }

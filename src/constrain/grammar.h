@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
@@ -75,7 +76,8 @@ class Grammar {
   std::vector<Rule> rules_;
   std::vector<GrammarNode> nodes_;
   std::vector<NodeId> children_;
-  std::vector<CodePointSet> sets_;
+  std::vector<CodePointSet> sets_;  // all different
+  std::unordered_multimap<uint64_t, uint32_t> set_by_hash_;
   std::string texts_;
 };
 

@@ -1,5 +1,6 @@
-// Facts of rules by sweeps over all nodes in order of id: children come first, so no recursion is needed.
+// Facts of rules by sweeps over their nodes in order of id: children come first, so no recursion is needed.
 #include <algorithm>
+#include <utility>
 
 #include "constrain/grammar.h"
 #include "constrain/limits.h"
@@ -20,6 +21,7 @@ class Analysis {
         facts_(num_rules_) {}
 
   Result<std::vector<RuleFacts>> run() {
+    FATHOM_RETURN_IF_ERROR(find_bodies());
     FATHOM_RETURN_IF_ERROR(find_nullable());
     FATHOM_RETURN_IF_ERROR(refuse_left_recursion());
     FATHOM_RETURN_IF_ERROR(find_needs());
@@ -30,8 +32,8 @@ class Analysis {
  private:
   Status spend(size_t steps) {
     steps_ += steps;
-    if (steps_ <= kMaxCompileSteps) return ok_status();
-    return invalid_argument("the rules take more than the limit of {} steps to examine", kMaxCompileSteps);
+    if (steps_ <= kMaxAnalysisSteps) return ok_status();
+    return invalid_argument("the rules take more than the limit of {} steps to examine", kMaxAnalysisSteps);
   }
   NodeId body(RuleId rule) const { return grammar_.rules()[rule].body; }
 
@@ -55,17 +57,45 @@ class Analysis {
     return false;
   }
 
-  Status find_nullable() {
+  // The nodes of each rule's body, children first.
+  Status find_bodies() {
+    bodies_.resize(num_rules_);
+    std::vector<uint32_t> seen(grammar_.nodes().size(), 0);
+    for (RuleId rule = 0; rule < num_rules_; ++rule) {
+      std::vector<NodeId>& nodes = bodies_[rule];
+      nodes.push_back(body(rule));
+      for (size_t i = 0; i < nodes.size(); ++i) {
+        const auto children = grammar_.children(grammar_.node(nodes[i]));
+        FATHOM_RETURN_IF_ERROR(spend(1 + children.size()));
+        for (const NodeId child : children) {
+          if (std::exchange(seen[child], rule + 1) != rule + 1) nodes.push_back(child);
+        }
+      }
+      std::sort(nodes.begin(), nodes.end());
+    }
+    return ok_status();
+  }
+
+  // Calls update(rule, node) for all nodes until no call says that something changed. Rules that are named
+  // later are mostly used by those before: last ones first.
+  template <typename Update>
+  Status until_stable(Update update) {
     for (bool changed = true; changed;) {
       changed = false;
-      FATHOM_RETURN_IF_ERROR(spend(grammar_.nodes().size()));
-      for (NodeId id = 0; id < nullable_.size(); ++id) {
-        if (nullable_[id] != 0 || !is_nullable(grammar_.node(id))) continue;
-        nullable_[id] = 1;
-        changed = true;
+      for (RuleId rule = static_cast<RuleId>(num_rules_); rule-- > 0;) {
+        FATHOM_RETURN_IF_ERROR(spend(bodies_[rule].size()));
+        for (const NodeId id : bodies_[rule]) changed |= update(rule, id);
       }
     }
     return ok_status();
+  }
+
+  Status find_nullable() {
+    return until_stable([this](RuleId, NodeId id) {
+      if (nullable_[id] != 0 || !is_nullable(grammar_.node(id))) return false;
+      nullable_[id] = 1;
+      return true;
+    });
   }
 
   enum class Which { kAll, kLeft };
@@ -162,20 +192,12 @@ class Analysis {
   }
 
   Status find_needs() {
-    for (bool changed = true; changed;) {
-      changed = false;
-      FATHOM_RETURN_IF_ERROR(spend(2 * grammar_.nodes().size()));
-      for (NodeId id = 0; id < inner_need_.size(); ++id) {
-        inner_need_[id] = need_of(grammar_.node(id), inner_need_);
-        tail_need_[id] = need_of(grammar_.node(id), tail_need_);
-      }
-      for (RuleId rule = 0; rule < num_rules_; ++rule) {
-        if (tail_need_[body(rule)] == facts_[rule].need) continue;
-        facts_[rule].need = tail_need_[body(rule)];
-        changed = true;
-      }
-    }
-    return ok_status();
+    return until_stable([this](RuleId rule, NodeId id) {
+      inner_need_[id] = need_of(grammar_.node(id), inner_need_);
+      tail_need_[id] = need_of(grammar_.node(id), tail_need_);
+      if (id != body(rule)) return false;
+      return std::exchange(facts_[rule].need, tail_need_[id]) != tail_need_[id];
+    });
   }
 
   Status find_inlined() {
@@ -196,6 +218,7 @@ class Analysis {
 
   const Grammar& grammar_;
   const size_t num_rules_;
+  std::vector<std::vector<NodeId>> bodies_;
   std::vector<char> nullable_;
   std::vector<uint32_t> inner_need_;
   std::vector<uint32_t> tail_need_;

@@ -79,26 +79,24 @@ NodeId JsonParts::string_character() {
     const NodeId low = grammar_.sequence({hex("dD"), hex("cdefCDEF"), any, any});
     const NodeId pair = grammar_.sequence({high, grammar_.literal("\\u"), low});
     const NodeId code = grammar_.sequence({grammar_.literal("u"), grammar_.choice({single, pair})});
-    const NodeId escape = grammar_.sequence({grammar_.literal("\\"), grammar_.choice({letter, code})});
-    character_ = grammar_.choice({plain, escape});
+    // Called rather than written out: strings of bounded length have a copy of this for each character.
+    const RuleId escape = grammar_.add_rule("an escape", RuleUse::kShared);
+    grammar_.define(escape, grammar_.choice({letter, code}));
+    character_ =
+        grammar_.choice({plain, grammar_.sequence({grammar_.literal("\\"), grammar_.reference(escape)})});
   }
   return character_;
 }
 
-NodeId JsonParts::string() {
-  if (string_ == kNone) {
-    const RuleId rule = grammar_.add_rule("a string", RuleUse::kShared);
-    grammar_.define(rule, grammar_.sequence(
-                              {grammar_.repeat(string_character(), 0, kUnbounded), grammar_.literal("\"")}));
-    string_ = grammar_.sequence({grammar_.literal("\""), grammar_.reference(rule)});
-  }
-  return string_;
-}
-
 NodeId JsonParts::string(uint32_t min, uint32_t max) {
-  if (min == 0 && max == kUnbounded) return string();
-  const NodeId quote = grammar_.literal("\"");
-  return grammar_.sequence({quote, grammar_.repeat(string_character(), min, max), quote});
+  const auto [place, is_new] = strings_.try_emplace({min, max}, kNone);
+  if (is_new) {
+    const RuleId rule = grammar_.add_rule("a string", RuleUse::kShared);
+    grammar_.define(
+        rule, grammar_.sequence({grammar_.repeat(string_character(), min, max), grammar_.literal("\"")}));
+    place->second = grammar_.sequence({grammar_.literal("\""), grammar_.reference(rule)});
+  }
+  return place->second;
 }
 
 NodeId JsonParts::integer() {

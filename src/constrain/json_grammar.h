@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "constrain/grammar.h"
@@ -31,9 +33,9 @@ class JsonParts {
   NodeId space();
   NodeId digit();
   NodeId string_character();  // in any spelling
-  NodeId string();
   // With min to max characters (code points).
   NodeId string(uint32_t min, uint32_t max);
+  NodeId string() { return string(0, kUnbounded); }
   NodeId integer();                      // without "-0"
   NodeId fraction(uint32_t max_digits);  // the point and digits
   NodeId number();
@@ -51,8 +53,8 @@ class JsonParts {
   NodeId space_ = kNone;
   NodeId digit_ = kNone;
   NodeId character_ = kNone;
-  NodeId string_ = kNone;
   NodeId value_ = kNone;
+  std::map<std::pair<uint32_t, uint32_t>, NodeId> strings_;  // by min and max
 };
 
 }  // namespace fathom

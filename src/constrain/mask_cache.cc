@@ -140,7 +140,7 @@ void MaskCache::pack(Mask& mask) {
 
 Result<uint32_t> MaskCache::find(uint32_t above, ItemId item, Automaton& automaton) {
   const uint64_t key = (uint64_t{above} << 32) | item;
-  if (const auto known = by_key_.find(key); known != by_key_.end()) return known->second;
+  if (const uint32_t known = by_key_.find(key); known != IdMap::kNone) return known;
   static constexpr uint32_t kRoot[] = {0};
   const auto from =
       above == kNoMask ? std::span<const uint32_t>(kRoot) : std::span<const uint32_t>(masks_[above].exits);
@@ -153,7 +153,7 @@ Result<uint32_t> MaskCache::find(uint32_t above, ItemId item, Automaton& automat
   mask_bytes_ += sizeof(Mask) + 4 * (mask.words.size() + mask.tokens.size() + mask.exits.size()) + 64;
   const auto id = static_cast<uint32_t>(masks_.size());
   masks_.push_back(std::move(mask));
-  by_key_.emplace(key, id);
+  by_key_.add(key, id);
   return id;
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "constrain/automaton.h"
+#include "constrain/id_map.h"
 #include "constrain/token_trie.h"
 
 namespace fathom {
@@ -54,7 +55,7 @@ class MaskCache {
 
   const std::shared_ptr<const TokenTrie> trie_;
   std::vector<Mask> masks_;
-  std::unordered_map<uint64_t, uint32_t> by_key_;  // above << 32 | item
+  IdMap by_key_;  // above << 32 | item
   size_t mask_bytes_ = 0;
 
   // Walks run over configuration sets with numbers: 0 is the empty one. Stacks stand on an unknown one.

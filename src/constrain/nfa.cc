@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "constrain/id_map.h"
 #include "constrain/limits.h"
 
 namespace fathom {
@@ -17,7 +18,10 @@ enum class Inlining { kAllowed, kNever };
 class Builder {
  public:
   Builder(const Grammar& grammar, const std::vector<RuleFacts>& facts, Inlining inlining)
-      : grammar_(grammar), facts_(facts), inlining_(inlining) {}
+      : grammar_(grammar),
+        facts_(facts),
+        inlining_(inlining),
+        max_states_(inlining == Inlining::kAllowed ? kMaxInlinedStates : kMaxNfaStates) {}
 
   bool run() {
     nfa_.states.push_back({});
@@ -38,7 +42,7 @@ class Builder {
  private:
   uint32_t add(NfaState state) {
     nfa_.states.push_back(state);
-    is_full_ |= nfa_.states.size() > kMaxNfaStates || nfa_.edges.size() > kMaxNfaEdges ||
+    is_full_ |= nfa_.states.size() > max_states_ || nfa_.edges.size() > kMaxNfaEdges ||
                 nfa_.targets.size() > kMaxNfaEdges;
     return static_cast<uint32_t>(nfa_.states.size() - 1);
   }
@@ -60,23 +64,22 @@ class Builder {
   // A state with one edge, shared by all who need the same.
   uint32_t byte_state(uint8_t first, uint8_t last, uint32_t next) {
     const uint64_t key = (uint64_t{next} << 16) | (uint64_t{first} << 8) | last;
-    const auto [place, is_new] = byte_states_.try_emplace(key, 0);
-    if (is_new) {
-      nfa_.edges.push_back({first, last, next});
-      place->second = add({NfaState::Kind::kBytes, static_cast<uint32_t>(nfa_.edges.size() - 1), 1});
-    }
-    return place->second;
+    if (const uint32_t known = byte_states_.find(key); known != IdMap::kNone) return known;
+    nfa_.edges.push_back({first, last, next});
+    const uint32_t state = add({NfaState::Kind::kBytes, static_cast<uint32_t>(nfa_.edges.size() - 1), 1});
+    byte_states_.add(key, state);
+    return state;
   }
 
   uint32_t emit(NodeId id, uint32_t next) {
-    if (is_full_ || ++steps_ > kMaxCompileSteps) {
+    if (is_full_ || ++steps_ > kMaxEmitSteps) {
       is_full_ = true;
       return next;
     }
     const uint64_t key = (uint64_t{id} << 32) | next;
-    if (const auto known = emitted_.find(key); known != emitted_.end()) return known->second;
+    if (const uint32_t known = emitted_.find(key); known != IdMap::kNone) return known;
     const uint32_t start = emit_new(grammar_.node(id), next);
-    emitted_.emplace(key, start);
+    emitted_.add(key, start);
     return start;
   }
 
@@ -198,9 +201,10 @@ class Builder {
   const Grammar& grammar_;
   const std::vector<RuleFacts>& facts_;
   const Inlining inlining_;
+  const size_t max_states_;
   Nfa nfa_;
-  std::unordered_map<uint64_t, uint32_t> emitted_;
-  std::unordered_map<uint64_t, uint32_t> byte_states_;
+  IdMap emitted_;
+  IdMap byte_states_;
   std::unordered_map<uint32_t, std::vector<ByteSequence>> sequences_;
   size_t steps_ = 0;
   bool is_full_ = false;
@@ -209,12 +213,16 @@ class Builder {
 }  // namespace
 
 Result<Nfa> build_nfa(const Grammar& grammar, const std::vector<RuleFacts>& facts) {
-  Builder inlined(grammar, facts, Inlining::kAllowed);
-  if (inlined.run()) return inlined.finish();
+  const bool has_inlined =
+      std::any_of(facts.begin() + 1, facts.end(), [](const RuleFacts& rule) { return rule.is_inlined; });
+  if (has_inlined) {
+    Builder inlined(grammar, facts, Inlining::kAllowed);
+    if (inlined.run()) return inlined.finish();
+  }
   Builder called(grammar, facts, Inlining::kNever);
   if (called.run()) return called.finish();
   return invalid_argument("the automaton is over the limit of {} states, {} edges or {} steps", kMaxNfaStates,
-                          kMaxNfaEdges, kMaxCompileSteps);
+                          kMaxNfaEdges, kMaxEmitSteps);
 }
 
 }  // namespace fathom

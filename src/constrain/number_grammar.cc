@@ -15,7 +15,8 @@ constexpr uint64_t kOpenEnd = 9'999'999'999'999'999;  // kMaxJsonDigits nines
 // to it.
 constexpr uint32_t kFractionDigits = 9;
 
-uint64_t open_end(uint64_t low) { return low < kOpenEnd ? kOpenEnd : kLargest - 1; }
+// Of magnitudes from low on: kLargest is in use only for the least int64_t itself.
+uint64_t open_end(uint64_t low) { return low < kOpenEnd ? kOpenEnd : std::max(low, kLargest - 1); }
 
 uint64_t magnitude(int64_t value) {
   return value < 0 ? uint64_t{0} - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);

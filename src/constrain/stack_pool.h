@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "constrain/id_map.h"
+
 namespace fathom {
 
 // One thread. A copy costs some bytes per stack ever pushed.
@@ -31,10 +33,9 @@ class StackPool {
     uint32_t item = 0;
     uint32_t depth = 0;
   };
-  void grow();
 
   std::vector<Frame> frames_;
-  std::vector<uint32_t> slots_;  // open addressing, power of two, at most half full; 0: free
+  IdMap by_frame_;  // below << 32 | item
 };
 
 }  // namespace fathom
