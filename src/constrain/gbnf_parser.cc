@@ -1,5 +1,6 @@
 #include "constrain/gbnf_parser.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "constrain/limits.h"
@@ -85,7 +86,10 @@ class Parser {
     skip_space(Newlines::kAreSpace);
     FATHOM_ASSIGN_OR_RETURN(const NodeId body, parse_alternatives(0));
     grammar_.define(rule, body);
-    grammar_.set_label(rule, fmt::format("rule \"{}\" (line {})", name, text_.line_at(begin)));
+    line_ += static_cast<size_t>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(counted_),
+                                            source_.begin() + static_cast<std::ptrdiff_t>(begin), '\n'));
+    counted_ = begin;
+    grammar_.set_label(rule, fmt::format("rule \"{}\" (line {})", name, line_));
     if (text_.at_end() || text_.peek() == '\n' || text_.peek() == '\r') return ok_status();
     return text_.error(fmt::format("unexpected '{}'", current()));
   }
@@ -225,6 +229,8 @@ class Parser {
   std::string_view source_;
   Grammar grammar_;
   std::unordered_map<std::string, RuleId> by_name_;
+  size_t line_ = 1;  // of offset counted_
+  size_t counted_ = 0;
   std::vector<size_t> used_at_;     // by rule: where it is named first
   std::vector<size_t> defined_at_;  // by rule; kNowhere
 };

@@ -1,13 +1,13 @@
 // For tests only: a small validator for JSON schema, and texts made by random choices among allowed tokens.
 #pragma once
 
-#include <regex>
-#include <set>
+#include <algorithm>
 #include <string>
 
 #include "base/json.h"
 #include "base/random.h"
 #include "constrain/test_support.h"
+#include "text/regex.h"
 
 namespace fathom::constrain_test {
 
@@ -60,9 +60,10 @@ inline std::string why_invalid_scalar(const Json& value, const Json& schema) {
     const auto text = value.get<std::string>();
     if (code_points(text) < schema.value("minLength", size_t{0})) return "minLength";
     if (code_points(text) > schema.value("maxLength", size_t{10000})) return "maxLength";
-    if (schema.contains("pattern") &&
-        !std::regex_search(text, std::regex(schema["pattern"].get<std::string>()))) {
-      return "pattern";
+    if (schema.contains("pattern")) {
+      const Regex regex = Regex::compile_native(schema["pattern"].get<std::string>()).value();
+      RegexScratch scratch;
+      if (!regex.find(text, 0, scratch).value().found) return "pattern";
     }
   }
   return "";
