@@ -14,6 +14,7 @@ ALLOWED = {
     "cache": {"base"},
     "sample": {"base"},
     "checkpoint": {"base", "tensor"},
+    "constrain": {"base", "text"},
     "schedule": {"base", "cache"},
     "kernels": {"base", "tensor"},
     "device": {"base", "tensor", "kernels"},

@@ -26,6 +26,10 @@ struct Reference {
 std::vector<float> reference_penalties(const SampleInput& input, const SamplingParams& params) {
   std::vector<float> logits(input.logits.begin(), input.logits.end());
   for (size_t id = 0; id < logits.size(); ++id) {
+    if (!input.allowed.empty() &&
+        (id / 32 >= input.allowed.size() || (input.allowed[id / 32] >> (id % 32) & 1) == 0)) {
+      logits[id] = -kInfinity;
+    }
     const auto count = std::count(input.generated_tokens.begin(), input.generated_tokens.end(), id);
     const auto in_prompt = std::count(input.prompt_tokens.begin(), input.prompt_tokens.end(), id);
     if (std::isinf(logits[id]) || count + in_prompt == 0) continue;
@@ -120,13 +124,24 @@ class RandomCase {
     if (draw(2) == 0) params.repetition_penalty = draw(9) == 0 ? 0.01 : 0.5 + uniform() * 1.5;
     if (draw(2) == 0) params.presence_penalty = uniform() * 4 - 2;
     if (draw(2) == 0) params.frequency_penalty = uniform() * 4 - 2;
+    if (draw(2) == 0) {
+      allowed.resize(1 + draw(vocabulary / 32 + 2));  // shorter than the vocabulary, or longer
+      const uint64_t density = draw(3);
+      for (uint32_t& word : allowed) {
+        word = static_cast<uint32_t>(draw(uint64_t{1} << 32));
+        if (density == 1) word &= static_cast<uint32_t>(draw(uint64_t{1} << 32));
+        if (density == 2) word = 0;
+      }
+      allowed[0] |= 1;
+    }
   }
 
-  SampleInput input() const { return {logits, prompt, generated, seed_}; }
+  SampleInput input() const { return {logits, prompt, generated, seed_, allowed}; }
 
   std::vector<float> logits;
   std::vector<int32_t> prompt;
   std::vector<int32_t> generated;
+  std::vector<uint32_t> allowed;
   SamplingParams params;
 
  private:
@@ -321,6 +336,40 @@ TEST(Sampler, RefusesLogitsThatAreNotUsable) {
                 "all 3 logits are -inf");
     }
   }
+}
+
+TEST(Sampler, MaskBeforeEverything) {
+  const std::vector<float> logits = {5.0f, 1.0f, 3.0f, -kInfinity, 2.0f};
+  const std::vector<uint32_t> not_first = {0x1e};
+  const std::vector<uint32_t> only_dead = {0x08};
+  const std::vector<uint32_t> none = {0x00, 0xffffffffu};
+  const std::vector<int32_t> seen = {2};
+  SamplerWorkspace workspace;
+  SamplingParams params;
+  params.temperature = 0;
+  EXPECT_EQ(sample_id({logits, {}, {}, 0, not_first}, params), 2);
+  params.presence_penalty = 1.5;
+  EXPECT_EQ(sample_id({logits, {}, seen, 0, not_first}, params), 4);
+  for (const auto& mask : {only_dead, none}) {
+    const auto token = sample({logits, {}, {}, 0, mask}, params, workspace);
+    ASSERT_FALSE(token.ok());
+    EXPECT_EQ(token.status().code(), ErrorCode::kInvalidData);
+    EXPECT_EQ(token.status().message(), "the mask allows none of the 4 tokens that have a finite logit");
+  }
+  // The row is looked at as a whole.
+  const std::vector<float> bad = {std::nanf(""), 1.0f, 2.0f, 0.0f, 0.0f};
+  EXPECT_EQ(sample({bad, {}, {}, 0, not_first}, params, workspace).status().message(),
+            fmt::format("the logit of token 0 is {}", bad[0]));
+  params = {};
+  params.top_k = 2;
+  EXPECT_EQ(kept_ids({logits, {}, {}, 0, not_first}, params), (std::vector<int32_t>{2, 4}));
+  // Log-probabilities are those without the mask, also of what it forbids.
+  params.logprobs = 1;
+  const auto token = sample({logits, {}, {}, 0, not_first}, params, workspace);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit});
+  EXPECT_NEAR(token->logprob.value(), logits[static_cast<size_t>(token->id)] - std::log(sum), 1e-12);
+  EXPECT_EQ(token->top_logprobs[0].id, 0);
 }
 
 TEST(Sampler, LogprobsAreTheModelsOwn) {
