@@ -20,8 +20,9 @@ ALLOWED = {
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
+    "server": {"base", "text", "sample", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark"},
+            "benchmark", "server"},
 }
 
 # (header, where it may be included, what to call it)
@@ -31,7 +32,8 @@ FENCES = [
     (re.compile(r"<(mpi)\.h>"), re.compile(r"src/parallel/"), "MPI"),
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
-    (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
+    (re.compile(r"<boost/"), re.compile(r"src/server/(.*\.cc|connection\.h)$"), "Boost"),
+    (re.compile(r"<openssl/"), re.compile(r"src/server/.*\.cc$"), "OpenSSL"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
 

@@ -3,7 +3,8 @@
 //
 // Order, as in vLLM: penalties, temperature, min_p, top_k, top_p, draw. In detail, for logits x:
 // 1. Penalties, in double, rounded to float and kept finite. A token of prompt or generated: x / r if x > 0,
-//    else x * r. A token generated c > 0 times: x - frequency * c - presence.
+//    else x * r. A token generated c > 0 times: x - frequency * c - presence. Then the same way x +
+//    logit_bias; then banned tokens become -infinity.
 // 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) / temperature), in
 // double,
 //    so that the greatest weight is 1.
@@ -30,9 +31,10 @@ namespace fathom {
 struct SampleInput {
   // [vocabulary] float32 of one row, not empty. Ids without text are excluded by passing a shorter span.
   std::span<const float> logits;
-  std::span<const int32_t> prompt_tokens;
-  std::span<const int32_t> generated_tokens;  // the new token's position is the length of both together
-  uint64_t random_key = 0;                    // from sampler_key
+  std::span<const int32_t> prompt_tokens = {};
+  std::span<const int32_t> generated_tokens = {};  // the new token's position is the length of both together
+  uint64_t random_key = 0;                         // from sampler_key
+  std::span<const int32_t> banned_tokens = {};     // never drawn
 };
 
 struct TokenLogprob {
@@ -66,11 +68,17 @@ struct SamplerWorkspace {
   std::vector<Candidate> candidates;  // in order of id
 };
 
+// Log-probabilities, as SampledToken defines them, of token id in the vocabulary and of the num_top
+// likeliest. kInvalidData as for sample().
+Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
+                                    SamplerWorkspace& workspace);
+
 // The key of a request's random numbers.
 uint64_t sampler_key(uint64_t seed);
 
 // Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity or all are -infinity:
-// the request fails, the engine goes on. Token ids outside the vocabulary are ignored by penalties.
+// the request fails, the engine goes on. Token ids outside the vocabulary are ignored by penalties, biases
+// and bans.
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace);
 
