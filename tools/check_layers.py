@@ -23,8 +23,9 @@ ALLOWED = {
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
+    "server": {"base", "text", "sample", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark", "evaluate", "quantize"},
+            "benchmark", "evaluate", "quantize", "server"},
 }
 
 # (header, where it may be included, what to call it)
@@ -36,7 +37,7 @@ FENCES = [
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
     (re.compile(r"<xxhash"), re.compile(r"src/base/"), "the checksum library"),
     (re.compile(r"<openssl/"), re.compile(r"src/(base|server)/"), "OpenSSL"),
-    (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
+    (re.compile(r"<boost/"), re.compile(r"src/server/(.*\.cc|connection\.h)$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
 

@@ -9,6 +9,7 @@ namespace fathom {
 using AddCommand = void (*)(CLI::App& app, int& exit_status);
 
 void add_run_command(CLI::App& app, int& exit_status);
+void add_serve_command(CLI::App& app, int& exit_status);
 void add_score_command(CLI::App& app, int& exit_status);
 void add_compare_command(CLI::App& app, int& exit_status);
 void add_env_command(CLI::App& app, int& exit_status);

@@ -28,6 +28,10 @@ const ModelConfig& Engine::config() const { return impl_->config; }
 const GenerationConfig& Engine::generation_config() const { return impl_->generation_config; }
 const Tokenizer* Engine::tokenizer() const { return impl_->tokenizer.get(); }
 int64_t Engine::max_model_len() const { return impl_->max_model_len; }
+bool Engine::is_waiting(RequestId id) const {
+  const Sequence* sequence = impl_->scheduler->find(id);
+  return sequence != nullptr && sequence->state == SequenceState::kWaiting;
+}
 bool Engine::has_work() const { return !impl_->scheduler->idle(); }
 
 Status Engine::Impl::check_request(const Request& request) const {
@@ -35,12 +39,25 @@ Status Engine::Impl::check_request(const Request& request) const {
   if (!request.sampling.stop_strings.empty() && !tokenizer) {
     return invalid_argument("stop_strings: the model folder has no tokenizer");
   }
+  for (const LogitBias& entry : request.sampling.logit_bias) {
+    if (entry.token_id >= config.vocab_size) {
+      return invalid_argument("logit_bias: token id {} is outside [0, {})", entry.token_id,
+                              config.vocab_size);
+    }
+  }
   for (int32_t id : request.prompt_ids) {
     if (id < 0 || id >= config.vocab_size) {
       return invalid_argument("prompt: token id {} is outside [0, {})", id, config.vocab_size);
     }
   }
   return ok_status();
+}
+
+std::vector<int32_t> Engine::Impl::early_end_ids(const SamplingParams& sampling) const {
+  if (sampling.min_tokens == 0) return {};
+  std::vector<int32_t> ids = sampling.stop_token_ids;
+  if (!sampling.ignore_eos) ids.insert(ids.end(), end_ids.begin(), end_ids.end());
+  return ids;
 }
 
 Result<RequestId> Engine::submit(Request request, RequestListener listener) {
@@ -53,8 +70,9 @@ Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   const RequestId id = ids.front();
   RequestStream stream(impl.tokenizer.get(), request.sampling, impl.end_ids);
   const uint64_t key = sampler_key(request.sampling.seed.value_or(0));
-  impl.requests.emplace(
-      id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(stream), std::move(listener)});
+  std::vector<int32_t> early_end_ids = impl.early_end_ids(request.sampling);
+  impl.requests.emplace(id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(early_end_ids),
+                                                std::move(stream), std::move(listener)});
   return id;
 }
 
@@ -106,11 +124,14 @@ void Engine::Impl::sample_rows(const BatchPlan& plan, std::span<const float> log
     const ActiveRequest& request = requests.at(segment.sequence_id);
     const std::span<const int32_t> tokens(sequence.tokens);
     const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
-    Result<SampledToken> token = sample({.logits = logits.subspan(sampled.size() * width, width),
-                                         .prompt_tokens = tokens.first(prompt_len),
-                                         .generated_tokens = tokens.subspan(prompt_len),
-                                         .random_key = request.random_key},
-                                        request.sampling, workspace);
+    const bool too_early = sequence.num_tokens() - sequence.prompt_len < request.sampling.min_tokens;
+    Result<SampledToken> token =
+        sample({.logits = logits.subspan(sampled.size() * width, width),
+                .prompt_tokens = tokens.first(prompt_len),
+                .generated_tokens = tokens.subspan(prompt_len),
+                .random_key = request.random_key,
+                .banned_tokens = too_early ? std::span(request.end_ids) : std::span<const int32_t>()},
+               request.sampling, workspace);
     sample_status.push_back(token.status());
     sampled.push_back(token.ok() ? std::move(token).value() : SampledToken{});
     sampled_ids.push_back(sampled.back().id);
@@ -171,7 +192,6 @@ Status Engine::step() {
 
 Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
   Impl& impl = *impl_;
-  FATHOM_CHECK(!has_work(), "score while requests run");
   const auto num_tokens = static_cast<int64_t>(ids.size());
   FATHOM_RETURN_IF_ERROR(impl.check_request({.prompt_ids = {ids.begin(), ids.end()}, .sampling = {}}));
   if (num_tokens == 0) return invalid_argument("prompt: empty");

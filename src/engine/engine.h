@@ -97,12 +97,15 @@ class Engine {
   Result<RequestId> submit(Request request, RequestListener listener);
   // Ends a request at once; unknown ids are ignored.
   void cancel(RequestId id);
+  // In line, not yet (or after preemption not) computed.
+  bool is_waiting(RequestId id) const;
   bool has_work() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();
 
   // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of
-  // positions. Precondition: has_work() is false.
+  // positions. Between two steps, never from a listener or sink; requests under way are not affected but for
+  // the time, and for their pages: kResourceExhausted where too few are free.
   using ScoreSink = std::function<Status(int64_t first_position, std::span<const float> logits)>;
   Status score(std::span<const int32_t> ids, const ScoreSink& sink);
 

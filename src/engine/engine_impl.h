@@ -22,6 +22,7 @@ struct Engine::Impl {
   struct ActiveRequest {
     SamplingParams sampling;
     uint64_t random_key = 0;
+    std::vector<int32_t> end_ids;  // not drawn before sampling.min_tokens; empty where it is 0
     RequestStream stream;
     RequestListener listener;
   };
@@ -55,6 +56,7 @@ struct Engine::Impl {
   Status check_request(const Request& request) const;
   Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
+  std::vector<int32_t> early_end_ids(const SamplingParams& sampling) const;
   void sample_rows(const BatchPlan& plan, std::span<const float> logits);
   void deliver(RequestId id, const SampledToken& token);
   void fail(RequestId id, const Status& status);

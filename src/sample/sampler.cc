@@ -108,6 +108,12 @@ float penalise(float logit, int32_t num_generated, const SamplingParams& params)
   return static_cast<float>(std::clamp(x, -kLargest, kLargest));
 }
 
+float add_bias(float logit, double bias) {
+  if (std::isinf(logit)) return logit;
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(logit + bias, -kLargest, kLargest));
+}
+
 // To workspace.logits. `seen` counts 2 for each time a token was generated and 1 for being in the prompt.
 void apply_penalties(const SampleInput& input, const SamplingParams& params, SamplerWorkspace& workspace) {
   const size_t vocabulary = input.logits.size();
@@ -153,12 +159,28 @@ void copy_logits(const SampleInput& input, SamplerWorkspace& workspace) {
   }
 }
 
-// The logits after mask and penalties: a copy in the workspace where there are any.
-std::span<const float> prepare_logits(const SampleInput& input, const SamplingParams& params,
-                                      SamplerWorkspace& workspace) {
-  if (!params.has_penalties() && input.allowed.empty()) return input.logits;
+// Steps 0 and 1: a copy in the workspace where anything changes.
+std::span<const float> adjust_logits(const SampleInput& input, const SamplingParams& params,
+                                     SamplerWorkspace& workspace) {
+  if (!params.has_penalties() && params.logit_bias.empty() && input.banned_tokens.empty() &&
+      input.allowed.empty()) {
+    return input.logits;
+  }
   copy_logits(input, workspace);
   if (params.has_penalties()) apply_penalties(input, params, workspace);
+  const auto logit_of = [&workspace](int32_t id) {
+    const auto index = static_cast<size_t>(id);
+    return id >= 0 && index < workspace.logits.size() ? &workspace.logits[index] : nullptr;
+  };
+  for (const LogitBias& entry : params.logit_bias) {
+    if (float* logit = logit_of(entry.token_id)) *logit = add_bias(*logit, entry.bias);
+  }
+  for (int32_t id : input.banned_tokens) {
+    if (float* logit = logit_of(id)) {
+      // A logit that is no number must still be seen by find_peak.
+      if (*logit <= std::numeric_limits<float>::max()) *logit = -std::numeric_limits<float>::infinity();
+    }
+  }
   return workspace.logits;
 }
 
@@ -258,11 +280,20 @@ void fill_candidates(std::span<const float> logits, float max_logit, const Sampl
 
 }  // namespace
 
+Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
+                                    SamplerWorkspace& workspace) {
+  FATHOM_CHECK(id >= 0 && static_cast<size_t>(id) < logits.size(), "token id {}", id);
+  FATHOM_RETURN_IF_ERROR(find_peak(logits).status());
+  SampledToken token{.id = id, .logprob = {}, .top_logprobs = {}};
+  add_logprobs(logits, num_top, workspace, token);
+  return token;
+}
+
 uint64_t sampler_key(uint64_t seed) { return random_key(seed, "sample"); }
 
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace) {
-  const std::span<const float> logits = prepare_logits(input, params, workspace);
+  const std::span<const float> logits = adjust_logits(input, params, workspace);
   FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_allowed_peak(input, logits));
   SampledToken token;
   if (params.is_greedy()) {
@@ -279,7 +310,7 @@ Result<SampledToken> sample(const SampleInput& input, const SamplingParams& para
 Result<std::span<const Candidate>> sample_candidates(const SampleInput& input, const SamplingParams& params,
                                                      SamplerWorkspace& workspace) {
   FATHOM_CHECK(!params.is_greedy(), "temperature 0 has no candidates");
-  const std::span<const float> logits = prepare_logits(input, params, workspace);
+  const std::span<const float> logits = adjust_logits(input, params, workspace);
   FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_allowed_peak(input, logits));
   fill_candidates(logits, peak.logit, params, workspace);
   return std::span<const Candidate>(workspace.candidates);

@@ -4,7 +4,8 @@
 // Order, as in vLLM: mask, penalties, temperature, min_p, top_k, top_p, draw. In detail, for logits x:
 // 0. Where there is a mask: x of a token that it does not allow is -infinity, which penalties leave as it is.
 // 1. Penalties, in double, rounded to float and kept finite. A token of prompt or generated: x / r if x > 0,
-//    else x * r. A token generated c > 0 times: x - frequency * c - presence.
+//    else x * r. A token generated c > 0 times: x - frequency * c - presence. Then the same way x +
+//    logit_bias; then banned tokens become -infinity.
 // 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) / temperature), in
 // double,
 //    so that the greatest weight is 1.
@@ -31,9 +32,10 @@ namespace fathom {
 struct SampleInput {
   // [vocabulary] float32 of one row, not empty. Ids without text are excluded by passing a shorter span.
   std::span<const float> logits;
-  std::span<const int32_t> prompt_tokens;
-  std::span<const int32_t> generated_tokens;  // the new token's position is the length of both together
-  uint64_t random_key = 0;                    // from sampler_key
+  std::span<const int32_t> prompt_tokens = {};
+  std::span<const int32_t> generated_tokens = {};  // the new token's position is the length of both together
+  uint64_t random_key = 0;                         // from sampler_key
+  std::span<const int32_t> banned_tokens = {};     // never drawn
   // Bit t % 32 of word t / 32: whether token t may be chosen; beyond its end none may. Empty: all may.
   std::span<const uint32_t> allowed = {};
 };
@@ -69,12 +71,17 @@ struct SamplerWorkspace {
   std::vector<Candidate> candidates;  // in order of id
 };
 
+// Log-probabilities, as SampledToken defines them, of token id in the vocabulary and of the num_top
+// likeliest. kInvalidData as for sample().
+Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
+                                    SamplerWorkspace& workspace);
+
 // The key of a request's random numbers.
 uint64_t sampler_key(uint64_t seed);
 
 // Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity, allowed or not, or
 // all allowed ones are -infinity, or none is allowed: the request fails, the engine goes on. Token ids
-// outside the vocabulary are ignored by penalties.
+// outside the vocabulary are ignored by penalties, biases and bans.
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace);
 
