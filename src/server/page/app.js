@@ -16,6 +16,7 @@ import {ThreadView} from "./thread_view.js";
 
 const kMostHits = 200;
 const kRetryModels = 5000;  // ms
+const kContextEvery = 200;  // ms
 const kNarrow = matchMedia("(max-width: 760px)");
 
 class App {
@@ -121,6 +122,7 @@ class App {
   }
 
   show_context() {
+    this.context_shown = performance.now();
     const path = this.current.path();
     const last = path.findLast((message) => message.stats?.usage);
     const growing = path.at(-1)?.state === "streaming" && path.at(-1) !== last ? path.at(-1).stats.chunks : 0;
@@ -206,7 +208,10 @@ class App {
     const conversation = this.current;
     const id = conversation.head.id;
     const generation = new Generation(conversation, answer, {
-      model: this.model(),
+      model: async () => {
+        if (this.models.length === 0) await this.read_models();
+        return this.model();
+      },
       save: (message) => this.save(conversation.head, [message]),
       changed: (message) => this.grown(conversation, message),
     });
@@ -228,7 +233,7 @@ class App {
   grown(conversation, message) {
     if (this.current !== conversation) return;
     this.thread.changed(message);
-    this.show_context();
+    if (performance.now() - this.context_shown > kContextEvery) this.show_context();
   }
 
   stop() {

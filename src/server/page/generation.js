@@ -16,7 +16,7 @@ export function messages_for(conversation, answer) {
 }
 
 export class Generation {
-  // save(message) stores it; changed(message) draws it.
+  // model() resolves to the model's name; save(message) stores the answer; changed(message) draws it.
   constructor(conversation, answer, {model, save, changed}) {
     Object.assign(this, {conversation, answer, model, save, changed});
     this.abort = new AbortController();
@@ -31,23 +31,24 @@ export class Generation {
   async run() {
     const {answer} = this;
     try {
-      const body = this.body();
-      Object.assign(answer, {state: "streaming", error: null, model: this.model, stats: {chunks: 0}});
-      this.begin = performance.now();
+      Object.assign(answer, {state: "streaming", error: null, stats: {chunks: 0}});
       await this.keep();
+      answer.model = await this.model();
+      const body = this.body();
+      this.begin = performance.now();
       await stream_chat(body, this.abort.signal, (chunk) => this.take(chunk));
     } catch (error) {
       if (this.abort.signal.aborted) answer.state = "stopped";
       else this.fail(error);
     }
     if (answer.state === "streaming") answer.state = this.finish ?? "stop";
-    if (answer.stats) this.measure();
+    this.measure();
     await this.keep();
   }
 
   body() {
     const {answer} = this;
-    const body = {model: this.model, messages: messages_for(this.conversation, answer), stream: true,
+    const body = {model: answer.model, messages: messages_for(this.conversation, answer), stream: true,
                   stream_options: {include_usage: true}, ...request_fields()};
     if (answer.content !== "") Object.assign(body, {continue_final_message: true, add_generation_prompt: false});
     return body;

@@ -43,7 +43,6 @@ export class MessageView {
     else this.draw_answer();
     this.draw_problem();
     this.draw_foot(streaming);
-    this.drawn?.();
   }
 
   draw_answer() {
@@ -88,7 +87,7 @@ export class MessageView {
     if (this.variants.count > 1) this.foot.append(this.variant_buttons());
     if (!streaming) {
       const copy = icon_button("copy", "copy", () => copy_text(message.content, copy));
-      this.foot.append(copy);
+      if (message.content !== "") this.foot.append(copy);
       if (user) this.foot.append(icon_button("edit", "edit", () => this.edit()));
       else this.foot.append(icon_button("again", "regenerate", () => actions.regenerate(message)));
       if (!user && message.content !== "") this.foot.append(icon_button("forward", "continue", () => actions.resume(message)));
@@ -140,7 +139,8 @@ export function error_words(error) {
   const wait = Math.ceil((error.retry_at - Date.now()) / 1000);
   const parts = [t(error.kind === "unreachable" && !navigator.onLine ? "error_offline" : `error_${error.kind}`)];
   if (wait > 0) parts.push(t("retry_in", {seconds: number(wait)}));
-  if (error.message && error.kind !== "unreachable") parts.push(t("server_says", {message: error.message}));
+  // These two never reached the server: the message is the browser's.
+  if (error.message && error.kind !== "unreachable" && error.kind !== "cut") parts.push(t("server_says", {message: error.message}));
   return parts.join(" ");
 }
 
@@ -150,7 +150,7 @@ function stats_words({stats, model}) {
   const cached = usage?.prompt_tokens_details?.cached_tokens;
   const words = [
     [t("tokens", {count: (usage ? "" : "≈") + number(usage?.completion_tokens ?? stats.chunks)})],
-    stats.rate > 0 && [t("rate", {rate: number(stats.rate, 1)})],
+    stats.rate > 0 && [t("rate", {rate: number(stats.rate, stats.rate < 100 ? 1 : 0)})],
     [t("first_token", {time: seconds(stats.first_token)})],
     usage && [t("prompt", {count: number(usage.prompt_tokens)}) + (cached ? ` (${t("cached", {count: number(cached)})})` : "")],
     model && [model],

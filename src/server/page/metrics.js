@@ -32,7 +32,7 @@ export function parse_metrics(text) {
 
 // Change of a counter; a server that restarted counts from zero.
 function growth(name, now, before) {
-  const a = before.values[name];
+  const a = before?.values[name];
   const b = now.values[name];
   if (a === undefined || b === undefined) return null;
   return b >= a ? b - a : b;
@@ -51,7 +51,7 @@ export function median(name, now, before) {
   return low + (bounds[i] - low) * (total / 2 - below) / (counts[i] - below);
 }
 
-// What happened in the seconds between two readings. Unknown figures are null.
+// What happened in the seconds between two readings. Unknown figures are null, as are rates where before is.
 export function sample(now, before, seconds) {
   const rate = (name) => {
     const change = growth(name, now, before);

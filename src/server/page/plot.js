@@ -17,13 +17,13 @@ export class Plot {
   constructor(title, {names, unit, limit = 0, moments}) {
     Object.assign(this, {names, unit, limit, moments});
     this.lines = names.map((_, i) => svg("path", {class: `line series-${i}`}));
-    this.areas = names.map((_, i) => svg("path", {class: `area series-${i}`}));
+    this.area = svg("path", {class: "area"});
     this.top = el("span", {class: "limit"});
     this.legend = el("div", {class: "legend"});
     this.values = names.map(() => el("strong"));
     names.forEach((name, i) => this.legend.append(el("span", {class: `key series-${i}`}, this.values[i], name ? el("span", {t: name}) : null)));
     const grid = [0.5, kHeight / 2, kHeight - 0.5].map((y) => svg("path", {class: "grid", d: `M0 ${y}H${kWidth}`}));
-    this.picture = svg("svg", {viewBox: `0 0 ${kWidth} ${kHeight}`, preserveAspectRatio: "none", role: "img"}, ...grid, ...this.areas, ...this.lines);
+    this.picture = svg("svg", {viewBox: `0 0 ${kWidth} ${kHeight}`, preserveAspectRatio: "none", role: "img"}, ...grid, this.area, ...this.lines);
     this.node = el("figure", {class: "plot"}, el("figcaption", {}, el("span", {t: title}), this.legend), el("div", {class: "canvas"}, this.picture, this.top));
   }
 
@@ -36,7 +36,8 @@ export class Plot {
     this.names.forEach((_, i) => {
       const points = shown.map((values, k) => [kWidth * (this.moments - shown.length + k) / (this.moments - 1), values[i]]);
       this.lines[i].setAttribute("d", path_of(points, limit));
-      this.areas[i].setAttribute("d", area_of(points, limit));
+      // Two areas over each other would be hard to read.
+      if (this.names.length === 1) this.area.setAttribute("d", area_of(points, limit));
       const last = shown[shown.length - 1]?.[i] ?? null;
       this.values[i].textContent = last === null ? "–" : `${number(last, last < 10 && last % 1 !== 0 ? 1 : 0)} ${this.unit}`;
     });

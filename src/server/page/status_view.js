@@ -53,8 +53,7 @@ export class StatusView {
 
   take(now, time) {
     this.start ??= now;
-    const before = this.before ?? now;
-    const latest = sample(now, before, this.before ? (time - this.time) / 1000 : 1);
+    const latest = sample(now, this.before, (time - this.time) / 1000);
     this.before = now;
     this.time = time;
     this.samples.push(latest);

@@ -23,7 +23,9 @@ export class ThreadView {
     by_id("dock").append(this.jump);
     this.observer = new IntersectionObserver((entries) => this.reached(entries), {root: this.scroller, rootMargin: "600px"});
     this.scroller.addEventListener("scroll", () => this.scrolled(), {passive: true});
-    // Answers grow, images of text wrap anew: whoever reads the end keeps seeing the end.
+    // Who edits a question wants to see it.
+    this.list.addEventListener("focusin", (event) => { if (event.target.matches(".edit")) this.follow = false; });
+    // Answers grow, lines wrap anew: whoever reads the end keeps seeing the end.
     new ResizeObserver(() => this.stick()).observe(this.list);
     new ResizeObserver(() => this.stick()).observe(this.scroller);
   }
