@@ -19,6 +19,7 @@ ALLOWED = {
     "device": {"base", "tensor", "kernels"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
+    "server": {"base"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
             "benchmark"},
