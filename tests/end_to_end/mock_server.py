@@ -5,6 +5,7 @@ usage by hand: mock_server.py [PORT]"""
 import http.server
 import json
 import pathlib
+import socket
 import sys
 import threading
 import time
@@ -208,8 +209,23 @@ class MockServer(http.server.ThreadingHTTPServer):
         self.requests = []
         self.aborted = threading.Event()
         self.readings = 0
+        self.connections = set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def stop(self):
+        """As when the process ends: no listener, and open connections are closed."""
+        self.shutdown()
+        self.server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed before
 
     def handle_error(self, *_):
         pass  # a browser that goes away is no news

@@ -163,6 +163,7 @@ class App {
       if (this.lost !== "unauthorized" && !document.hidden) this.retry_timer = setTimeout(() => this.read_models(), kRetryModels);
     }
     this.bar.show_model(this.model(), this.lost);
+    this.show_models?.(this.models);
     if (this.current) this.show_context();
   }
 
@@ -294,10 +295,10 @@ class App {
     const head = this.heads.get(id);
     Object.assign(head, {title, named: true});
     if (this.current.head.id === id) Object.assign(this.current.head, {title, named: true});
-    await this.save(head, []);
-    this.channel.postMessage("changed");
     this.show_state();
     this.show_heads();
+    await this.save(head, []);
+    this.channel.postMessage("changed");
   }
 
   async remove(id) {
@@ -359,10 +360,10 @@ class App {
   // --- dialogs
 
   settings() {
-    open_settings(this.models, (name) => {
+    this.show_models = open_settings(this.models, (name) => {
       if (name === "language") this.change_language();
       else if (name !== "theme") this.read_models();
-    });
+    }, () => { this.show_models = null; });
   }
 
   change_language() {

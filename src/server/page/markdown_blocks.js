@@ -105,13 +105,14 @@ class BlockParser {
     const base = indent_of(this.lines[this.at]);
     const items = [];
     let tight = true;
+    let gap_before = false;
     while (this.at < this.lines.length) {
       const match = kItem.exec(this.lines[this.at]);
       const same = match && (match[3] !== undefined) === ordered && match[1].length < base + 2 && !kRule.test(this.lines[this.at]);
       if (!same) break;
       const {lines, gap} = this.item(match, base);
-      const more = this.at < this.lines.length && kItem.test(this.lines[this.at]);
-      if ((gap && more) || lines.some((line, i) => blank(line) && i < lines.length - 1)) tight = false;
+      if (gap_before || lines.some((line, i) => blank(line) && i < lines.length - 1)) tight = false;
+      gap_before = gap;
       const task = /^\[([ xX])\][ \t]+/.exec(lines[0]);
       if (task) lines[0] = lines[0].slice(task[0].length);
       items.push({task: task ? task[1] !== " " : null, blocks: this.sub_blocks(lines)});

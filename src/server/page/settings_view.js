@@ -3,18 +3,20 @@ import {el, open_dialog} from "./dom.js";
 import {api_key, kSampling, reset_sampling, set, set_api_key, settings} from "./settings.js";
 import {t} from "./text.js";
 
-// models: as of the server; changed(name): called after a change.
-export function open_settings(models, changed) {
-  const {dialog, body} = open_dialog("settings", "drawer");
+// models: as of the server, as far as it is known; changed(name): called after a change; closed(): at the end.
+// Returns a function to be called with the models whenever they are read anew.
+export function open_settings(models, changed, closed) {
+  const {body} = open_dialog("settings", "drawer", closed);
+  const model = select("model", model_options(models), changed);
   const draw = () => body.replaceChildren(
-    section("model_section", model_field(models, changed), text_area("system", "system_hint", 4)),
+    section("model_section", field("model", model), text_area("system", "system_hint", 4)),
     section("sampling_section", el("p", {class: "quiet", t: "sampling_hint"}), el("div", {class: "grid"}, ...kSampling.map(number_field)),
       text_area("stop", "stop_hint", 2), ...format_fields(), check_box("logprobs", "logprobs"),
       el("button", {type: "button", t: "reset", on: {click: () => { reset_sampling(); draw(); }}})),
     section("access_section", key_field(changed)),
     section("look_section", choice("theme", ["system", "light", "dark"], changed), choice("language", ["system", "en", "zh"], changed)));
   draw();
-  return dialog;
+  return (latest) => fill(model, "model", model_options(latest));
 }
 
 function section(title, ...fields) {
@@ -27,17 +29,20 @@ function field(key, control) {
 
 function select(name, options, changed) {
   const box = el("select", {id: `set-${name}`, on: {change: () => { set(name, box.value); changed(name); }}});
-  for (const [value, words] of options) box.append(el("option", {value, selected: value === settings[name]}, words));
+  fill(box, name, options);
   return box;
+}
+
+function fill(box, name, options) {
+  box.replaceChildren(...options.map(([value, words]) => el("option", {value, selected: value === settings[name]}, words)));
 }
 
 function choice(name, values, changed) {
   return field(name, select(name, values.map((value) => [value, t(`${name}_${value}`)]), changed));
 }
 
-function model_field(models, changed) {
-  const names = models.map(({id}) => id);
-  return field("model", select("model", [["", t("first_model")], ...names.map((name) => [name, name])], changed));
+function model_options(models) {
+  return [["", t("first_model")], ...models.map(({id}) => [id, id])];
 }
 
 function text_area(name, hint, rows) {

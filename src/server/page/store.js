@@ -54,6 +54,8 @@ class BrowserStore {
     const transaction = this.database.transaction(["heads", "messages"], "readwrite");
     if (head) transaction.objectStore("heads").put(head);
     for (const message of messages) transaction.objectStore("messages").put(message);
+    // Without this a page that closes now would take the writes with it.
+    transaction.commit();
     return finished(transaction);
   }
 

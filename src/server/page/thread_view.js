@@ -120,7 +120,8 @@ export class ThreadView {
   // Moves the window and keeps what is being read where it is on the screen.
   shift(first, last) {
     const edge = this.scroller.getBoundingClientRect().top;
-    const anchor = [...this.views.values()].find((view) => view.node.getBoundingClientRect().bottom > edge)?.node;
+    const nodes = this.path.slice(this.first, this.last).map(({id}) => this.views.get(id).node);
+    const anchor = nodes.find((node) => node.getBoundingClientRect().bottom > edge);
     const before = anchor?.getBoundingClientRect().top;
     this.first = first;
     this.last = last;
