@@ -91,7 +91,8 @@ def script_of(messages):
         return Script("", 400, error={"message": "5000 tokens, the limit is 4096", "code": "context_length_exceeded",
                                       "n_prompt_tokens": 5000, "n_ctx": 4096})
     if said.startswith("break"):
-        return Script("The first half", end="cut")
+        # A browser may throw away what it has not read yet when the connection breaks.
+        return Script("The first half", end="cut", pause=0.05)
     if said.startswith("fault"):
         return Script("Half of it", end="error")
     if said.startswith("limit"):
