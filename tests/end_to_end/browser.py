@@ -86,14 +86,15 @@ class Browser:
 
 
 class Page:
-    """A tab. Complaints of the console (errors, warnings, refused loads) gather in self.complaints."""
+    """A tab. Complaints of the console (errors, warnings, refused loads) gather in self.complaints. beside: a page to share the
+    storage with; before: code to run before the page's own."""
 
-    def __init__(self, browser, url, width=1280, height=800, dark=False, language=None):
+    def __init__(self, browser, url, width=1280, height=800, dark=False, language=None, beside=None, before=None):
         self.browser = browser
         self.complaints = []
-        self.context = browser.send("Target.createBrowserContext")["browserContextId"]
-        target = browser.send("Target.createTarget", {"url": "about:blank", "browserContextId": self.context})["targetId"]
-        self.session = browser.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self.context = beside.context if beside else browser.send("Target.createBrowserContext")["browserContextId"]
+        self.target = browser.send("Target.createTarget", {"url": "about:blank", "browserContextId": self.context})["targetId"]
+        self.session = browser.send("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
         browser.pages[self.session] = self
         for domain in ("Page", "Runtime", "Log", "DOM"):
             self.send(f"{domain}.enable")
@@ -102,6 +103,8 @@ class Page:
         if language:
             agent = browser.send("Browser.getVersion")["userAgent"]
             self.send("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language})
+        if before:
+            self.send("Page.addScriptToEvaluateOnNewDocument", {"source": before})
         self.go(url)
 
     def send(self, method, params=None):
@@ -117,7 +120,7 @@ class Page:
             self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
     def close(self):
-        self.browser.send("Target.disposeBrowserContext", {"browserContextId": self.context})
+        self.browser.send("Target.closeTarget", {"targetId": self.target})
 
     def go(self, url):
         self.send("Page.navigate", {"url": url})

@@ -340,6 +340,15 @@ class Errors(Case):
         page.click(".problem button")
         page.wait_text(".assistant .text", "You said: hello")
 
+    def test_a_schema_that_is_no_json_is_told(self):
+        page = self.open()
+        page.evaluate("localStorage.setItem('fathom.settings', JSON.stringify({format: 'schema', schema: '{'}))")
+        page.reload()
+        self.ask(page, "hello")
+        page.wait_text(".problem", "The schema in the settings is not JSON.")
+        page.wait("document.getElementById('announcer').textContent === 'The schema in the settings is not JSON.'")
+        self.assertEqual(self.server.requests, [])
+
     def test_a_full_context_offers_to_leave_out_the_older_half(self):
         self.expected = ["400"]
         page = self.open()
@@ -401,6 +410,41 @@ class Conversations(Case):
             other.click(".entry .open")
             other.wait_text(".variants", "2/2")
             self.assertEqual(self.answers(other), ["You said: hello"])
+
+    def test_two_tabs_see_each_other(self):
+        page = self.open()
+        other = self.open(beside=page)
+        self.ask(page, "hello")
+        other.wait_text(".entry .title", "hello")
+        other.click(".entry .open")
+        other.wait_text(".assistant .text", "You said: hello")
+        page.click(".entry [data-t-label=rename]")
+        page.type("Greeting")
+        page.key("Enter")
+        other.wait("document.querySelector('.entry .title').innerText === 'Greeting'")
+        page.click(".entry [data-t-label=delete]")
+        other.wait("document.querySelectorAll('.entry, .message').length === 0")
+        self.ask(other, "new here")
+        page.wait_text(".entry .title", "new here")
+
+    def test_a_browser_that_keeps_nothing_still_chats(self):
+        page = self.open(before="for (const name of ['localStorage', 'sessionStorage', 'indexedDB']) "
+                                "Object.defineProperty(window, name, {get() { throw new DOMException('refused', 'SecurityError'); }});")
+        page.wait_text("#banner", "keeps no data")
+        self.ask(page, "hello")
+        page.click("#new")
+        self.ask(page, "other")
+        page.click(".entry:last-child .open")
+        page.wait_text(".assistant .text", "You said: hello")
+        page.click(".entry.current [data-t-label=delete]")
+        page.wait("document.querySelectorAll('.entry').length === 1")
+
+    def test_a_full_storage_is_told_and_the_answer_stays(self):
+        page = self.open()
+        page.evaluate("IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+        self.ask(page, "hello")
+        page.wait_text("#banner", "storage is full")
+        self.assertEqual(self.answers(page), ["You said: hello"])
 
     def test_a_draft_survives_a_reload(self):
         page = self.open()

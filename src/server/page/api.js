@@ -4,7 +4,8 @@ import {api_key} from "./settings.js";
 const kRoot = new URL(".", document.baseURI);
 const kMaxLine = 16 << 20;  // a stream line longer than this is not an answer
 
-// kind: "unreachable", "unauthorized", "busy", "unavailable", "too_long", "too_large", "refused", "not_found", "failed", "stream", "cut".
+// kind: "unreachable", "unauthorized", "busy", "unavailable", "too_long", "too_large", "refused", "not_found", "failed", "stream", "cut",
+// "schema" (before any request); the texts hold words for each.
 export class ApiError extends Error {
   constructor(kind, message = "", details = {}) {
     super(message);

@@ -6,6 +6,7 @@ import {as_export, as_markdown, Conversation, from_export} from "./conversation.
 import {announce, by_id, download, el, toast} from "./dom.js";
 import {Generation} from "./generation.js";
 import {install_keys} from "./keys.js";
+import {error_words} from "./message_view.js";
 import {set, settings} from "./settings.js";
 import {open_settings} from "./settings_view.js";
 import {Sidebar} from "./sidebar.js";
@@ -219,6 +220,8 @@ class App {
     this.running.set(id, generation);
     this.show_state();
     this.show_heads();
+    // The button that asked for this is gone; on a phone the field's focus would open the keys.
+    if (!kNarrow.matches) this.composer.field.focus();
     announce(t("answering"));
     await generation.run();
     conversation.head.updated = Date.now();
@@ -228,7 +231,7 @@ class App {
     this.show_heads();
     if (this.current === conversation) this.show_state();
     if (answer.state === "error") this.read_models();
-    announce(answer.state === "error" ? t("answer_failed") : `${t("answer")}: ${answer.content}`);
+    announce(answer.state === "error" ? error_words(answer.error) : `${t("answer")}: ${answer.content}`);
   }
 
   grown(conversation, message) {

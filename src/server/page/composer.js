@@ -1,5 +1,6 @@
 // The field at the bottom: writes, sends, stops; keeps an unsent draft per conversation for as long as the tab lives.
 import {by_id, el, icon, icon_button} from "./dom.js";
+import {keep_tab_text, tab_text} from "./settings.js";
 import {number, t} from "./text.js";
 
 const kDraft = "fathom.draft.";
@@ -26,17 +27,12 @@ export class Composer {
 
   open(id) {
     this.id = id;
-    this.field.value = sessionStorage.getItem(kDraft + id) ?? "";
+    this.field.value = tab_text(kDraft + id);
     this.fit();
   }
 
   keep() {
-    try {
-      if (this.field.value === "") sessionStorage.removeItem(kDraft + this.id);
-      else sessionStorage.setItem(kDraft + this.id, this.field.value);
-    } catch {
-      // Too long a draft to keep: it stays in the field.
-    }
+    keep_tab_text(kDraft + this.id, this.field.value);
     this.fit();
   }
 

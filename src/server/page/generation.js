@@ -49,9 +49,17 @@ export class Generation {
   body() {
     const {answer} = this;
     const body = {model: answer.model, messages: messages_for(this.conversation, answer), stream: true,
-                  stream_options: {include_usage: true}, ...request_fields()};
+                  stream_options: {include_usage: true}, ...this.settings_fields()};
     if (answer.content !== "") Object.assign(body, {continue_final_message: true, add_generation_prompt: false});
     return body;
+  }
+
+  settings_fields() {
+    try {
+      return request_fields();
+    } catch {
+      throw new ApiError("schema");
+    }
   }
 
   take(chunk) {

@@ -1,4 +1,5 @@
-// The user's choices, kept in localStorage; the API key in sessionStorage, which ends with the tab.
+// The user's choices, kept in localStorage; the API key and drafts in sessionStorage, which ends with the tab. A browser may refuse
+// both (privacy settings, no space): then a choice lasts as long as the page.
 
 const kKey = "fathom.settings";
 const kSecret = "fathom.api_key";
@@ -18,24 +19,29 @@ export const kSampling = [
 
 const kDefaults = {model: "", system: "", stop: "", format: "text", schema: "", logprobs: false, theme: "system", language: "system"};
 
-function read() {
+function guarded(run) {
   try {
-    return JSON.parse(localStorage.getItem(kKey)) ?? {};
+    return run();
   } catch {
-    return {};
+    return null;
   }
 }
 
-export const settings = {...kDefaults, ...read()};
+export const settings = {...kDefaults, ...guarded(() => JSON.parse(localStorage.getItem(kKey)))};
 
 export function set(name, value) {
   settings[name] = value;
   if (name === "theme") document.documentElement.dataset.theme = value;
-  try {
-    localStorage.setItem(kKey, JSON.stringify(settings));
-  } catch {
-    // A browser that keeps nothing: the choice lasts as long as the page.
-  }
+  guarded(() => localStorage.setItem(kKey, JSON.stringify(settings)));
+}
+
+// A text kept for this tab; an empty one is forgotten.
+export function tab_text(name) {
+  return guarded(() => sessionStorage.getItem(name)) ?? "";
+}
+
+export function keep_tab_text(name, text) {
+  guarded(() => (text === "" ? sessionStorage.removeItem(name) : sessionStorage.setItem(name, text)));
 }
 
 export function reset_sampling() {
@@ -43,16 +49,18 @@ export function reset_sampling() {
   for (const name of ["stop", "format", "schema", "logprobs"]) set(name, kDefaults[name]);
 }
 
+let key = tab_text(kSecret);
+
 export function api_key() {
-  return sessionStorage.getItem(kSecret) ?? "";
+  return key;
 }
 
-export function set_api_key(key) {
-  if (key) sessionStorage.setItem(kSecret, key);
-  else sessionStorage.removeItem(kSecret);
+export function set_api_key(text) {
+  key = text;
+  keep_tab_text(kSecret, text);
 }
 
-// What the settings add to a request.
+// What the settings add to a request. Throws a SyntaxError where the schema is wanted and not JSON.
 export function request_fields() {
   const fields = {};
   for (const {name} of kSampling) {

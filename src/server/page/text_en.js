@@ -12,7 +12,7 @@ export const english = {
   write: "Write a message", send: "Send", stop: "Stop", keys_hint: "Enter sends, Shift+Enter makes a new line", context: "Context in use",
   context_of: "{used} of {limit} tokens", to_latest: "To the latest message", still_running: "The answer is still being written.",
 
-  you: "Your message", answer: "Answer", waiting: "Reading…", answering: "The answer is being written.", answer_failed: "The answer failed.",
+  you: "Your message", answer: "Answer", waiting: "Reading…", answering: "The answer is being written.",
   copy: "Copy", copy_code: "Copy code", edit: "Edit", regenerate: "Answer again", continue: "Continue", previous_variant: "Previous version", next_variant: "Next version",
   show_tokens: "Show token probabilities", stopped: "Stopped.", cut_by_length: "The answer reached its token limit.", try_again: "Try again",
   enter_key: "Enter the API key", drop_oldest: "Leave out the older half and try again", nothing_to_drop: "There is nothing older to leave out.",
@@ -21,6 +21,7 @@ export const english = {
   error_offline: "You are offline. Nothing is lost: try again when the network is back.",
   error_unreachable: "The server cannot be reached. Is it running?",
   error_unauthorized: "The server wants a valid API key.",
+  error_schema: "The schema in the settings is not JSON.",
   error_busy: "The server is busy.",
   error_unavailable: "The server is starting or shutting down.",
   error_too_long: "The conversation is longer than the model's context.",

@@ -12,7 +12,7 @@ export const chinese = {
   write: "输入消息", send: "发送", stop: "停止", keys_hint: "Enter 发送，Shift+Enter 换行", context: "上下文用量",
   context_of: "{used} / {limit} 个词元", to_latest: "跳到最新消息", still_running: "回答仍在生成。",
 
-  you: "你的消息", answer: "回答", waiting: "正在阅读…", answering: "正在生成回答。", answer_failed: "回答失败。",
+  you: "你的消息", answer: "回答", waiting: "正在阅读…", answering: "正在生成回答。",
   copy: "复制", copy_code: "复制代码", edit: "编辑", regenerate: "重新回答", continue: "继续", previous_variant: "上一个版本", next_variant: "下一个版本",
   show_tokens: "显示词元概率", stopped: "已停止。", cut_by_length: "回答已达词元上限。", try_again: "重试",
   enter_key: "输入 API 密钥", drop_oldest: "略去较早的一半并重试", nothing_to_drop: "没有更早的内容可以略去。",
@@ -21,6 +21,7 @@ export const chinese = {
   error_offline: "网络已断开。内容没有丢失，恢复后请重试。",
   error_unreachable: "无法连接服务器。它在运行吗？",
   error_unauthorized: "服务器需要有效的 API 密钥。",
+  error_schema: "设置中的模式不是 JSON。",
   error_busy: "服务器繁忙。",
   error_unavailable: "服务器正在启动或关闭。",
   error_too_long: "对话超出了模型的上下文长度。",
