@@ -67,9 +67,10 @@ export class Sidebar {
     const title = head.title || t("untitled");
     const open = el("button", {type: "button", class: "open", tabindex: -1, on: {click: () => this.actions.open(head.id, message?.id)}},
       el("span", {class: "title"}, title), message && el("span", {class: "excerpt"}, ...excerpt(message.content, this.query)));
-    const entry = el("div", {class: `entry ${head.id === this.current ? "current" : ""} ${this.busy.has(head.id) ? "busy" : ""}`}, open);
+    const current = head.id === this.current && !message;
+    const entry = el("div", {class: `entry ${current ? "current" : ""} ${this.busy.has(head.id) ? "busy" : ""}`}, open);
     entry.dataset.id = head.id;
-    if (head.id === this.current) open.setAttribute("aria-current", "page");
+    if (current) open.setAttribute("aria-current", "page");
     if (!message) entry.append(el("span", {class: "tools"}, icon_button("edit", "rename", () => this.rename(entry, head)),
       icon_button("save", "export_markdown", () => this.actions.export_one(head.id)), icon_button("trash", "delete", () => this.actions.remove(head.id))));
     return entry;

@@ -42,7 +42,7 @@ export const english = {
   stop_hint: "Texts that end an answer, one per line; \\n for a line end", number_range: "A number from {min} to {max}",
   format: "Format", format_text: "Text", format_json: "JSON", format_schema: "JSON by a schema", schema: "Schema", schema_hint: '{"type": "object"}', schema_wrong: "This is not a JSON object.",
   logprobs: "Record token probabilities", reset: "Back to the server's values",
-  access_section: "Access", api_key: "API key", key_hint: "Kept until this tab is closed; never written to disk by this page.",
+  access_section: "Access", api_key: "API key", key_hint: "Kept for this tab only, until it is closed.",
   look_section: "Look", theme: "Colours", theme_system: "As the system", theme_light: "Light", theme_dark: "Dark",
   language: "Language", language_system: "As the browser", language_en: "English", language_zh: "中文",
 

@@ -42,7 +42,7 @@ export const chinese = {
   stop_hint: "使回答结束的文本，每行一个；用 \\n 表示换行", number_range: "{min} 到 {max} 之间的数",
   format: "格式", format_text: "文本", format_json: "JSON", format_schema: "按模式输出 JSON", schema: "模式", schema_hint: '{"type": "object"}', schema_wrong: "这不是 JSON 对象。",
   logprobs: "记录词元概率", reset: "恢复为服务器的值",
-  access_section: "访问", api_key: "API 密钥", key_hint: "保留到关闭此标签页为止，本页面不会写入磁盘。",
+  access_section: "访问", api_key: "API 密钥", key_hint: "只为此标签页保留，关闭后即清除。",
   look_section: "外观", theme: "颜色", theme_system: "跟随系统", theme_light: "浅色", theme_dark: "深色",
   language: "语言", language_system: "跟随浏览器", language_en: "English", language_zh: "中文",
 
