@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "server/completion_exchange.h"
+#include "server/page_route.h"
 
 namespace fathom {
 namespace {
@@ -103,6 +104,11 @@ std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& write
     return nullptr;
   };
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET") {
+    if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
+    writer.reply(page_reply(request, *file));
+    return nullptr;
+  }
   std::string allowed;
   const Route* route = find_route(method, request.path, allowed);
   // Deny by default: what has no route asks for the key too, save for what browsers ask before they send one.
@@ -187,6 +193,11 @@ std::shared_ptr<Exchange> App::completions(HttpRequest request, ResponseWriter& 
 }
 
 void App::record(const RequestRecord& record) {
+  if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET") {
+    if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
+    writer.reply(page_reply(request, *file));
+    return nullptr;
+  }
   std::string allowed;
   const Route* route = find_route(record.method == "HEAD" ? "GET" : record.method, record.path, allowed);
   metrics_.http_request(route != nullptr ? route->path : "other", route != nullptr ? record.method : "other",
