@@ -17,11 +17,12 @@ ALLOWED = {
     "schedule": {"base", "cache"},
     "kernels": {"base", "tensor"},
     "device": {"base", "tensor", "kernels"},
+    "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
-    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
-    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark"},
+    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
+    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
+            "engine", "benchmark"},
 }
 
 # (header, where it may be included, what to call it)
