@@ -37,7 +37,7 @@ void run_ranks(const std::vector<int>& node_of, FunctionRef<void(Communicator&)>
   for (size_t rank = 0; rank < node_of.size(); ++rank) {
     threads.emplace_back([&, rank] {
       MemoryTransport transport(world, static_cast<int>(rank));
-      auto group = make_group_communicator(transport);
+      auto group = make_group_communicator(transport, {.silence_limit = std::chrono::seconds(3)});
       ASSERT_TRUE(group.ok()) << group.status().message();
       body(**group);
     });

@@ -83,24 +83,23 @@ void Liveness::exchange_beats(OtherLeader& leader) {
   if (leader.silent_ticks == kTicksOfSilence + 1) lose(leader.rank);
 }
 
+// The others look once a tick.
 void Liveness::last_words() {
   const Loss loss = *window_.loss();
-  for (OtherLeader& leader : leaders_) {
-    if (leader.rank == loss.rank) continue;
-    for (int i = 0; i < kTicksOfSilence && leader.send; ++i) {
+  const auto end = std::chrono::steady_clock::now() + 2 * tick_;
+  const auto sent = [&](OtherLeader& leader) {
+    while (true) {
       const Result<bool> done = leader.send->done();
-      if (!done.ok()) break;
-      if (*done) leader.send.reset();
-      if (leader.send) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (done.ok() && *done) return true;
+      if (!done.ok() || std::chrono::steady_clock::now() >= end) return false;
+      std::this_thread::sleep_for(tick_ / 10);
     }
-    if (leader.send) continue;
+  };
+  for (OtherLeader& leader : leaders_) {
+    if (leader.rank == loss.rank || (leader.send && !sent(leader))) continue;
     leader.sent = loss;
     leader.send = transport_.send(leader.rank, Channel::kBeat, bytes_of(leader.sent));
-    for (int i = 0; i < kTicksOfSilence; ++i) {
-      const Result<bool> done = leader.send->done();
-      if (!done.ok() || *done) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    sent(leader);
   }
 }
 
