@@ -23,6 +23,7 @@ bool is_ip_address(const std::string& text) {
 
 // Digits only, at most most.
 std::optional<int> parse_number(std::string_view text, int most) {
+  if (text.empty()) return std::nullopt;
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || text.front() == '-' || value > most)
@@ -166,8 +167,7 @@ Result<NodeArguments> parse_node_arguments(std::span<const std::string> words) {
                             words.size());
   NodeArguments arguments;
   const auto number = [&](size_t index, const char* name, int least, int* value) {
-    const std::optional<int> parsed =
-        words[index].empty() ? std::nullopt : parse_number(words[index], kMostRanks);
+    const std::optional<int> parsed = parse_number(words[index], kMostRanks);
     if (!parsed || *parsed < least)
       return invalid_argument("{} is \"{}\", no number from {} to {}", name, words[index], least, kMostRanks);
     *value = *parsed;
