@@ -58,6 +58,7 @@ int SumTree::build(std::span<const TreeBranch> leaves, int begin, int end) {
 void SumTree::sum(std::span<const float* const> leaves, int64_t count, float* out) const {
   FATHOM_CHECK(static_cast<int>(leaves.size()) == num_leaves_, "{} leaves for {}", leaves.size(),
                num_leaves_);
+  if (count == 0) return;
   if (adds_.empty()) {
     std::memcpy(out, leaves[0], static_cast<size_t>(count) * sizeof(float));
     return;
