@@ -59,6 +59,14 @@ class Case(unittest.TestCase):
         return match.group(3)
 
 
+    def good_lines(self, jobs):
+        """What jobs that run at the same time print."""
+        outputs = [job.communicate(timeout=120) for job in jobs]
+        for job, (_, errors) in zip(jobs, outputs):
+            self.assertEqual(job.returncode, 0, errors)
+        return [lines for lines, _ in outputs]
+
+
 class OneHost(Case):
     def test_collectives(self):
         for ranks in (2, 3, 4, 8):
@@ -69,9 +77,9 @@ class OneHost(Case):
 
     def test_two_jobs_at_once(self):
         command = [BINARY, "launch", "-n", "2", "--", rank_program(), "collectives", "40"]
-        jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        lines = [job.communicate(timeout=120)[0] for job in jobs]
-        self.assertEqual([job.returncode for job in jobs], [0, 0])
+        jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        lines = self.good_lines(jobs)
         self.assertEqual(lines[0], lines[1])
 
     def lose(self, number, *named):
@@ -156,9 +164,8 @@ class TwoHosts(Case):
 
     def test_two_jobs_on_two_ports(self):
         jobs = [subprocess.Popen(list(map(str, self.launch_on_hosts(4, "collectives", 10, port=port))),
-                                 stdout=subprocess.PIPE, text=True) for port in (20030, 20031)]
-        lines = [job.communicate(timeout=120)[0] for job in jobs]
-        self.assertEqual([job.returncode for job in jobs], [0, 0])
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for port in (20030, 20031)]
+        lines = self.good_lines(jobs)
         self.assertEqual(lines[0], lines[1])
 
     def test_stopped_rank_on_the_other_host(self):

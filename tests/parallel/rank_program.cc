@@ -104,9 +104,10 @@ Status lose(Communicator& group, int rank, int signal) {
 
 Status run(int argc, char** argv) {
   FATHOM_ASSIGN_OR_RETURN(const auto transport, open_mpi_transport());
-  FATHOM_ASSIGN_OR_RETURN(
-      auto group, make_group_communicator(*transport, {.silence_limit = std::chrono::milliseconds(3000)}));
   const std::string mode = argc > 1 ? argv[1] : "";
+  GroupOptions options;
+  if (mode == "lose") options.silence_limit = std::chrono::milliseconds(3000);
+  FATHOM_ASSIGN_OR_RETURN(auto group, make_group_communicator(*transport, options));
   if (mode == "collectives")
     FATHOM_RETURN_IF_ERROR(collectives(*group, *transport, std::strtoull(argv[2], nullptr, 10)));
   if (mode == "lose") FATHOM_RETURN_IF_ERROR(lose(*group, std::atoi(argv[2]), std::atoi(argv[3])));
