@@ -18,14 +18,15 @@ ALLOWED = {
     "schedule": {"base", "cache"},
     "kernels": {"base", "tensor"},
     "device": {"base", "tensor", "kernels"},
+    "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "quantize": {"base", "tensor", "checkpoint", "model"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
-    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
+    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
     "server": {"base", "text", "sample", "engine"},
-    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark", "evaluate", "quantize", "server"},
+    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
+            "engine", "benchmark", "evaluate", "quantize", "server"},
 }
 
 # (header, where it may be included, what to call it)

@@ -5,6 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config make
   nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libpcre2-dev libhwloc-dev libxxhash-dev libssl-dev libboost1.81-dev libgtest-dev python3 python3-venv
+  libopenmpi-dev openmpi-bin iproute2
   "$@"
 )
 
