@@ -403,25 +403,25 @@ TEST(Sampler, MaskBeforeEverything) {
   SamplerWorkspace workspace;
   SamplingParams params;
   params.temperature = 0;
-  EXPECT_EQ(sample_id({logits, {}, {}, 0, not_first}, params), 2);
+  EXPECT_EQ(sample_id({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params), 2);
   params.presence_penalty = 1.5;
-  EXPECT_EQ(sample_id({logits, {}, seen, 0, not_first}, params), 4);
+  EXPECT_EQ(sample_id({.logits = logits, .generated_tokens = seen, .allowed = not_first}, params), 4);
   for (const auto& mask : {only_dead, none}) {
-    const auto token = sample({logits, {}, {}, 0, mask}, params, workspace);
+    const auto token = sample({.logits = logits, .generated_tokens = {}, .allowed = mask}, params, workspace);
     ASSERT_FALSE(token.ok());
     EXPECT_EQ(token.status().code(), ErrorCode::kInvalidData);
     EXPECT_EQ(token.status().message(), "the mask allows none of the 4 tokens that have a finite logit");
   }
   // The row is looked at as a whole.
   const std::vector<float> bad = {std::nanf(""), 1.0f, 2.0f, 0.0f, 0.0f};
-  EXPECT_EQ(sample({bad, {}, {}, 0, not_first}, params, workspace).status().message(),
+  EXPECT_EQ(sample({.logits = bad, .generated_tokens = {}, .allowed = not_first}, params, workspace).status().message(),
             fmt::format("the logit of token 0 is {}", bad[0]));
   params = {};
   params.top_k = 2;
-  EXPECT_EQ(kept_ids({logits, {}, {}, 0, not_first}, params), (std::vector<int32_t>{2, 4}));
+  EXPECT_EQ(kept_ids({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params), (std::vector<int32_t>{2, 4}));
   // Log-probabilities are those without the mask, also of what it forbids.
   params.logprobs = 1;
-  const auto token = sample({logits, {}, {}, 0, not_first}, params, workspace);
+  const auto token = sample({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params, workspace);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(double{logit});
   EXPECT_NEAR(token->logprob.value(), logits[static_cast<size_t>(token->id)] - std::log(sum), 1e-12);
