@@ -167,17 +167,19 @@ class Page:
         return self.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length")
 
     def click(self, selector):
-        """A real click in the middle of the last match, which must be what lies there."""
+        """A real click in the middle of the last match, which must be what lies there. Two frames before it let the layout come to
+        rest; a tab that is hidden draws none, hence the timer."""
         quoted = json.dumps(selector)
         self.wait(f"document.querySelectorAll({quoted}).length > 0")
-        spot = self.evaluate(f"""(() => {{
+        spot = self.evaluate(f"""Promise.race([new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+                                              new Promise((done) => setTimeout(done, 300))]).then(() => {{
           const node = [...document.querySelectorAll({quoted})].at(-1);
           node.scrollIntoView({{block: "nearest"}});
           const box = node.getBoundingClientRect();
           const x = box.left + box.width / 2, y = box.top + box.height / 2;
           const hit = document.elementFromPoint(x, y);
           return {{x, y, ok: node === hit || node.contains(hit), hit: hit?.outerHTML.slice(0, 200)}};
-        }})()""")
+        }})""")
         if not spot["ok"]:
             raise AssertionError(f"{selector} is covered by {spot['hit']}")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):

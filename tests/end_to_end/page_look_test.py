@@ -131,7 +131,7 @@ class Look(Case):
         page.click("[data-t-label=toggle_list]")
         page.wait("document.getElementById('sidebar').getBoundingClientRect().left === 0")
         page.click(".entry .open")
-        page.wait("document.getElementById('sidebar').inert")
+        page.wait("document.getElementById('sidebar').inert && document.getElementById('sidebar').getBoundingClientRect().right <= 0")
         page.click("#model-chip")
         self.fits(page)
 
