@@ -414,14 +414,18 @@ TEST(Sampler, MaskBeforeEverything) {
   }
   // The row is looked at as a whole.
   const std::vector<float> bad = {std::nanf(""), 1.0f, 2.0f, 0.0f, 0.0f};
-  EXPECT_EQ(sample({.logits = bad, .generated_tokens = {}, .allowed = not_first}, params, workspace).status().message(),
+  EXPECT_EQ(sample({.logits = bad, .generated_tokens = {}, .allowed = not_first}, params, workspace)
+                .status()
+                .message(),
             fmt::format("the logit of token 0 is {}", bad[0]));
   params = {};
   params.top_k = 2;
-  EXPECT_EQ(kept_ids({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params), (std::vector<int32_t>{2, 4}));
+  EXPECT_EQ(kept_ids({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params),
+            (std::vector<int32_t>{2, 4}));
   // Log-probabilities are those without the mask, also of what it forbids.
   params.logprobs = 1;
-  const auto token = sample({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params, workspace);
+  const auto token =
+      sample({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params, workspace);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(double{logit});
   EXPECT_NEAR(token->logprob.value(), logits[static_cast<size_t>(token->id)] - std::log(sum), 1e-12);

@@ -193,11 +193,6 @@ std::shared_ptr<Exchange> App::completions(HttpRequest request, ResponseWriter& 
 }
 
 void App::record(const RequestRecord& record) {
-  if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET") {
-    if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
-    writer.reply(page_reply(request, *file));
-    return nullptr;
-  }
   std::string allowed;
   const Route* route = find_route(record.method == "HEAD" ? "GET" : record.method, record.path, allowed);
   metrics_.http_request(route != nullptr ? route->path : "other", route != nullptr ? record.method : "other",

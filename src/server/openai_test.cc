@@ -88,7 +88,10 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
 }
 
 TEST_F(OpenAiTest, ChoicesHaveSeedsOfTheirOwn) {
-  GenerationRequest request{.prompts = {{1}, {2}}, .sampling = {}, .n = 2, .prompt_logprobs = 1};
+  GenerationRequest request;
+  request.prompts = {{1}, {2}};
+  request.n = 2;
+  request.prompt_logprobs = 1;
   request.sampling.seed = 9;
   const std::vector<PlannedSequence> planned = plan_sequences(request);
   ASSERT_EQ(planned.size(), 4u);

@@ -305,8 +305,8 @@ class Doors(unittest.TestCase):
 class LifeCycle(unittest.TestCase):
     def test_drain(self):
         with Server(BINARY) as server:
-            whole = server.post(TEXT, {**LONG, "max_tokens": 1500})["choices"][0]["text"]
-            response, connection = server.send("POST", TEXT, {**LONG, "max_tokens": 1500, "stream": True})
+            whole = server.post(TEXT, {**LONG, "max_tokens": 800})["choices"][0]["text"]
+            response, connection = server.send("POST", TEXT, {**LONG, "max_tokens": 800, "stream": True})
             first = response.read(100)
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: server.request("GET", "/health")[0] == 503, "health turns 503")
