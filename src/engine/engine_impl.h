@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "device/backend.h"
 #include "engine/engine.h"
+#include "engine/prompt_scorer.h"
 #include "engine/request_stream.h"
 #include "engine/runner.h"
 #include "model/deepseek_v2.h"
@@ -24,6 +25,7 @@ struct Engine::Impl {
     uint64_t random_key = 0;
     RequestStream stream;
     RequestListener listener;
+    std::optional<PromptScorer> scorer;  // until the first token
   };
 
   // In the order in which they are made; each refers to those before it.
@@ -55,6 +57,7 @@ struct Engine::Impl {
   Status check_request(const Request& request) const;
   void lay_out(const BatchPlan& plan);
   void sample_rows(const BatchPlan& plan, std::span<const float> logits);
+  Status score_prompts(const BatchPlan& plan);
   void deliver(RequestId id, const SampledToken& token);
   void fail(RequestId id, const Status& status);
   void end(RequestId id, RequestEvent event);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "evaluate/log_softmax.h"
+#include "sample/log_softmax.h"
 #include "sample/exact_exp.h"
 
 namespace fathom {
