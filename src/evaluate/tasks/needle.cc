@@ -187,14 +187,14 @@ Result<Task> open_needle(const TaskOptions& options) {
                                       std::string_view(example.golden).substr(star + 1));
     return Score{.values = {score}, .result = answer.text, .pass = score};
   };
-  Status missing = ok_status();
+  std::vector<std::string> files;
   for (const Language& language : kLanguages) {
+    files.push_back(language.file);
     const Result<std::string> path = folder.find({language.file});
-    if (!path.ok()) missing = path.status();
     if (path.ok()) FATHOM_RETURN_IF_ERROR(add_language(folder, language, *path, options, task));
   }
   if (!task.examples.empty()) return task;
-  if (!missing.ok()) return missing;
+  FATHOM_RETURN_IF_ERROR(folder.find(files).status());
   return invalid_argument(
       "needle: the shortest text of {} tokens and an answer of {} do not fit into the model's {}",
       kLengths[0], kAnswerTokens, options.max_model_len);
