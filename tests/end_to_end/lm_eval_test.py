@@ -42,7 +42,8 @@ tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
     single=bos + " $A", special_tokens=[(bos, tokenizer.bos_token_id)])
 assert tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
 model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32).eval()
-harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, device="cpu")
+harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, device="cpu",
+               max_length=model.config.max_position_embeddings - 1)  # a prompt of fathom leaves one place
 done = simple_evaluate(harness, tasks=[task], num_fewshot=int(shots), task_manager=TaskManager(include_path=task_dir),
                        bootstrap_iters=0 if task == "perplexity" else 100000, log_samples=True)
 keep = {"results": done["results"], "groups": done.get("groups", {})}
