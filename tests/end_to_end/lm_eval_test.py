@@ -170,17 +170,24 @@ class Comparison:
             print("FAILED:", message)
 
     def samples(self, name, ours, theirs):
-        """Prompts and log-likelihoods question by question; returns the largest difference."""
-        largest = 0
+        """Prompts and log-likelihoods question by question; returns all differences."""
+        differences = []
         self.expect(len(ours) == len(theirs), f"{name}: {len(ours)} questions, the harness has {len(theirs)}")
         for ours_one, theirs_one in zip(ours, theirs):
-            self.expect([list(a) for a in theirs_one["arguments"]] == ours_one["arguments"] or "page" in name,
+            self.expect([list(a) for a in theirs_one["arguments"]] == ours_one["arguments"],
                         f"{name}: prompt of question {ours_one['doc_id']} differs")
             for mine, other in zip(ours_one["resps"], theirs_one["resps"]):
                 while isinstance(other, list):
                     other = other[0]
-                largest = max(largest, abs(mine - float(other)))
-        return largest
+                differences.append(abs(mine - float(other)))
+        return differences
+
+    def log_likelihoods(self, name, differences):
+        """Judges and describes them. A single large one among small ones is a routing decision that hung by a rounding."""
+        largest = max(differences)
+        self.expect(largest <= TOLERANCE, f"{name}: log-likelihoods differ by {largest}")
+        return (f"{len(differences)} log-likelihoods differ by at most {largest:.2e}, {sum(d > 1e-4 for d in differences)} by more "
+                f"than 1e-4, half of them by less than {sorted(differences)[len(differences) // 2]:.1e}")
 
     def metrics(self, name, ours, theirs):
         for key, value in theirs.items():
@@ -192,24 +199,22 @@ class Comparison:
     def boolq(self):
         theirs = self.run_harness("boolq_local", 0)
         results, samples = self.run_fathom("boolq")
-        largest = self.samples("boolq", samples, theirs["samples"]["boolq_local"])
+        differences = self.samples("boolq", samples, theirs["samples"]["boolq_local"])
         self.metrics("boolq", results["results"]["boolq"], theirs["results"]["boolq_local"])
-        self.expect(largest <= TOLERANCE, f"boolq: log-likelihoods differ by {largest}")
         print(f"boolq: {len(samples)} questions, acc {results['results']['boolq']['acc,none']}, "
-              f"log-likelihoods differ by at most {largest:.2e}")
+              f"{self.log_likelihoods('boolq', differences)}")
 
     def cmmlu(self, per_subject, shots):
         theirs = self.run_harness("cmmlulocal", shots)
         results, samples = self.run_fathom("cmmlu", "--shots", shots, "--limit", per_subject)
-        largest = 0
+        differences = []
         for name, other in theirs["samples"].items():
             own_name = name.replace("cmmlulocal", "cmmlu")
-            largest = max(largest, self.samples(own_name, [s for s in samples if s["task"] == own_name], other))
+            differences += self.samples(own_name, [s for s in samples if s["task"] == own_name], other)
             self.metrics(own_name, results["results"][own_name], theirs["results"][name])
         self.metrics("cmmlu", results["groups"]["cmmlu"], theirs["groups"]["cmmlulocal"])
-        self.expect(largest <= TOLERANCE, f"cmmlu: log-likelihoods differ by {largest}")
         print(f"cmmlu, {shots} shots: {len(samples)} questions, acc {results['groups']['cmmlu']['acc,none']}, "
-              f"log-likelihoods differ by at most {largest:.2e}")
+              f"{self.log_likelihoods('cmmlu', differences)}")
 
     def perplexity(self):
         theirs = self.run_harness("perplexity", 0)
