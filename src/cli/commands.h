@@ -12,6 +12,7 @@ void add_run_command(CLI::App& app, int& exit_status);
 void add_serve_command(CLI::App& app, int& exit_status);
 void add_score_command(CLI::App& app, int& exit_status);
 void add_compare_command(CLI::App& app, int& exit_status);
+void add_eval_command(CLI::App& app, int& exit_status);
 void add_env_command(CLI::App& app, int& exit_status);
 void add_tokenize_command(CLI::App& app, int& exit_status);
 void add_detokenize_command(CLI::App& app, int& exit_status);

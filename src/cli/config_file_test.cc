@@ -42,7 +42,7 @@ TEST_F(ConfigFile, LeavesOtherCommandLinesAlone) {
 TEST_F(ConfigFile, NamesWhatIsWrong) {
   EXPECT_FALSE(apply_config_file({"run", "--config"}).ok());
   EXPECT_FALSE(apply_config_file({"run", "--config", "/no/such/file"}).ok());
-  const std::string path = write(R"({"seed": [1]})");
+  const std::string path = write(R"({"seed": [[1]]})");
   EXPECT_NE(apply_config_file({"run", "--config", path}).status().message().find("seed"), std::string::npos);
   EXPECT_FALSE(apply_config_file({"run", "--config", write("[]")}).ok());
 }

@@ -9,7 +9,7 @@
 #include "cli/engine_options.h"
 #include "cli/id_list.h"
 #include "cli/npy_writer.h"
-#include "evaluate/log_softmax.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {

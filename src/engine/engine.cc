@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <limits>
+
 #include "base/check.h"
 #include "engine/engine_impl.h"
 
@@ -50,7 +52,7 @@ Status Engine::Impl::check_request(const Request& request) const {
       return invalid_argument("prompt: token id {} is outside [0, {})", id, config.vocab_size);
     }
   }
-  return ok_status();
+  return PromptScorer::check(request.scoring, request.prompt_ids.size(), config.vocab_size);
 }
 
 std::vector<int32_t> Engine::Impl::early_end_ids(const SamplingParams& sampling) const {
@@ -64,15 +66,23 @@ Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   Impl& impl = *impl_;
   FATHOM_RETURN_IF_ERROR(impl.check_request(request));
   const int64_t max_tokens = request.sampling.max_tokens.value_or(impl.max_model_len);
-  FATHOM_ASSIGN_OR_RETURN(
-      const std::vector<SequenceId> ids,
-      impl.scheduler->submit({.prompt = std::move(request.prompt_ids), .max_tokens = max_tokens}));
+  std::optional<PromptScorer> scorer;
+  int64_t max_cached_tokens = std::numeric_limits<int64_t>::max();
+  if (PromptScorer::asks(request.scoring)) {
+    scorer.emplace(std::move(request.scoring), request.prompt_ids.size());
+    // Positions that are wanted have to be computed.
+    max_cached_tokens = scorer->first_position();
+  }
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<SequenceId> ids,
+                          impl.scheduler->submit({.prompt = std::move(request.prompt_ids),
+                                                  .max_tokens = max_tokens,
+                                                  .max_cached_tokens = max_cached_tokens}));
   const RequestId id = ids.front();
   RequestStream stream(impl.tokenizer.get(), request.sampling, impl.end_ids);
   const uint64_t key = sampler_key(request.sampling.seed.value_or(0));
   std::vector<int32_t> early_end_ids = impl.early_end_ids(request.sampling);
   impl.requests.emplace(id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(early_end_ids),
-                                                std::move(stream), std::move(listener)});
+                                                std::move(stream), std::move(listener), std::move(scorer)});
   return id;
 }
 
@@ -145,6 +155,12 @@ void Engine::Impl::deliver(RequestId id, const SampledToken& token) {
   RequestStream::Piece piece = found->second.stream.push(token.id);
   RequestEvent event{
       .request_id = id, .token_id = token.id, .logprob = token.logprob, .top_logprobs = token.top_logprobs};
+  std::optional<PromptScores> scores;
+  if (found->second.scorer) {
+    scores = std::move(*found->second.scorer).scores();
+    found->second.scorer.reset();
+    event.prompt_scores = &*scores;
+  }
   if (piece.verdict == StopVerdict::kStop) {
     scheduler->finish(id, FinishReason::kStop);
     event.finish_reason = FinishReason::kStop;
@@ -175,6 +191,7 @@ Status Engine::step() {
   Result<std::span<const float>> logits = impl.runner->run(impl.segments);
   if (!logits.ok()) return logits.status();
   impl.sample_rows(plan, *logits);
+  FATHOM_RETURN_IF_ERROR(impl.score_prompts(plan));
   std::vector<RequestId> ids;
   for (const Segment& segment : plan.segments) {
     if (segment.num_logits > 0) ids.push_back(segment.sequence_id);

@@ -43,9 +43,22 @@ struct EngineOptions {
   Isa isa = Isa::kReference;
 };
 
+// Log-probabilities a request asks for besides its tokens: natural logarithms of the softmax of the logits as
+// the model gave them.
+struct PromptScoring {
+  std::optional<int64_t> first = {};   // in [1, prompt length): of the prompt's own tokens from this one on
+  std::vector<int32_t> next_ids = {};  // of each of these as the token after the prompt
+};
+
+struct PromptScores {
+  std::vector<double> logprobs;       // [prompt length - first]
+  std::vector<double> next_logprobs;  // [next_ids]
+};
+
 struct Request {
   std::vector<int32_t> prompt_ids;
   SamplingParams sampling;
+  PromptScoring scoring = {};
 };
 
 using RequestId = SequenceId;
@@ -57,6 +70,8 @@ struct RequestEvent {
   std::optional<double> logprob = {};    // where SamplingParams::logprobs asks
   std::vector<TokenLogprob> top_logprobs = {};
   std::string_view text = {};  // what may be shown now; valid during the call
+  // With the first token, where Request::scoring asks; valid during the call.
+  const PromptScores* prompt_scores = nullptr;
   FinishReason finish_reason = FinishReason::kNone;
   Status status = {};  // not ok: the request failed, finish_reason is kError
 };
@@ -93,7 +108,8 @@ class Engine {
   const Tokenizer* tokenizer() const;
   int64_t max_model_len() const;
 
-  // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters.
+  // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters,
+  // scoring outside the prompt.
   Result<RequestId> submit(Request request, RequestListener listener);
   // Ends a request at once; unknown ids are ignored.
   void cancel(RequestId id);

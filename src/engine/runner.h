@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
 #include "schedule/sequence.h"
@@ -38,8 +39,16 @@ class Runner {
   // vocab_size] on the host, valid until the next call.
   Result<std::span<const float>> run(std::span<const SegmentInput> segments);
 
+  // Logits of further rows of the batch of the last run(), so many at a time as the model gives: row 0 is the
+  // first segment's first position. sink(first, logits): of rows[first] and those after it. Ends the validity
+  // of what run() returned.
+  using RowSink = FunctionRef<void(size_t first, std::span<const float> logits)>;
+  Status more_logits(std::span<const int32_t> rows, RowSink sink);
+
  private:
   void lay_out(std::span<const SegmentInput> segments);
+  Batch batch(std::span<const int32_t> logits_rows) const;
+  Result<std::span<const float>> download(const float* logits, size_t num_rows);
 
   Backend& backend_;
   DeepseekV2& model_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/function_ref.h"
-#include "evaluate/log_softmax.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "evaluate/log_softmax.h"
 #include "sample/exact_exp.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {

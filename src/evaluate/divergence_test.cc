@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "evaluate/log_softmax.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {

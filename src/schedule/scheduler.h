@@ -33,6 +33,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -72,6 +73,8 @@ struct SubmitOptions {
   int32_t priority = 0;       // smaller is sooner
   std::string salt = {};      // prefixes are shared only where it is the same
   int64_t num_sequences = 1;  // that continue the prompt, each on its own
+  // Of the first tokens, that may be taken over from the cache: the others are wanted for their logits.
+  int64_t max_cached_tokens = std::numeric_limits<int64_t>::max();
 };
 
 struct SchedulerStatistics {

@@ -1,4 +1,4 @@
-#include "evaluate/log_softmax.h"
+#include "sample/log_softmax.h"
 
 #include <algorithm>
 #include <cmath>
