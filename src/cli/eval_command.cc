@@ -3,6 +3,7 @@
 #include <ctime>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -153,9 +154,10 @@ Status evaluate(const Options& options, const Given& given) {
   EvalInfo info{
       .model = options.engine.model, .style = with.style, .config = setup, .version = FATHOM_VERSION};
   info.start_time = static_cast<double>(std::time(nullptr));
+  const double started = monotonic_seconds();
   EngineScorer scorer(*engine, engine_options.max_num_seqs);
   FATHOM_ASSIGN_OR_RETURN(const auto finished, run_tasks(std::move(tasks), scorer, journal.get()));
-  info.end_time = static_cast<double>(std::time(nullptr));
+  info.end_time = info.start_time + (monotonic_seconds() - started);
   if (journal != nullptr) {
     FATHOM_RETURN_IF_ERROR(write_files(options, finished, info));
     FATHOM_RETURN_IF_ERROR(journal->remove());

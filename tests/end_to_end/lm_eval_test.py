@@ -183,7 +183,7 @@ class Comparison:
         return differences
 
     def log_likelihoods(self, name, differences):
-        """Judges and describes them. A single large one among small ones is a routing decision that hung by a rounding."""
+        """Judges and describes them."""
         largest = max(differences)
         self.expect(largest <= TOLERANCE, f"{name}: log-likelihoods differ by {largest}")
         return (f"{len(differences)} log-likelihoods differ by at most {largest:.2e}, {sum(d > 1e-4 for d in differences)} by more "
