@@ -94,7 +94,7 @@ Status Engine::Impl::score_prompts(const BatchPlan& plan) {
   }));
   size_t sample = 0;
   for (const Segment& segment : plan.segments) {
-    if (!segment.wants_logits) continue;
+    if (segment.num_logits == 0) continue;
     const std::optional<PromptScorer>& scorer = requests.at(segment.sequence_id).scorer;
     if (scorer && sample_status[sample].ok()) sample_status[sample] = scorer->status();
     ++sample;
