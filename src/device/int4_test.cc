@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "device/cpu_backend.h"
+#include "device/placement_test_support.h"
 
 namespace fathom {
 namespace {
@@ -71,17 +72,6 @@ struct Network {
   Matrix gate, up, down;
 };
 
-// 1, 2 and 3 threads on one node, and 3 threads on two.
-std::vector<Placement> placements() {
-  std::vector<Placement> all;
-  for (int threads : {1, 2, 3}) all.push_back(floating_placement(threads));
-  Placement two_nodes = floating_placement(3);
-  two_nodes.num_nodes = 2;
-  two_nodes.threads[2].node = 1;
-  all.push_back(two_nodes);
-  return all;
-}
-
 // run(backend, stored, inputs) gives the same bits for int4 and int8, whatever the placement.
 template <typename Run>
 void expect_int8s_bits(const Run& run) {
@@ -91,7 +81,7 @@ void expect_int8s_bits(const Run& run) {
     for (Int8Inputs inputs : {Int8Inputs::kInt8, Int8Inputs::kInt16}) {
       CpuBackend int8_backend(floating_placement(1), isa);
       const std::vector<float> want = run(int8_backend, Stored::kInt8, inputs);
-      for (const Placement& placement : placements()) {
+      for (const Placement& placement : testing::placements({1, 2, 3})) {
         CpuBackend backend(placement, isa);
         const std::vector<float> got = run(backend, Stored::kInt4, inputs);
         ASSERT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0)
