@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "server/completion_exchange.h"
+#include "server/log_text.h"
 #include "server/page_route.h"
 
 namespace fathom {
@@ -14,28 +15,6 @@ constexpr size_t kInlineBodyBytes = size_t{16} << 10;
 
 // Keeps a task's result from reaching a client that has left.
 class PendingWork : public Exchange {};
-
-// Names and paths come from clients: no control character may reach the log.
-std::string for_log(std::string_view text) {
-  constexpr size_t kMaxLogged = 200;
-  std::string out;
-  for (unsigned char c : text.substr(0, kMaxLogged)) {
-    if (c < 0x21 || c > 0x7e) {
-      out += fmt::format("\\x{:02x}", c);
-    } else {
-      out.push_back(static_cast<char>(c));
-    }
-  }
-  return out;
-}
-
-void log_unknown_fields(const std::string& request_id, const std::vector<std::string>& names) {
-  if (names.empty()) return;
-  constexpr size_t kMaxNames = 10;
-  std::string list;
-  for (size_t i = 0; i < std::min(kMaxNames, names.size()); ++i) list += " " + for_log(names[i]);
-  log_info("{}: {} fields without a meaning here:{}", request_id, names.size(), list);
-}
 
 std::variant<Json, ApiError> parse_body(const std::string& body, const ServerLimits& limits) {
   auto json = parse_json(body, "body",
@@ -65,6 +44,7 @@ const App::Route App::kRoutes[] = {
     {"GET", "/health/live", Guard::kOpen, &App::ping},
     {"GET", "/health", Guard::kOpen, &App::ready},
     {"GET", "/health/ready", Guard::kOpen, &App::ready},
+    {"GET", "/health/deep", Guard::kKey, &App::deep_health},
     {"GET", "/v1/health", Guard::kOpen, &App::ready},
     {"POST", "/v1/embeddings", Guard::kKey, &App::not_offered},
     {"POST", "/v1/messages", Guard::kKey, &App::not_offered},
@@ -79,7 +59,20 @@ App::App(AppOptions options, EngineClient& client, ServerMetrics& metrics, Post 
       client_(client),
       metrics_(metrics),
       worker_(std::move(worker)),
-      io_(std::move(io)) {}
+      io_(std::move(io)),
+      probe_(client),
+      mindie_({.client = client,
+               .metrics = metrics,
+               .probe = probe_,
+               .limits = options_.limits,
+               .model = [this] { return model_.get(); },
+               .run_work =
+                   [this](size_t body_bytes, std::weak_ptr<void> alive,
+                          std::function<std::function<void()>()> work) {
+                     run_work(body_bytes, std::move(alive), std::move(work));
+                   },
+               .parse_body = [this](const std::string& body) { return parse_body(body, options_.limits); }},
+              options_.facts, options_.stream_text) {}
 
 bool App::matches(const Route& route, std::string_view path) {
   const std::string_view pattern = route.path;
@@ -104,6 +97,8 @@ std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& write
     return nullptr;
   };
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  if (request.admin && method != "GET")
+    return refuse({.status = 404, .message = "the management port takes GET only", .code = "not_found"});
   if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET") {
     if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
     writer.reply(page_reply(request, *file));
@@ -111,6 +106,12 @@ std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& write
   }
   std::string allowed;
   const Route* route = find_route(method, request.path, allowed);
+  if (route == nullptr) {
+    if (const mindie::Routes::Route* other = mindie_.find(method, request.path, allowed)) {
+      if (auto error = access_.check(request, other->guard)) return refuse(*error);
+      return mindie_.call(*other, request, writer);
+    }
+  }
   // Deny by default: what has no route asks for the key too, save for what browsers ask before they send one.
   const Guard guard = route != nullptr ? route->guard : method == "OPTIONS" ? Guard::kOpen : Guard::kKey;
   if (auto error = access_.check(request, guard)) return refuse(*error);
@@ -194,10 +195,16 @@ std::shared_ptr<Exchange> App::completions(HttpRequest request, ResponseWriter& 
 
 void App::record(const RequestRecord& record) {
   std::string allowed;
-  const Route* route = find_route(record.method == "HEAD" ? "GET" : record.method, record.path, allowed);
-  metrics_.http_request(route != nullptr ? route->path : "other", route != nullptr ? record.method : "other",
+  const std::string method = record.method == "HEAD" ? "GET" : record.method;
+  const Route* route = find_route(method, record.path, allowed);
+  const mindie::Routes::Route* other =
+      route == nullptr ? mindie_.find(method, record.path, allowed) : nullptr;
+  const char* path = route != nullptr ? route->path : other != nullptr ? other->path : nullptr;
+  metrics_.http_request(path != nullptr ? path : "other", path != nullptr ? record.method : "other",
                         record.status, record.seconds);
-  const bool quiet = route != nullptr && (route->guard == Guard::kOpen || route->handler == &App::metrics);
+  const bool is_open = (route != nullptr && route->guard == Guard::kOpen) ||
+                       (other != nullptr && other->guard == Guard::kOpen);
+  const bool quiet = is_open || (route != nullptr && route->handler == &App::metrics);
   if (quiet && record.status < 400) return;
   log_info("{} {} {} {} {} {:.1f} ms{}", for_log(record.client), for_log(record.method), for_log(record.path),
            record.status, record.id, record.seconds * 1e3, record.note);

@@ -11,6 +11,7 @@
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/limits.h"
+#include "server/mindie/routes.h"
 #include "server/openai.h"
 #include "server/served_model.h"
 #include "server/server_metrics.h"
@@ -25,6 +26,8 @@ struct AppOptions {
   ServerLimits limits;
   std::string metrics_prefix = "fathom";
   std::string version;
+  mindie::ServiceFacts facts;
+  mindie::AnswerExchange::Text stream_text = mindie::AnswerExchange::Text::kNew;  // of MindIE's protocols
 };
 
 // How a request ended, for log and metrics.
@@ -49,6 +52,11 @@ class App {
   // until then.
   std::shared_ptr<Exchange> handle(HttpRequest request, ResponseWriter& writer);
   void record(const RequestRecord& record);
+  // How a client stops the service.
+  void on_stop(std::function<void(mindie::Routes::StopMode)> stop) { mindie_.on_stop(std::move(stop)); }
+  // No answer is under way any more.
+  void idle() { mindie_.idle(); }
+  void tick(double now) { probe_.tick(now); }
 
  private:
   using Handler = std::shared_ptr<Exchange> (App::*)(HttpRequest, ResponseWriter&);
@@ -81,6 +89,7 @@ class App {
   std::shared_ptr<Exchange> version(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> ping(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> ready(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> deep_health(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> load(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> metrics(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> not_offered(HttpRequest request, ResponseWriter& writer);
@@ -92,6 +101,8 @@ class App {
   Post worker_;
   Post io_;
   std::unique_ptr<ServedModel> model_;  // null while it loads
+  HealthProbe probe_;
+  mindie::Routes mindie_;
 };
 
 }  // namespace fathom

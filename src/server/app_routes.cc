@@ -142,7 +142,14 @@ std::shared_ptr<Exchange> App::ping(HttpRequest, ResponseWriter& writer) {
   return nullptr;
 }
 
-std::shared_ptr<Exchange> App::ready(HttpRequest, ResponseWriter& writer) {
+std::shared_ptr<Exchange> App::ready(HttpRequest request, ResponseWriter& writer) {
+  if (request.query_value("deep")) {
+    if (const auto error = access_.check(request, Guard::kKey)) {  // it costs work, unlike the other
+      writer.reply(error_reply(*error));
+      return nullptr;
+    }
+    return deep_health(std::move(request), writer);
+  }
   std::optional<ApiError> error;
   if (client_.phase() == EnginePhase::kLoading) error = unavailable("the model is being loaded");
   if (client_.phase() == EnginePhase::kDraining) error = unavailable("the server is shutting down");
@@ -150,6 +157,19 @@ std::shared_ptr<Exchange> App::ready(HttpRequest, ResponseWriter& writer) {
   if (!error && client_.is_hung()) error = unavailable("the engine makes no progress");
   writer.reply(error ? error_reply(*error) : json_reply({{"status", "ok"}}));
   return nullptr;
+}
+
+// 200 once the engine has made a token, 503 where it does not in time.
+std::shared_ptr<Exchange> App::deep_health(HttpRequest, ResponseWriter& writer) {
+  constexpr double kSeconds = 30;
+  if (!model_) {
+    writer.reply(error_reply(unavailable("the model is being loaded")));
+    return nullptr;
+  }
+  return probe_.ask(model_->probe_token(), kSeconds, [&writer](const ProbeResult& result) {
+    const bool works = result.outcome == ProbeOutcome::kWorks;
+    writer.reply(works ? json_reply({{"status", "ok"}}) : error_reply(unavailable(result.message)));
+  });
 }
 
 std::shared_ptr<Exchange> App::load(HttpRequest, ResponseWriter& writer) {

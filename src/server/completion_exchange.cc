@@ -1,24 +1,8 @@
 #include "server/completion_exchange.h"
 
-#include "base/clock.h"
 #include "server/sse.h"
 
 namespace fathom {
-namespace {
-
-HttpReply stream_head() {
-  return {.status = 200,
-          .content_type = "text/event-stream; charset=utf-8",
-          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
-}
-
-ApiError error_of(const GenerationEvent& event) {
-  if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};
-  if (event.finish_reason == FinishReason::kCancelled) return unavailable("the server is shutting down");
-  return api_error_of(event.status, "");
-}
-
-}  // namespace
 
 void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed) {
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
@@ -32,7 +16,7 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
     choices_[i].index = static_cast<int32_t>(i);
     if (request_.reply.token_ids) choices_[i].prompt_ids = &shown_prompts_[prompt_of(i)];
   }
-  submitted_ = monotonic_seconds();
+  record_.submit(usage_.prompt_tokens, choices_.size());
   state_ = State::kWaiting;
   GenerationRequest generation = std::move(request_.generation);
   request_.generation.n = generation.n;
@@ -47,7 +31,7 @@ void CompletionExchange::open() {
   const bool scores = request_.generation.prompt_logprobs.has_value();
   if (request_.reply.stream) {
     state_ = State::kStreaming;
-    writer_.begin_stream(stream_head());
+    writer_.begin_stream(sse_head());
   }
   for (size_t i = 0; i < choices_.size(); ++i) {
     if (request_.reply.echo && !scores) choices_[i].text = request_.echoed[prompt_of(i)];
@@ -69,6 +53,7 @@ std::optional<Usage> CompletionExchange::chunk_usage() const {
 
 void CompletionExchange::on_event(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
+  record_.observe(event);
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
     return fail(error_of(event));
   }
@@ -76,7 +61,6 @@ void CompletionExchange::on_event(const GenerationEvent& event) {
     case GenerationEventKind::kAccepted:
       return open();
     case GenerationEventKind::kStarted:
-      if (started_ == 0) started_ = event.time;
       return;
     case GenerationEventKind::kPromptScores:
       return add_scores(event);
@@ -106,8 +90,6 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
 }
 
 void CompletionExchange::add_token(const GenerationEvent& event) {
-  if (first_token_ == 0) first_token_ = event.time;
-  last_token_ = event.time;
   ++usage_.completion_tokens;
   usage_.cached_tokens += event.cached_tokens;
   if (request_.reply.stream) return;
@@ -147,27 +129,6 @@ void CompletionExchange::fail(const ApiError& error) {
   writer_.end_stream();
 }
 
-std::string CompletionExchange::log_note() const {
-  if (!generation_) return {};
-  const auto milliseconds = [](double from, double to) {
-    return from == 0 || to < from ? 0.0 : (to - from) * 1e3;
-  };
-  std::string reason;
-  for (const ChoicePiece& choice : choices_) {
-    reason += reason.empty() ? "" : ",";
-    reason += choice.finish_reason == FinishReason::kNone ? "none" : finish_reason_name(choice.finish_reason);
-  }
-  const auto later_tokens =
-      static_cast<double>(usage_.completion_tokens) - static_cast<double>(choices_.size());
-  return fmt::format(
-      " prompt_tokens={} cached_tokens={} output_tokens={} queue_ms={:.1f} ttft_ms={:.1f} tpot_ms={:.2f} "
-      "finish={}",
-      usage_.prompt_tokens, usage_.cached_tokens, usage_.completion_tokens,
-      milliseconds(submitted_, started_), milliseconds(submitted_, first_token_),
-      later_tokens > 0
-          ? milliseconds(first_token_, last_token_) * static_cast<double>(choices_.size()) / later_tokens
-          : 0,
-      reason);
-}
+std::string CompletionExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
 
 }  // namespace fathom

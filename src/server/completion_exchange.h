@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "server/answer_record.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/openai.h"
@@ -46,12 +47,7 @@ class CompletionExchange : public Exchange, public GenerationListener {
   std::vector<ChoicePiece> choices_;  // what has come; of a stream only its finish reasons
   size_t num_finished_ = 0;
   Usage usage_;
-
-  // For the log.
-  double submitted_ = 0;
-  double started_ = 0;
-  double first_token_ = 0;
-  double last_token_ = 0;
+  AnswerRecord record_;
 };
 
 }  // namespace fathom

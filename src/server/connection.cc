@@ -39,8 +39,8 @@ std::string EdgeState::new_request_id() {
   return fmt::format("{:016x}{:016x}", random_bits(id_key, id_counter), random_bits(~id_key, id_counter));
 }
 
-Connection::Connection(EdgeState& edge, Socket socket)
-    : edge_(edge), signal_(edge.io), reader_gate_(edge.io) {
+Connection::Connection(EdgeState& edge, Socket socket, bool admin)
+    : edge_(edge), admin_(admin), signal_(edge.io), reader_gate_(edge.io) {
   client_ = peer_address(socket.native_handle());
   set_no_delay(socket.native_handle());
   if (edge.tls) {
@@ -204,6 +204,7 @@ void Connection::begin_stream(HttpReply head) {
   start_head(head);
   output_ += http_1_0_ ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n";
   streaming_ = true;
+  takes_pings_ = head.content_type.starts_with("text/event-stream");
   if (!head.body.empty()) write(head.body);
   wake();
 }
@@ -252,8 +253,9 @@ asio::awaitable<void> Connection::respond(HttpRequest request) {
       continue;
     }
     if (ended_ || client_gone_ || closed_) break;
-    co_await wait(streaming_ ? next_ping : kNever);
-    if (streaming_ && !ended_ && output_.empty() && monotonic_seconds() >= next_ping) write(kSsePing);
+    const bool pings = streaming_ && takes_pings_;
+    co_await wait(pings ? next_ping : kNever);
+    if (pings && !ended_ && output_.empty() && monotonic_seconds() >= next_ping) write(kSsePing);
   }
   constexpr int kClientLeft = 499;
   record.status = ended_ && !closed_ ? status_ : kClientLeft;
@@ -276,6 +278,7 @@ asio::awaitable<bool> Connection::serve_one() {
   const std::string_view given = request.header("x-request-id");
   request.id = is_request_id(given) ? std::string(given) : edge_.new_request_id();
   request.client = client_;
+  request.admin = admin_;
   co_await respond(std::move(request));
   set_phase(Phase::kIdle, edge_.options.limits.idle_timeout);
   co_return keep_alive_ && !closed_ && !client_gone_ && !stopping_;

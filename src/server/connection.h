@@ -48,7 +48,8 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
  public:
   using Socket = asio::generic::stream_protocol::socket;
 
-  Connection(EdgeState& edge, Socket socket);
+  // admin: of a management port.
+  Connection(EdgeState& edge, Socket socket, bool admin);
   ~Connection() override { edge_.connections.erase(this); }
 
   asio::awaitable<void> run();
@@ -86,6 +87,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   std::optional<Socket> plain_;
   std::optional<asio::ssl::stream<Socket>> tls_;
   std::string client_;
+  const bool admin_;
   asio::steady_timer signal_;       // wakes the serving coroutine
   asio::steady_timer reader_gate_;  // holds the reader back while the input is full
   std::string input_;
@@ -107,6 +109,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   bool head_only_ = false;
   bool http_1_0_ = false;
   bool streaming_ = false;
+  bool takes_pings_ = false;  // a stream of events, in which comments mean nothing
   bool ended_ = false;
   int status_ = 0;
 };

@@ -1,9 +1,35 @@
 #include "server/engine_client.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "server/submission.h"
 
 namespace fathom {
+
+namespace {
+
+std::optional<ApiError> check_prompts(const GenerationRequest& request, int64_t most) {
+  for (const auto& prompt : request.prompts) {
+    const auto tokens = static_cast<int64_t>(prompt.size());
+    if (most == 0 || tokens <= most) continue;
+    return ApiError{
+        .status = 400,
+        .message = fmt::format("the prompt has {} tokens, the server takes at most {}", tokens, most),
+        .param = "prompt",
+        .code = "context_length_exceeded",
+        .details = {{"n_prompt_tokens", tokens}, {"n_ctx", most}}};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+ApiError error_of(const GenerationEvent& event) {
+  if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};
+  if (event.finish_reason == FinishReason::kCancelled) return unavailable("the server is shutting down");
+  return api_error_of(event.status, "");
+}
 
 Generation::~Generation() { client_->give_up(ticket_); }
 
@@ -19,16 +45,16 @@ std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(Generati
   if (phase_ == EnginePhase::kLoading) return unavailable("the model is being loaded");
   if (phase_ == EnginePhase::kDraining) return unavailable("the server is shutting down");
   if (phase_ == EnginePhase::kFailed) return unavailable("the engine has failed");
+  if (auto error = check_prompts(request, limits_.max_prompt_tokens)) return std::move(*error);
   const int64_t wanted = request.num_sequences();
-  const int64_t capacity = max_running_ + limits_.max_queue;
-  if (wanted > capacity) {
+  if (wanted > capacity()) {
     return bad_request(
-        "n", fmt::format("{} answers are more than the server holds at once, {}", wanted, capacity));
+        "n", fmt::format("{} answers are more than the server holds at once, {}", wanted, capacity()));
   }
-  if (num_sequences_ + wanted > capacity) {
+  if (num_sequences_ + wanted > capacity()) {
     return ApiError{.status = 429,
                     .message = fmt::format("the queue is full: {} sequences are under way, {} is the limit",
-                                           num_sequences_, capacity),
+                                           num_sequences_, capacity()),
                     .code = "queue_full"};
   }
   metrics_->request_submitted(request);
@@ -46,7 +72,8 @@ std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(Generati
   thread_->submit({.ticket = ticket,
                    .sequences = plan_sequences(request),
                    .queue_deadline = now + limits_.queue_timeout,
-                   .total_deadline = now + limits_.total_timeout});
+                   .total_deadline = now + std::min(limits_.total_timeout,
+                                                    request.timeout.value_or(limits_.total_timeout))});
   return std::make_unique<Generation>(*this, ticket);
 }
 

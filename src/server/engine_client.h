@@ -36,6 +36,9 @@ class Generation {
   uint64_t ticket_;
 };
 
+// What an event that ends a sequence with an error or a cancellation means to its client.
+ApiError error_of(const GenerationEvent& event);
+
 enum class EnginePhase { kLoading, kReady, kDraining, kFailed };
 
 class EngineClient {
@@ -62,6 +65,8 @@ class EngineClient {
   int64_t num_sequences() const { return num_sequences_; }
   int64_t num_waiting() const { return num_waiting_; }
   const EngineStatistics& statistics() const { return statistics_; }
+  // The queue takes no more.
+  bool is_full() const { return num_sequences_ >= capacity(); }
   bool is_hung() const;
 
  private:
@@ -72,6 +77,7 @@ class EngineClient {
     size_t num_ended = 0;
   };
 
+  int64_t capacity() const { return max_running_ + limits_.max_queue; }
   void give_up(uint64_t ticket);
   void observe(Entry& entry, const GenerationEvent& event);
 

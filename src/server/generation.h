@@ -21,9 +21,10 @@ struct GenerationRequest {
   int32_t n = 1;
   // Also the log-probability of each prompt token, with so many alternatives.
   std::optional<int32_t> prompt_logprobs;
-  bool generates = true;        // false: only the prompts' log-probabilities are wanted
-  int32_t priority = 0;         // reserved for the engine's
-  std::string cache_salt = {};  // reserved for the engine's
+  bool generates = true;               // false: only the prompts' log-probabilities are wanted
+  int32_t priority = 0;                // reserved for the engine's
+  std::string cache_salt = {};         // reserved for the engine's
+  std::optional<double> timeout = {};  // seconds for all of it, where that is less than the server's limit
 
   int64_t num_sequences() const { return static_cast<int64_t>(prompts.size()) * n; }
 };

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -20,38 +21,77 @@ using Acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol>;
 constexpr double kTickSeconds = 0.5;
 constexpr double kStopSeconds = 3;  // for responses under way when the edge stops
 
+// One port, or the Unix socket.
+struct Listener {
+  ListenSocket socket;
+  Acceptor acceptor;
+  bool admin = false;
+};
+
+Result<asio::ssl::context> make_tls(const EdgeOptions& options) {
+  using Tls = asio::ssl::context;
+  Tls tls(Tls::tls_server);
+  SocketError error;
+  tls.set_options(Tls::default_workarounds | Tls::no_sslv2 | Tls::no_sslv3 | Tls::no_tlsv1 | Tls::no_tlsv1_1,
+                  error);
+  tls.use_certificate_chain_file(options.certificate_file, error);
+  if (error)
+    return invalid_data("{}: not a certificate in PEM: {}", options.certificate_file, error.message());
+  // An encrypted key is refused, not asked for at the terminal.
+  tls.set_password_callback([](size_t, Tls::password_purpose) { return std::string(); }, error);
+  tls.use_private_key_file(options.key_file, Tls::pem, error);
+  if (error) {
+    return invalid_data("{}: not the certificate's private key in PEM: {}", options.key_file,
+                        error.message());
+  }
+  for (const std::string& file : options.client_ca_files) {
+    tls.load_verify_file(file, error);
+    if (error) return invalid_data("{}: not a certificate authority in PEM: {}", file, error.message());
+    tls.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
+  }
+  return tls;
+}
+
 }  // namespace
 
 struct HttpEdge::Impl {
-  asio::awaitable<void> accept();
+  Status listen(const ListenOptions& options, bool admin);
+  asio::awaitable<void> accept(Listener& listener);
   asio::awaitable<void> tick();
   asio::awaitable<void> watch_signals();
-  void admit(Connection::Socket socket);
+  void admit(Connection::Socket socket, bool admin);
 
   EdgeState state;
-  ListenSocket listening;
-  std::optional<Acceptor> acceptor;
+  std::vector<std::unique_ptr<Listener>> listeners;  // the first is the service's
   asio::steady_timer timer{state.io};
   asio::signal_set signals{state.io};
   double stopping_since = kNever;
 };
 
-void HttpEdge::Impl::admit(Connection::Socket socket) {
+Status HttpEdge::Impl::listen(const ListenOptions& options, bool admin) {
+  FATHOM_ASSIGN_OR_RETURN(ListenSocket socket, open_listen_socket(options));
+  Acceptor acceptor(state.io, asio::generic::stream_protocol(socket.family, socket.protocol),
+                    socket.descriptor);
+  listeners.push_back(std::make_unique<Listener>(Listener{std::move(socket), std::move(acceptor), admin}));
+  return ok_status();
+}
+
+void HttpEdge::Impl::admit(Connection::Socket socket, bool admin) {
   if (state.connections.size() >= state.options.limits.max_connections) {
     log_warning("{} connections are the limit: one more is closed", state.connections.size());
     return;  // closes it
   }
-  const auto connection = std::make_shared<Connection>(state, std::move(socket));
+  const auto connection = std::make_shared<Connection>(state, std::move(socket), admin);
   asio::co_spawn(
       state.io, [connection]() { return connection->run(); }, asio::detached);
 }
 
-asio::awaitable<void> HttpEdge::Impl::accept() {
-  while (acceptor->is_open()) {
-    auto [error, socket] = co_await acceptor->async_accept(kWithError);
+asio::awaitable<void> HttpEdge::Impl::accept(Listener& listener) {
+  while (listener.acceptor.is_open()) {
+    auto [error, socket] = co_await listener.acceptor.async_accept(kWithError);
     if (!error) {
-      admit(std::move(socket));
-    } else if (acceptor->is_open()) {
+      admit(std::move(socket), listener.admin);
+    } else if (listener.acceptor.is_open()) {
       // Out of descriptors, most likely: others must end first.
       log_warning("cannot accept a connection: {}", error.message());
       asio::steady_timer pause(state.io, std::chrono::milliseconds(100));
@@ -102,34 +142,32 @@ Result<std::unique_ptr<HttpEdge>> HttpEdge::create(const EdgeOptions& options) {
   if (options.certificate_file.empty() != options.key_file.empty()) {
     return invalid_argument("--ssl-certfile and --ssl-keyfile: one needs the other");
   }
-  if (!options.certificate_file.empty()) {
-    using Tls = asio::ssl::context;
-    impl->state.tls.emplace(Tls::tls_server);
-    SocketError error;
-    impl->state.tls->set_options(
-        Tls::default_workarounds | Tls::no_sslv2 | Tls::no_sslv3 | Tls::no_tlsv1 | Tls::no_tlsv1_1, error);
-    impl->state.tls->use_certificate_chain_file(options.certificate_file, error);
-    if (error)
-      return invalid_data("{}: not a certificate in PEM: {}", options.certificate_file, error.message());
-    impl->state.tls->use_private_key_file(options.key_file, Tls::pem, error);
-    if (error) {
-      return invalid_data("{}: not the certificate's private key in PEM: {}", options.key_file,
-                          error.message());
-    }
+  if (options.certificate_file.empty() && !options.client_ca_files.empty()) {
+    return invalid_argument("--ssl-ca-certs: needs --ssl-certfile");
   }
-  FATHOM_ASSIGN_OR_RETURN(impl->listening, open_listen_socket(options.listen));
-  impl->acceptor.emplace(impl->state.io,
-                         asio::generic::stream_protocol(impl->listening.family, impl->listening.protocol),
-                         impl->listening.descriptor);
+  if (!options.certificate_file.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(impl->state.tls, make_tls(options));
+  }
+  FATHOM_RETURN_IF_ERROR(impl->listen(options.listen, false));
+  for (const ListenOptions& admin : options.admin_listen) FATHOM_RETURN_IF_ERROR(impl->listen(admin, true));
   return std::unique_ptr<HttpEdge>(new HttpEdge(std::move(impl)));
 }
 
 std::string HttpEdge::url() const {
-  if (!impl_->state.options.listen.unix_path.empty()) return "unix:" + impl_->listening.address;
-  return (impl_->state.tls ? "https://" : "http://") + impl_->listening.address;
+  if (!impl_->state.options.listen.unix_path.empty()) return "unix:" + address();
+  return (impl_->state.tls ? "https://" : "http://") + address();
 }
 
-bool HttpEdge::loopback() const { return impl_->listening.loopback; }
+std::string HttpEdge::address() const { return impl_->listeners.front()->socket.address; }
+
+std::string HttpEdge::admin_address() const {
+  return impl_->listeners.size() > 1 ? impl_->listeners[1]->socket.address : std::string();
+}
+
+bool HttpEdge::loopback() const {
+  return std::all_of(impl_->listeners.begin(), impl_->listeners.end(),
+                     [](const auto& listener) { return listener->socket.loopback; });
+}
 
 void HttpEdge::post(std::function<void()> task) { asio::post(impl_->state.io, std::move(task)); }
 
@@ -139,7 +177,9 @@ void HttpEdge::run(EdgeCallbacks callbacks) {
   ::signal(SIGPIPE, SIG_IGN);
   impl.signals.add(SIGTERM);
   impl.signals.add(SIGINT);
-  asio::co_spawn(impl.state.io, impl.accept(), asio::detached);
+  for (const auto& listener : impl.listeners) {
+    asio::co_spawn(impl.state.io, impl.accept(*listener), asio::detached);
+  }
   asio::co_spawn(impl.state.io, impl.tick(), asio::detached);
   asio::co_spawn(impl.state.io, impl.watch_signals(), asio::detached);
   impl.state.io.run();
@@ -149,7 +189,7 @@ void HttpEdge::stop() {
   if (impl_->stopping_since != kNever) return;
   impl_->stopping_since = monotonic_seconds();
   SocketError ignored;
-  impl_->acceptor->close(ignored);
+  for (const auto& listener : impl_->listeners) listener->acceptor.close(ignored);
   impl_->signals.cancel(ignored);
   const std::vector<Connection*> all(impl_->state.connections.begin(), impl_->state.connections.end());
   for (Connection* connection : all) connection->stop();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "server/app.h"
 #include "server/http_message.h"
@@ -16,8 +17,10 @@ namespace fathom {
 
 struct EdgeOptions {
   ListenOptions listen;
-  std::string certificate_file;  // PEM chain; with key_file: HTTPS
+  std::vector<ListenOptions> admin_listen;  // management ports: requests there are marked
+  std::string certificate_file;             // PEM chain; with key_file: HTTPS, at all ports
   std::string key_file;
+  std::vector<std::string> client_ca_files;  // PEM; where given, clients must show a certificate of theirs
   ServerLimits limits;
 };
 
@@ -38,6 +41,10 @@ class HttpEdge {
 
   // "http://127.0.0.1:8000", "unix:PATH".
   std::string url() const;
+  std::string address() const;  // "127.0.0.1:8000", or the socket's path
+  // The first management port's "127.0.0.1:8001"; empty: there is none.
+  std::string admin_address() const;
+  // All ports are reachable from this machine only.
   bool loopback() const;
   // Runs a task on the edge's thread; from any thread.
   void post(std::function<void()> task);

@@ -2,7 +2,9 @@
 // All of it lives on the I/O thread.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +22,7 @@ struct HttpRequest {
   std::string body;
   std::string id;      // the request's name in log and replies
   std::string client;  // address, for the log
+  bool admin = false;  // came in at a management port
 
   // The header's value, empty where it is absent. name in lower case.
   std::string_view header(std::string_view name) const {
@@ -27,6 +30,18 @@ struct HttpRequest {
       if (key == name) return value;
     }
     return {};
+  }
+
+  // The value of a name in the query, undecoded: "" for a bare name, nothing for an absent one.
+  std::optional<std::string_view> query_value(std::string_view name) const {
+    for (std::string_view rest = query; !rest.empty();) {
+      const std::string_view field = rest.substr(0, rest.find('&'));
+      rest.remove_prefix(std::min(rest.size(), field.size() + 1));
+      const size_t equals = field.find('=');
+      if (field.substr(0, equals) == name)
+        return equals == field.npos ? std::string_view() : field.substr(equals + 1);
+    }
+    return std::nullopt;
   }
 };
 

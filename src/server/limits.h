@@ -26,6 +26,8 @@ struct ServerLimits {
   size_t max_stream_buffer_bytes = size_t{1} << 20;  // produced and not yet taken by the client
   int32_t max_choices = 16;                          // n
   size_t max_prompts = 64;                           // of one completion request
+  int64_t max_prompt_tokens = 0;                     // of a prompt; 0: what the context holds
+  int64_t max_output_tokens = 0;                     // of an answer: longer ones end there; 0: as above
   int64_t max_queue = 512;                           // sequences beyond those that run at once
   double queue_timeout = 600;                        // until the first step
   double total_timeout = 3600;                       // until the last token

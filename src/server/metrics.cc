@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace fathom {
 namespace {
@@ -26,6 +27,20 @@ void Histogram::observe(double value) {
   const auto bucket = std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin();
   ++counts_[static_cast<size_t>(bucket)];
   sum_ += value;
+}
+
+void MovingMean::observe(double value) {
+  if (values_.size() < window_) {
+    values_.push_back(value);
+    return;
+  }
+  values_[next_] = value;
+  next_ = (next_ + 1) % window_;
+}
+
+double MovingMean::mean() const {
+  if (values_.empty()) return 0;
+  return std::accumulate(values_.begin(), values_.end(), 0.0) / static_cast<double>(values_.size());
 }
 
 std::vector<double> one_two_five(double limit) {

@@ -25,6 +25,19 @@ class Histogram {
   double sum_ = 0;
 };
 
+// The mean of the last values.
+class MovingMean {
+ public:
+  explicit MovingMean(size_t window) : window_(window) {}
+  void observe(double value);
+  double mean() const;  // 0 before the first
+
+ private:
+  size_t window_;
+  std::vector<double> values_;  // at most window_, the oldest at next_
+  size_t next_ = 0;
+};
+
 // 1, 2, 5, 10, .. up to the first that reaches limit.
 std::vector<double> one_two_five(double limit);
 

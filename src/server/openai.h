@@ -14,6 +14,8 @@
 
 namespace fathom {
 
+class RequestFields;
+
 enum class CompletionKind { kChat, kText };
 
 // What a request asks of its reply.
@@ -38,6 +40,10 @@ struct CompletionRequest {
 std::variant<CompletionRequest, ApiError> parse_completion(CompletionKind kind, const Json& body,
                                                            const ServedModel& model,
                                                            const ServerLimits& limits);
+
+// The fields that say how tokens are chosen and where an answer stops, but for its length; left-out ones are
+// the model's defaults, a seed is drawn.
+SamplingParams read_sampling(RequestFields& fields, const ServedModel& model);
 
 // messages as the template takes them: only roles, contents (parts of type text joined) and names.
 std::variant<Json, ApiError> parse_messages(const Json& body);

@@ -46,8 +46,10 @@ void read_logit_bias(RequestFields& fields, int32_t vocab_size, SamplingParams& 
   }
 }
 
-SamplingParams read_sampling(RequestFields& fields, const Context& context) {
-  SamplingParams sampling = context.model.default_sampling();
+}  // namespace
+
+SamplingParams read_sampling(RequestFields& fields, const ServedModel& model) {
+  SamplingParams sampling = model.default_sampling();
   const auto number = [&fields](const char* key, double low, double high, double& value) {
     if (const auto given = fields.number(key, low, high)) value = *given;
   };
@@ -62,22 +64,20 @@ SamplingParams read_sampling(RequestFields& fields, const Context& context) {
   number("frequency_penalty", -kMaxAbsolutePenalty, kMaxAbsolutePenalty, sampling.frequency_penalty);
   if (const auto top_k = fields.integer("top_k", -1, INT32_MAX))
     sampling.top_k = static_cast<int32_t>(*top_k);
-  if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) {
-    sampling.seed = static_cast<uint64_t>(*seed);
-  } else {
-    sampling.seed = random_seed();
-  }
-  if (const auto least = fields.integer("min_tokens", 0, context.model.max_model_len()))
-    sampling.min_tokens = *least;
+  const auto seed = fields.seed("seed");
+  sampling.seed = seed ? *seed : random_seed();
+  if (const auto least = fields.integer("min_tokens", 0, model.max_model_len())) sampling.min_tokens = *least;
   flag("ignore_eos", sampling.ignore_eos);
   flag("include_stop_str_in_output", sampling.show_stop_string);
   if (const auto skip = fields.boolean("skip_special_tokens")) sampling.show_special_tokens = !*skip;
   sampling.stop_strings = fields.text_or_list("stop", kMaxStopStrings, kMaxStopStringBytes);
   std::erase(sampling.stop_strings, std::string());  // some clients send "" for none
-  sampling.stop_token_ids = fields.token_ids("stop_token_ids", context.model.vocab_size(), kMaxStopTokenIds);
-  read_logit_bias(fields, context.model.vocab_size(), sampling);
+  sampling.stop_token_ids = fields.token_ids("stop_token_ids", model.vocab_size(), kMaxStopTokenIds);
+  read_logit_bias(fields, model.vocab_size(), sampling);
   return sampling;
 }
+
+namespace {
 
 // What other servers offer and this one does not (yet): refused rather than silently left out.
 void refuse_unsupported(RequestFields& fields, int32_t n) {
@@ -107,7 +107,7 @@ void read_common(RequestFields& fields, const Context& context, CompletionReques
   fields.text("model", kNoLimit);  // its name is checked before all else
   GenerationRequest& generation = request.generation;
   generation.n = static_cast<int32_t>(fields.integer("n", 1, context.limits.max_choices).value_or(1));
-  generation.sampling = read_sampling(fields, context);
+  generation.sampling = read_sampling(fields, context.model);
   generation.priority = static_cast<int32_t>(fields.integer("priority", INT32_MIN, INT32_MAX).value_or(0));
   generation.cache_salt = fields.text("cache_salt", 1024).value_or("");
   ReplyOptions& reply = request.reply;
@@ -140,9 +140,12 @@ std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<
     longest = std::max<int64_t>(longest, static_cast<int64_t>(prompt.size()));
   const int64_t room = context.model.max_model_len() - longest;
   const int64_t least = generation.generates ? 1 : 0;
+  const int64_t limit = context.limits.max_output_tokens;
+  const int64_t most = limit > 0 ? limit : room;
+  if (wanted && limit > 0) wanted = std::min(*wanted, most);
   if (room < least) return context_exceeded(longest, wanted.value_or(0), context.model.max_model_len());
   if (wanted && *wanted > room) return context_exceeded(longest, *wanted, context.model.max_model_len());
-  generation.sampling.max_tokens = std::max<int64_t>(1, wanted.value_or(room));
+  generation.sampling.max_tokens = std::max<int64_t>(1, wanted.value_or(std::min(room, most)));
   if (generation.sampling.min_tokens > *generation.sampling.max_tokens) {
     return bad_request("min_tokens",
                        fmt::format("min_tokens must be at most max_tokens {}, is {}",

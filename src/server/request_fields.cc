@@ -51,6 +51,13 @@ std::optional<int64_t> RequestFields::integer(std::string_view key, int64_t low,
   return std::nullopt;
 }
 
+std::optional<uint64_t> RequestFields::seed(std::string_view key) {
+  const Json* field = value(key);
+  if (field != nullptr && field->is_number_unsigned()) return field->get<uint64_t>();
+  const auto number = integer(key, INT64_MIN, INT64_MAX);
+  return number ? std::optional(static_cast<uint64_t>(*number)) : std::nullopt;
+}
+
 std::optional<double> RequestFields::number(std::string_view key, double low, double high) {
   const Json* field = value(key);
   if (field == nullptr) return std::nullopt;

@@ -95,6 +95,8 @@ Result<std::unique_ptr<ServedModel>> ServedModel::create(const Engine& engine, c
   model->created_ = static_cast<int64_t>(std::time(nullptr));
   model->max_model_len_ = engine.max_model_len();
   model->vocab_size_ = static_cast<int32_t>(engine.config().vocab_size);
+  model->dtype_ = engine.config().torch_dtype;
+  model->end_ids_ = engine.generation_config().eos_token_ids;
   if (defaults == SamplingDefaults::kModel) {
     model->default_sampling_ = sampling_of(engine.generation_config());
     FATHOM_RETURN_IF_ERROR(
@@ -124,6 +126,10 @@ std::optional<ApiError> ServedModel::check_name(const std::string& name) const {
                                          name.substr(0, 200), names_.front()),
                   .param = "model",
                   .code = "model_not_found"};
+}
+
+bool ServedModel::is_end_token(int32_t id) const {
+  return std::find(end_ids_.begin(), end_ids_.end(), id) != end_ids_.end();
 }
 
 std::optional<ApiError> ServedModel::check_text_bytes(size_t bytes, const char* param) const {

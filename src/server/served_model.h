@@ -33,6 +33,11 @@ class ServedModel {
   int64_t created() const { return created_; }  // seconds since 1970
   int64_t max_model_len() const { return max_model_len_; }
   int32_t vocab_size() const { return vocab_size_; }
+  DType dtype() const { return dtype_; }  // the checkpoint's
+  // A prompt of one token for probes: the beginning of a text, where the tokenizer has one.
+  int32_t probe_token() const { return tokenizer_ != nullptr ? tokenizer_->bos_id().value_or(0) : 0; }
+  // The model's own end of an answer.
+  bool is_end_token(int32_t id) const;
   const SamplingParams& default_sampling() const { return default_sampling_; }
   // Null where the folder has none.
   const Tokenizer* tokenizer() const { return tokenizer_; }
@@ -64,6 +69,8 @@ class ServedModel {
   int64_t created_ = 0;
   int64_t max_model_len_ = 0;
   int32_t vocab_size_ = 0;
+  DType dtype_ = DType::kFloat32;
+  std::vector<int64_t> end_ids_;
   SamplingParams default_sampling_;
   const Tokenizer* tokenizer_ = nullptr;
   std::unique_ptr<ChatTemplate> template_;

@@ -9,7 +9,9 @@
 namespace fathom {
 namespace {
 
-constexpr double kLogSeconds = 10;  // between the engine's lines in the log
+constexpr double kLogSeconds = 10;    // between the engine's lines in the log
+constexpr double kForceSeconds = 5;   // for answers under way at a forced stop
+constexpr double kCancelSeconds = 3;  // for their ends after that
 
 // Everything on the I/O thread, but for the engine thread and the worker.
 class Server {
@@ -26,8 +28,9 @@ class Server {
 
   Status run(EngineThread::Loader loader) {
     client_.on_idle([this] {
-      if (client_.phase() == EnginePhase::kDraining) edge_.stop();
+      if (client_.phase() == EnginePhase::kDraining) end();
     });
+    app_.on_stop([this](mindie::Routes::StopMode mode) { stop(mode); });
     EngineThread engine(std::move(loader),
                         {.loaded = [this](const Engine& made) { loaded(made); },
                          .report = [this](EngineReport report) { deliver(std::move(report)); },
@@ -78,14 +81,32 @@ class Server {
       const bool drains = client_.phase() == EnginePhase::kDraining;
       return callbacks_.end_now(drains ? 1 : 0);
     }
+    drain(options_.shutdown_timeout);
+  }
+
+  // A client at the management port asks for it.
+  void stop(mindie::Routes::StopMode mode) {
+    if (mode == mindie::Routes::StopMode::kDrain) return drain(options_.shutdown_timeout);
+    end_at_ = monotonic_seconds() + kForceSeconds + kCancelSeconds;
+    drain(kForceSeconds);
+  }
+
+  void drain(double seconds) {
     log_info("shutting down: {} sequences are under way", client_.num_sequences());
     client_.set_phase(EnginePhase::kDraining);
-    drain_until_ = monotonic_seconds() + options_.shutdown_timeout;
-    if (client_.num_sequences() == 0) edge_.stop();
+    drain_until_ = monotonic_seconds() + seconds;
+    if (client_.num_sequences() == 0) end();
+  }
+
+  void end() {
+    app_.idle();
+    edge_.stop();
   }
 
   void tick() {
     const double now = monotonic_seconds();
+    app_.tick(now);
+    if (now > end_at_) callbacks_.end_now(1);
     if (client_.phase() == EnginePhase::kDraining && now > drain_until_) {
       log_warning("shutting down: {} sequences were not done in time", client_.num_sequences());
       client_.cancel_all();
@@ -120,6 +141,7 @@ class Server {
   App app_;
   Status status_;
   double drain_until_ = 0;
+  double end_at_ = 1e300;  // of the process, whatever is under way
   double logged_at_ = monotonic_seconds();
   int64_t logged_prompt_tokens_ = 0;
   int64_t logged_generation_tokens_ = 0;
@@ -133,7 +155,12 @@ Status run_server(const ServerOptions& options, EngineThread::Loader loader,
   ServerOptions settled = options;
   if (edge->loopback() && options.edge.listen.unix_path.empty() && settled.app.access.allowed_hosts.empty()) {
     settled.app.access.allowed_hosts = {"localhost", "127.0.0.1", "::1", options.edge.listen.host};
+    for (const ListenOptions& admin : options.edge.admin_listen)
+      settled.app.access.allowed_hosts.push_back(admin.host);
   }
+  settled.app.facts.max_num_seqs = options.max_num_seqs;
+  settled.app.facts.block_size = options.block_size;
+  settled.app.facts.admin_address = edge->admin_address().empty() ? edge->address() : edge->admin_address();
   if (!edge->loopback() && options.app.access.api_keys.empty()) {
     log_warning("{} can be reached from other machines and asks for no --api-key", edge->url());
   }

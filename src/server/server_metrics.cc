@@ -53,11 +53,13 @@ void ServerMetrics::token(SequenceTimes& times, int64_t cached_tokens, double no
   if (times.output_tokens++ == 0) {
     times.first_token = now;
     time_to_first_token_.observe(now - times.submitted);
+    recent_first_token_.observe(now - times.submitted);
     prompt_tokens_ += times.prompt_tokens - cached_tokens;
     cache_queries_ += times.prompt_tokens;
     cache_hits_ += cached_tokens;
   } else {
     inter_token_latency_.observe(now - times.last_token);
+    recent_between_tokens_.observe(now - times.last_token);
   }
   times.last_token = now;
   ++generation_tokens_;

@@ -34,6 +34,9 @@ class ServerMetrics {
 
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t generation_tokens() const { return generation_tokens_; }
+  // Seconds, of the last 1000: to a first token, and between tokens.
+  double recent_time_to_first_token() const { return recent_first_token_.mean(); }
+  double recent_time_between_tokens() const { return recent_between_tokens_.mean(); }
 
   // prefix without ":".
   std::string render(const std::string& prefix, const EngineStatistics& statistics,
@@ -58,6 +61,8 @@ class ServerMetrics {
   };
   std::map<Route, int64_t> http_requests_;
   std::map<std::string, Histogram> http_seconds_;  // by handler
+  MovingMean recent_first_token_{1000};
+  MovingMean recent_between_tokens_{1000};
   Histogram time_to_first_token_;
   Histogram inter_token_latency_;
   Histogram end_to_end_;

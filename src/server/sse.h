@@ -4,11 +4,19 @@
 #include <string>
 #include <string_view>
 
+#include "server/http_message.h"
+
 namespace fathom {
 
 inline constexpr std::string_view kSseDone = "data: [DONE]\n\n";
 // A comment: keeps proxies from giving up on a silent stream.
 inline constexpr std::string_view kSsePing = ": ping\n\n";
+
+inline HttpReply sse_head() {
+  return {.status = 200,
+          .content_type = "text/event-stream; charset=utf-8",
+          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+}
 
 // json has no line end in it, which dump_json on one line guarantees.
 inline std::string sse_event(std::string_view json) {
