@@ -7,25 +7,6 @@
 namespace fathom {
 namespace {
 
-constexpr std::string_view kOption = "--config";
-
-// Takes the option and its value out; empty where there is none.
-Result<std::string> take_path(std::vector<std::string>& arguments) {
-  for (auto it = arguments.begin(); it != arguments.end() && *it != "--"; ++it) {
-    if (it->starts_with("--config=")) {
-      std::string path = it->substr(kOption.size() + 1);
-      arguments.erase(it);
-      return path;
-    }
-    if (*it != kOption) continue;
-    if (it + 1 == arguments.end()) return invalid_argument("--config: needs a file");
-    std::string path = *(it + 1);
-    arguments.erase(it, it + 2);
-    return path;
-  }
-  return std::string();
-}
-
 // What follows "--" is no option.
 std::vector<std::string>::const_iterator options_end(const std::vector<std::string>& arguments) {
   return std::find(arguments.begin(), arguments.end(), "--");
@@ -43,8 +24,32 @@ std::string text_of(const Json& value) {
 
 }  // namespace
 
+Result<std::string> take_option(std::vector<std::string>& arguments, const std::string& name) {
+  for (auto it = arguments.begin(); it != arguments.end() && *it != "--"; ++it) {
+    if (it->starts_with(name + "=")) {
+      std::string value = it->substr(name.size() + 1);
+      arguments.erase(it);
+      return value;
+    }
+    if (*it != name) continue;
+    if (it + 1 == arguments.end()) return invalid_argument("{}: needs a file", name);
+    std::string value = *(it + 1);
+    arguments.erase(it, it + 2);
+    return value;
+  }
+  return std::string();
+}
+
+void add_unless_given(std::vector<std::string>& arguments, const std::vector<std::string>& options) {
+  std::vector<std::string> added;
+  for (const std::string& option : options) {
+    if (!is_given(arguments, option.substr(0, option.find('=')))) added.push_back(option);
+  }
+  arguments.insert(options_end(arguments), added.begin(), added.end());
+}
+
 Result<std::vector<std::string>> apply_config_file(std::vector<std::string> arguments) {
-  FATHOM_ASSIGN_OR_RETURN(const std::string path, take_path(arguments));
+  FATHOM_ASSIGN_OR_RETURN(const std::string path, take_option(arguments, "--config"));
   if (path.empty()) return arguments;
   FATHOM_ASSIGN_OR_RETURN(const Json config, read_json_file(path, {}));
   if (!config.is_object()) return invalid_data("{}: not a JSON object of options", path);
@@ -65,7 +70,7 @@ Result<std::vector<std::string>> apply_config_file(std::vector<std::string> argu
                           key);
     }
   }
-  arguments.insert(options_end(arguments), added.begin(), added.end());
+  add_unless_given(arguments, added);
   return arguments;
 }
 

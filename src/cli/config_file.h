@@ -14,4 +14,10 @@ namespace fathom {
 // several times.
 Result<std::vector<std::string>> apply_config_file(std::vector<std::string> arguments);
 
+// Takes "NAME VALUE" or "NAME=VALUE" out of the options; empty where there is none.
+Result<std::string> take_option(std::vector<std::string>& arguments, const std::string& name);
+
+// Adds options of the form "--name=value", each unless the command line has one of its name.
+void add_unless_given(std::vector<std::string>& arguments, const std::vector<std::string>& options);
+
 }  // namespace fathom

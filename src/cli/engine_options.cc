@@ -62,6 +62,16 @@ void add_engine_options(CLI::App& command, EngineFlags& flags) {
   command.add_option("--max-num-batched-tokens", flags.max_num_batched_tokens, "tokens of one step")
       ->capture_default_str()
       ->group(group);
+  command.add_option("--max-prefill-tokens", flags.max_prefill_tokens, "of these, for prompts; 0: all")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--max-prefill-seqs", flags.max_prefill_seqs, "prompts computed side by side; 0: any")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--max-wait-steps", flags.max_wait_steps,
+                  "steps after which a request goes first, whatever its priority")
+      ->group(group);
   command.add_option("--block-size", flags.block_size, "tokens of a cache page")
       ->capture_default_str()
       ->group(group);
@@ -110,6 +120,15 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::str
                                    "--max-num-batched-tokens"));
   FATHOM_ASSIGN_OR_RETURN(options.block_size, in_range(flags.block_size, 1, 4096, "--block-size"));
   FATHOM_ASSIGN_OR_RETURN(options.max_num_seqs, in_range(flags.max_num_seqs, 1, 4096, "--max-num-seqs"));
+  constexpr int64_t kMaxCount = 1 << 24;
+  FATHOM_ASSIGN_OR_RETURN(options.max_prefill_tokens,
+                          in_range(flags.max_prefill_tokens, 0, kMaxCount, "--max-prefill-tokens"));
+  FATHOM_ASSIGN_OR_RETURN(options.max_prefill_seqs,
+                          in_range(flags.max_prefill_seqs, 0, kMaxCount, "--max-prefill-seqs"));
+  if (flags.max_wait_steps) {
+    FATHOM_ASSIGN_OR_RETURN(options.max_wait_steps,
+                            in_range(*flags.max_wait_steps, 0, kMaxCount, "--max-wait-steps"));
+  }
   FATHOM_ASSIGN_OR_RETURN(const int64_t threads, in_range(flags.threads, 0, 1024, "--threads"));
   options.num_threads = static_cast<int>(threads);
   FATHOM_ASSIGN_OR_RETURN(options.isa, isa_in_use(detect_cpu_features()));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <optional>
 #include <string>
 
 #include "engine/engine.h"
@@ -18,6 +19,9 @@ struct EngineFlags {
   std::string max_num_batched_tokens = "512";
   int64_t block_size = 128;
   int64_t max_num_seqs = 64;
+  int64_t max_prefill_tokens = 0;
+  int64_t max_prefill_seqs = 0;
+  std::optional<int64_t> max_wait_steps;
   int threads = 0;
 };
 

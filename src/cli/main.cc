@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/config_file.h"
 #include "cli/console.h"
+#include "cli/mindie_config.h"
 
 namespace fathom {
 namespace {
@@ -46,7 +47,8 @@ int run(int argc, char** argv) {
   for (const AddCommand add : kCommands) add(app, exit_status);
   add_log_level(app);
 
-  Result<std::vector<std::string>> arguments = apply_config_file({argv + 1, argv + argc});
+  Result<std::vector<std::string>> arguments = apply_mindie_config({argv + 1, argv + argc});
+  if (arguments.ok()) arguments = apply_config_file(std::move(*arguments));
   if (!arguments.ok()) return print_error(arguments.status());
   std::reverse(arguments->begin(), arguments->end());  // the library takes them last first
   try {

@@ -16,11 +16,12 @@ constexpr const char* kExamples = R"(Examples:
   fathom serve MODEL --host 0.0.0.0 --api-key-file keys.txt --ssl-certfile chain.pem --ssl-keyfile key.pem
   fathom serve MODEL --uds /run/fathom.sock --max-num-seqs 32 --max-queue 128
   fathom serve MODEL --config serve.json              {"port": 8080, "max-model-len": "16k"}
+  fathom serve --mindie-config config.json            MindIE Service's own file (docs/mindie.md)
 
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"messages": [{"role": "user", "content": "Why is the sky blue?"}], "stream": true}'
 
-Speaks OpenAI's interface; docs/serving.md lists endpoints, fields, limits and metrics. The first line of output
+Speaks OpenAI's interface and those of MindIE Service; docs/serving.md and docs/mindie.md list endpoints, fields, limits and metrics. The first line of output
 names the address, once the model is loaded. SIGTERM lets answers under way end, a second one does not.
 FATHOM_API_KEY in the environment is one more --api-key.)";
 

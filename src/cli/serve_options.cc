@@ -1,6 +1,7 @@
 #include "cli/serve_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/file.h"
@@ -51,6 +52,9 @@ void add_limit_flags(CLI::App& command, ServeFlags& flags) {
   count("--max-queue", limits.max_queue, "sequences that may wait beyond --max-num-seqs; then 429");
   count("--max-connections", limits.max_connections, "open connections");
   count("--max-choices", limits.max_choices, "n of a request");
+  count("--max-prompt-tokens", limits.max_prompt_tokens, "tokens of a prompt; 0: what the context holds");
+  count("--max-output-tokens", limits.max_output_tokens,
+        "tokens of an answer, whatever a request asks for; 0: what the context holds");
   count("--max-prompts", limits.max_prompts, "prompts of one completion request");
   command.add_option("--max-body-size", flags.max_body_size, "bytes of a request's body")
       ->capture_default_str()
@@ -68,7 +72,11 @@ void add_limit_flags(CLI::App& command, ServeFlags& flags) {
 }  // namespace
 
 void add_serve_flags(CLI::App& command, ServeFlags& flags) {
-  add_engine_flags(command, flags.engine);
+  // The first one counts: a command line's own stands before what a file adds.
+  command.add_option("MODEL,--model", flags.engine.model, "checkpoint folder")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeFirst);
+  add_engine_options(command, flags.engine);
   const std::string group = "Server";
   const auto add = [&](const char* name, auto& value, const char* help) {
     return command.add_option(name, value, help)->group(group);
@@ -77,8 +85,13 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add("--port", flags.listen.port, "0: any free port, which the first line of output names")
       ->capture_default_str();
   add("--uds", flags.listen.unix_path, "listen on a Unix socket at this path instead");
+  add("--admin-port", flags.admin_ports,
+      "a port for management (metrics, health, stopService); may be given several times");
+  add("--admin-host", flags.admin_host, "name or address it listens on")->capture_default_str();
   add("--ssl-certfile", flags.certificate_file, "certificate chain in PEM: HTTPS");
   add("--ssl-keyfile", flags.key_file, "its private key in PEM");
+  add("--ssl-ca-certs", flags.client_ca_files,
+      "authorities in PEM, one of which must have signed a client's certificate");
   add("--api-key", flags.access.api_keys, "a key that requests must show; may be given several times");
   add("--api-key-file", flags.api_key_file, "file of keys, one a line");
   add("--allowed-origins", flags.access.allowed_origins, "origins of web pages that may ask, or *");
@@ -95,6 +108,10 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add("--shutdown-timeout", flags.shutdown_timeout, "seconds for answers under way after SIGTERM")
       ->capture_default_str()
       ->check(CLI::Range(0.0, kMaxSeconds));
+  command
+      .add_flag("--stream-full-text", flags.stream_full_text,
+                "streams of MindIE's protocols show all of the text so far, not what is new")
+      ->group(group);
   add_limit_flags(command, flags);
 }
 
@@ -103,13 +120,26 @@ Result<ServerOptions> to_server_options(const ServeFlags& flags) {
   options.edge = {.listen = flags.listen,
                   .certificate_file = flags.certificate_file,
                   .key_file = flags.key_file,
+                  .client_ca_files = flags.client_ca_files,
                   .limits = flags.limits};
+  for (uint16_t port : flags.admin_ports)
+    options.edge.admin_listen.push_back({.host = flags.admin_host, .port = port});
   FATHOM_ASSIGN_OR_RETURN(options.edge.limits.max_body_bytes,
                           parse_size(flags.max_body_size, "--max-body-size"));
   options.app = {.access = flags.access,
                  .limits = options.edge.limits,
                  .metrics_prefix = flags.metrics_prefix,
-                 .version = FATHOM_VERSION};
+                 .version = FATHOM_VERSION,
+                 .facts = {.version = FATHOM_VERSION}};
+  if (flags.stream_full_text) options.app.stream_text = mindie::AnswerExchange::Text::kWhole;
+  mindie::ServiceFacts& facts = options.app.facts;
+  FATHOM_ASSIGN_OR_RETURN(const uint64_t step_tokens,
+                          parse_size(flags.engine.max_num_batched_tokens, "--max-num-batched-tokens"));
+  facts.max_prefill_tokens = static_cast<int64_t>(step_tokens);
+  if (flags.engine.max_prefill_tokens > 0)
+    facts.max_prefill_tokens = std::min(facts.max_prefill_tokens, flags.engine.max_prefill_tokens);
+  facts.max_prefill_seqs =
+      flags.engine.max_prefill_seqs > 0 ? flags.engine.max_prefill_seqs : flags.engine.max_num_seqs;
   std::vector<std::string>& keys = options.app.access.api_keys;
   if (!flags.api_key_file.empty()) FATHOM_RETURN_IF_ERROR(add_keys_of_file(flags.api_key_file, keys));
   if (const char* key = std::getenv("FATHOM_API_KEY"); key != nullptr && *key != '\0') keys.emplace_back(key);

@@ -13,14 +13,18 @@ namespace fathom {
 struct ServeFlags {
   EngineFlags engine;
   ListenOptions listen;
+  std::vector<uint16_t> admin_ports;
+  std::string admin_host = "127.0.0.1";
   std::string certificate_file;
   std::string key_file;
+  std::vector<std::string> client_ca_files;
   AccessOptions access;
   std::string api_key_file;
   std::vector<std::string> model_names;
   std::string sampling_defaults = "model";
   std::string metrics_prefix = "fathom";
   double shutdown_timeout = 30;
+  bool stream_full_text = false;
   ServerLimits limits;
   std::string max_body_size = "32M";
 };

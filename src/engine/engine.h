@@ -35,6 +35,9 @@ struct EngineOptions {
       max_model_len;  // default: the config's max_position_embeddings, less where memory is short
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;
+  int64_t max_prefill_tokens = 0;           // of prompts in a step; 0: what the step has
+  int64_t max_prefill_seqs = 0;             // prompts computed side by side; 0: no limit
+  std::optional<int64_t> max_wait_steps;    // after which a request goes first; default: the scheduler's
   std::optional<uint64_t> kv_memory_bytes;  // default: what max_num_seqs need, at most a share of free memory
   // Prompts of at least this many tokens are computed in the expanded form of attention; default: as
   // measured. Part of "the same options" in D1 (docs/numerics.md).

@@ -56,10 +56,14 @@ Status Engine::Impl::open(ProgressSink* progress) {
   }
 
   const int64_t expanded_prompt_tokens = options.expanded_prompt_tokens.value_or(kExpandedPromptTokens);
-  const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
-                                         .max_num_batched_tokens = options.max_num_batched_tokens,
-                                         .max_model_len = max_model_len,
-                                         .expanded_prompt_tokens = expanded_prompt_tokens};
+  const SchedulerConfig scheduler_config{
+      .max_num_seqs = max_num_seqs,
+      .max_num_batched_tokens = options.max_num_batched_tokens,
+      .max_prefill_tokens = options.max_prefill_tokens,
+      .max_prefill_seqs = options.max_prefill_seqs,
+      .max_model_len = max_model_len,
+      .max_wait_steps = options.max_wait_steps.value_or(SchedulerConfig().max_wait_steps),
+      .expanded_prompt_tokens = expanded_prompt_tokens};
   FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
 
   FATHOM_ASSIGN_OR_RETURN(backend,

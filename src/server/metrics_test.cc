@@ -9,6 +9,15 @@
 namespace fathom {
 namespace {
 
+TEST(MovingMean, ForgetsTheOldest) {
+  MovingMean mean(3);
+  EXPECT_EQ(mean.mean(), 0);
+  for (double value : {1.0, 2.0}) mean.observe(value);
+  EXPECT_EQ(mean.mean(), 1.5);
+  for (double value : {3.0, 7.0, 8.0}) mean.observe(value);
+  EXPECT_EQ(mean.mean(), 6);
+}
+
 TEST(Metrics, HistogramCountsUpToItsBounds) {
   Histogram histogram({1, 2});
   for (double value : {0.5, 1.0, 1.5, 2.0, 2.5}) histogram.observe(value);

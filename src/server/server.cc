@@ -164,6 +164,7 @@ Status run_server(const ServerOptions& options, EngineThread::Loader loader,
   if (!edge->loopback() && options.app.access.api_keys.empty()) {
     log_warning("{} can be reached from other machines and asks for no --api-key", edge->url());
   }
+  if (!edge->admin_address().empty()) log_info("management at {}", edge->admin_address());
   Server server(settled, callbacks, *edge);
   return server.run(std::move(loader));
 }

@@ -54,7 +54,7 @@ std::shared_ptr<Exchange> Routes::tell(ResponseWriter& writer,
 }
 
 std::shared_ptr<Exchange> Routes::tell_of_model(
-    const HttpRequest& request, ResponseWriter& writer,
+    HttpRequest& request, ResponseWriter& writer,
     const std::function<Json(const std::string&, const ServedModel&)>& made) {
   const std::string name = model_of(request.path);
   const ServedModel* served = services_.model();
@@ -64,55 +64,55 @@ std::shared_ptr<Exchange> Routes::tell_of_model(
   return tell(writer, [&](const ServedModel& loaded) { return made(name, loaded); });
 }
 
-std::shared_ptr<Exchange> Routes::info(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::info(HttpRequest&, ResponseWriter& writer) {
   return tell(writer,
               [this](const ServedModel& served) { return info_json(facts_, served, services_.limits); });
 }
 
-std::shared_ptr<Exchange> Routes::server(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::server(HttpRequest&, ResponseWriter& writer) {
   return tell(writer,
               [this](const ServedModel& served) { return server_json(facts_, served, services_.limits); });
 }
 
-std::shared_ptr<Exchange> Routes::config(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::config(HttpRequest&, ResponseWriter& writer) {
   return tell(writer,
               [this](const ServedModel& served) { return config_json(facts_, served, services_.limits); });
 }
 
-std::shared_ptr<Exchange> Routes::status(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::status(HttpRequest&, ResponseWriter& writer) {
   return tell(writer, [this](const ServedModel&) { return status_json(facts_, load()); });
 }
 
-std::shared_ptr<Exchange> Routes::metrics(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::metrics(HttpRequest&, ResponseWriter& writer) {
   const ServerMetrics& measured = services_.metrics;
   writer.reply(json_reply(metrics_json(facts_, load(), measured.recent_time_to_first_token() * 1e3,
                                        measured.recent_time_between_tokens() * 1e3)));
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::model(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::model(HttpRequest& request, ResponseWriter& writer) {
   return tell_of_model(request, writer,
                        [](const std::string& name, const ServedModel&) { return model_json(name); });
 }
 
-std::shared_ptr<Exchange> Routes::model_config(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::model_config(HttpRequest& request, ResponseWriter& writer) {
   return tell_of_model(request, writer, model_config_json);
 }
 
-std::shared_ptr<Exchange> Routes::slots(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::slots(HttpRequest& request, ResponseWriter& writer) {
   return tell_of_model(request, writer,
                        [this](const std::string&, const ServedModel&) { return slots_json(facts_, load()); });
 }
 
 // Alive while nothing is broken: also while it loads, drains or is busy.
-std::shared_ptr<Exchange> Routes::live(const HttpRequest&, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::live(HttpRequest&, ResponseWriter& writer) {
   const EngineClient& client = services_.client;
   const bool broken = client.phase() == EnginePhase::kFailed || client.is_hung();
   writer.reply(broken ? message_reply(500, "Service is abnormal") : HttpReply());
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::ready(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::ready(HttpRequest& request, ResponseWriter& writer) {
   const EngineClient& client = services_.client;
   if (client.phase() == EnginePhase::kFailed || client.is_hung()) return live(request, writer);
   HttpReply reply;
@@ -124,14 +124,14 @@ std::shared_ptr<Exchange> Routes::ready(const HttpRequest& request, ResponseWrit
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::model_ready(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::model_ready(HttpRequest& request, ResponseWriter& writer) {
   const ServedModel* served = services_.model();
   if (served == nullptr) return ready(request, writer);
   if (const auto error = served->check_name(model_of(request.path))) return refuse(writer, *error);
   return ready(request, writer);
 }
 
-std::shared_ptr<Exchange> Routes::timed(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::timed(HttpRequest& request, ResponseWriter& writer) {
   double seconds = kDefaultProbeSeconds;
   if (request.path != "/health/timed") {
     const auto given = seconds_of(request.path);
@@ -152,7 +152,7 @@ std::shared_ptr<Exchange> Routes::timed(const HttpRequest& request, ResponseWrit
   });
 }
 
-std::shared_ptr<Exchange> Routes::stop_service(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::stop_service(HttpRequest& request, ResponseWriter& writer) {
   if (is_sent_by_page(request))
     return refuse(writer, {.status = 403, .message = "web pages may not stop the service"});
   const std::string_view mode = request.query_value("mode").value_or("");

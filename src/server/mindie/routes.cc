@@ -106,7 +106,7 @@ const Routes::Route* Routes::find(std::string_view method, std::string_view path
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::call(const Route& route, const HttpRequest& request,
+std::shared_ptr<Exchange> Routes::call(const Route& route, HttpRequest& request,
                                        ResponseWriter& writer) {
   if (route.admin_only && !request.admin) {
     return refuse(writer,
@@ -120,15 +120,16 @@ std::shared_ptr<Exchange> Routes::refuse(ResponseWriter& writer, const ApiError&
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::answer(const HttpRequest& request, ResponseWriter& writer, Parse parse) {
+std::shared_ptr<Exchange> Routes::answer(HttpRequest& request, ResponseWriter& writer, Parse parse) {
   const ServedModel* model = services_.model();
   if (model == nullptr) return refuse(writer, unavailable("the model is being loaded"));
   auto exchange = std::make_shared<AnswerExchange>(services_.client, running_, writer, text_);
   Context context{.model = *model, .limits = services_.limits, .request_id = request.id};
   if (request.path.starts_with(kModels)) context.model_name = model_of(request.path);
-  services_.run_work(request.body.size(), exchange,
+  const size_t bytes = request.body.size();
+  services_.run_work(bytes, exchange,
                      [this, target = exchange.get(), parse = std::move(parse), context = std::move(context),
-                      body = request.body] {
+                      body = std::move(request.body)] {
                        auto json = services_.parse_body(body);
                        const auto* error = std::get_if<ApiError>(&json);
                        const auto parsed = std::make_shared<Parsed>(
@@ -140,7 +141,7 @@ std::shared_ptr<Exchange> Routes::answer(const HttpRequest& request, ResponseWri
   return exchange;
 }
 
-std::shared_ptr<Exchange> Routes::answer_of_model(const HttpRequest& request, ResponseWriter& writer,
+std::shared_ptr<Exchange> Routes::answer_of_model(HttpRequest& request, ResponseWriter& writer,
                                                   Parse parse) {
   const ServedModel* served = services_.model();
   if (served != nullptr) {
@@ -149,14 +150,15 @@ std::shared_ptr<Exchange> Routes::answer_of_model(const HttpRequest& request, Re
   return answer(request, writer, std::move(parse));
 }
 
-std::shared_ptr<Exchange> Routes::compute(const HttpRequest& request, ResponseWriter& writer,
+std::shared_ptr<Exchange> Routes::compute(HttpRequest& request, ResponseWriter& writer,
                                           std::function<HttpReply(const Json&, const ServedModel&)> compute) {
   const ServedModel* model = services_.model();
   if (model == nullptr) return refuse(writer, unavailable("the model is being loaded"));
   auto exchange = std::make_shared<PendingWork>();
+  const size_t bytes = request.body.size();
   services_.run_work(
-      request.body.size(), exchange,
-      [this, model, &writer, compute = std::move(compute), body = request.body] {
+      bytes, exchange,
+      [this, model, &writer, compute = std::move(compute), body = std::move(request.body)] {
         auto json = services_.parse_body(body);
         const auto* error = std::get_if<ApiError>(&json);
         HttpReply reply = error != nullptr ? refusal_reply(*error) : compute(std::get<Json>(json), *model);
@@ -165,14 +167,14 @@ std::shared_ptr<Exchange> Routes::compute(const HttpRequest& request, ResponseWr
   return exchange;
 }
 
-std::shared_ptr<Exchange> Routes::tgi_root(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::tgi_root(HttpRequest& request, ResponseWriter& writer) {
   return answer(request, writer, [](const Json& body, const Context& context) {
     return parse_tgi(TgiPath::kRoot, body, context);
   });
 }
 
 // Two protocols share this path: one has a prompt, the other inputs.
-std::shared_ptr<Exchange> Routes::generate(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::generate(HttpRequest& request, ResponseWriter& writer) {
   return answer(request, writer, [](const Json& body, const Context& context) -> Parsed {
     if (body.contains("prompt") && !body["prompt"].is_null()) return parse_vllm(body, context);
     if (body.contains("inputs") && !body["inputs"].is_null())
@@ -181,33 +183,33 @@ std::shared_ptr<Exchange> Routes::generate(const HttpRequest& request, ResponseW
   });
 }
 
-std::shared_ptr<Exchange> Routes::tgi_stream(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::tgi_stream(HttpRequest& request, ResponseWriter& writer) {
   return answer(request, writer, [](const Json& body, const Context& context) {
     return parse_tgi(TgiPath::kStream, body, context);
   });
 }
 
-std::shared_ptr<Exchange> Routes::infer(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::infer(HttpRequest& request, ResponseWriter& writer) {
   return answer(request, writer, parse_native);
 }
 
-std::shared_ptr<Exchange> Routes::triton_generate(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::triton_generate(HttpRequest& request, ResponseWriter& writer) {
   return answer_of_model(request, writer, [](const Json& body, const Context& context) {
     return parse_triton_text(TritonPath::kGenerate, body, context);
   });
 }
 
-std::shared_ptr<Exchange> Routes::triton_stream(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::triton_stream(HttpRequest& request, ResponseWriter& writer) {
   return answer_of_model(request, writer, [](const Json& body, const Context& context) {
     return parse_triton_text(TritonPath::kStream, body, context);
   });
 }
 
-std::shared_ptr<Exchange> Routes::triton_infer(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::triton_infer(HttpRequest& request, ResponseWriter& writer) {
   return answer_of_model(request, writer, parse_triton_tokens);
 }
 
-std::shared_ptr<Exchange> Routes::stop_infer(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::stop_infer(HttpRequest& request, ResponseWriter& writer) {
   const ServedModel* served = services_.model();
   if (served == nullptr) return refuse(writer, unavailable("the model is being loaded"));
   if (const auto error = served->check_name(model_of(request.path))) return refuse(writer, *error);
@@ -225,7 +227,7 @@ std::shared_ptr<Exchange> Routes::stop_infer(const HttpRequest& request, Respons
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::count_tokens(const HttpRequest& request, ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::count_tokens(HttpRequest& request, ResponseWriter& writer) {
   return compute(request, writer, token_count_reply);
 }
 

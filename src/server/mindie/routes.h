@@ -34,7 +34,7 @@ std::string model_of(std::string_view path);
 
 class Routes {
  public:
-  using Handler = std::shared_ptr<Exchange> (Routes::*)(const HttpRequest&, ResponseWriter&);
+  using Handler = std::shared_ptr<Exchange> (Routes::*)(HttpRequest&, ResponseWriter&);
   struct Route {
     const char* method;
     const char* path;  // a segment "*" is any one, "x*" any that begins so
@@ -48,7 +48,7 @@ class Routes {
 
   // Null where there is none; allowed gets the methods of a path that has others.
   const Route* find(std::string_view method, std::string_view path, std::string& allowed) const;
-  std::shared_ptr<Exchange> call(const Route& route, const HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> call(const Route& route, HttpRequest& request, ResponseWriter& writer);
 
   enum class StopMode { kDrain, kForce };
   // How the service is stopped; may call idle().
@@ -59,41 +59,41 @@ class Routes {
  private:
   static const Route kRoutes[];
   using Parse = std::function<Parsed(const Json& body, const Context& context)>;
-  std::shared_ptr<Exchange> answer(const HttpRequest& request, ResponseWriter& writer, Parse parse);
-  std::shared_ptr<Exchange> answer_of_model(const HttpRequest& request, ResponseWriter& writer, Parse parse);
-  std::shared_ptr<Exchange> compute(const HttpRequest& request, ResponseWriter& writer,
+  std::shared_ptr<Exchange> answer(HttpRequest& request, ResponseWriter& writer, Parse parse);
+  std::shared_ptr<Exchange> answer_of_model(HttpRequest& request, ResponseWriter& writer, Parse parse);
+  std::shared_ptr<Exchange> compute(HttpRequest& request, ResponseWriter& writer,
                                     std::function<HttpReply(const Json&, const ServedModel&)> compute);
   // Replies with the JSON that made makes of the model.
   std::shared_ptr<Exchange> tell(ResponseWriter& writer, const std::function<Json(const ServedModel&)>& made);
   std::shared_ptr<Exchange> tell_of_model(
-      const HttpRequest& request, ResponseWriter& writer,
+      HttpRequest& request, ResponseWriter& writer,
       const std::function<Json(const std::string&, const ServedModel&)>& made);
   std::shared_ptr<Exchange> refuse(ResponseWriter& writer, const ApiError& error) const;
   ServiceLoad load() const;
 
-  std::shared_ptr<Exchange> tgi_root(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> generate(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> tgi_stream(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> infer(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> triton_generate(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> triton_stream(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> triton_infer(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> stop_infer(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> count_tokens(const HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> tgi_root(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> generate(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> tgi_stream(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> infer(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> triton_generate(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> triton_stream(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> triton_infer(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> stop_infer(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> count_tokens(HttpRequest& request, ResponseWriter& writer);
 
-  std::shared_ptr<Exchange> info(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> server(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> model(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> model_config(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> slots(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> config(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> status(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> metrics(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> live(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> ready(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> model_ready(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> timed(const HttpRequest& request, ResponseWriter& writer);
-  std::shared_ptr<Exchange> stop_service(const HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> info(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> server(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> model(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> model_config(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> slots(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> config(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> status(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> metrics(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> live(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> ready(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> model_ready(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> timed(HttpRequest& request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> stop_service(HttpRequest& request, ResponseWriter& writer);
 
   Services services_;
   ServiceFacts facts_;
