@@ -117,22 +117,26 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
 
 Result<ServerOptions> to_server_options(const ServeFlags& flags) {
   ServerOptions options;
-  options.edge = {.listen = flags.listen,
-                  .certificate_file = flags.certificate_file,
-                  .key_file = flags.key_file,
-                  .client_ca_files = flags.client_ca_files,
-                  .limits = flags.limits};
-  for (uint16_t port : flags.admin_ports)
-    options.edge.admin_listen.push_back({.host = flags.admin_host, .port = port});
+  options.edge.listen = flags.listen;
+  for (uint16_t port : flags.admin_ports) {
+    ListenOptions admin;
+    admin.host = flags.admin_host;
+    admin.port = port;
+    options.edge.admin_listen.push_back(std::move(admin));
+  }
+  options.edge.certificate_file = flags.certificate_file;
+  options.edge.key_file = flags.key_file;
+  options.edge.client_ca_files = flags.client_ca_files;
+  options.edge.limits = flags.limits;
   FATHOM_ASSIGN_OR_RETURN(options.edge.limits.max_body_bytes,
                           parse_size(flags.max_body_size, "--max-body-size"));
-  options.app = {.access = flags.access,
-                 .limits = options.edge.limits,
-                 .metrics_prefix = flags.metrics_prefix,
-                 .version = FATHOM_VERSION,
-                 .facts = {.version = FATHOM_VERSION}};
+  options.app.access = flags.access;
+  options.app.limits = options.edge.limits;
+  options.app.metrics_prefix = flags.metrics_prefix;
+  options.app.version = FATHOM_VERSION;
   if (flags.stream_full_text) options.app.stream_text = mindie::AnswerExchange::Text::kWhole;
   mindie::ServiceFacts& facts = options.app.facts;
+  facts.version = FATHOM_VERSION;
   FATHOM_ASSIGN_OR_RETURN(const uint64_t step_tokens,
                           parse_size(flags.engine.max_num_batched_tokens, "--max-num-batched-tokens"));
   facts.max_prefill_tokens = static_cast<int64_t>(step_tokens);
