@@ -145,7 +145,9 @@ Status Translation::read_deployment(const Json& object) {
   // Right, left, or (true) right: none of them silently.
   if (deployment.has("truncation") && object["truncation"] != false && object["truncation"] != 0)
     deployment.fail("truncation", "must be 0: a prompt that is too long is refused, never cut");
-  FATHOM_RETURN_IF_ERROR(read_model(deployment.single("ModelConfig")));
+  const Json& model = deployment.single("ModelConfig");
+  FATHOM_RETURN_IF_ERROR(deployment.status());
+  FATHOM_RETURN_IF_ERROR(read_model(model));
   return close(deployment);
 }
 
