@@ -99,7 +99,8 @@ std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& write
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
   if (request.admin && method != "GET")
     return refuse({.status = 404, .message = "the management port takes GET only", .code = "not_found"});
-  if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET" && !request.admin) {
+  if (const server::PageFile* file = find_page_file(request.path);
+      file != nullptr && method == "GET" && !request.admin) {
     if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
     writer.reply(page_reply(request, *file));
     return nullptr;

@@ -106,8 +106,7 @@ const Routes::Route* Routes::find(std::string_view method, std::string_view path
   return nullptr;
 }
 
-std::shared_ptr<Exchange> Routes::call(const Route& route, HttpRequest& request,
-                                       ResponseWriter& writer) {
+std::shared_ptr<Exchange> Routes::call(const Route& route, HttpRequest& request, ResponseWriter& writer) {
   if (route.admin_only && !request.admin) {
     return refuse(writer,
                   {.status = 404, .message = request.path + " is at the management port (--admin-port)"});
@@ -141,8 +140,7 @@ std::shared_ptr<Exchange> Routes::answer(HttpRequest& request, ResponseWriter& w
   return exchange;
 }
 
-std::shared_ptr<Exchange> Routes::answer_of_model(HttpRequest& request, ResponseWriter& writer,
-                                                  Parse parse) {
+std::shared_ptr<Exchange> Routes::answer_of_model(HttpRequest& request, ResponseWriter& writer, Parse parse) {
   const ServedModel* served = services_.model();
   if (served != nullptr) {
     if (const auto error = served->check_name(model_of(request.path))) return refuse(writer, *error);
@@ -157,8 +155,7 @@ std::shared_ptr<Exchange> Routes::compute(HttpRequest& request, ResponseWriter& 
   auto exchange = std::make_shared<PendingWork>();
   const size_t bytes = request.body.size();
   services_.run_work(
-      bytes, exchange,
-      [this, model, &writer, compute = std::move(compute), body = std::move(request.body)] {
+      bytes, exchange, [this, model, &writer, compute = std::move(compute), body = std::move(request.body)] {
         auto json = services_.parse_body(body);
         const auto* error = std::get_if<ApiError>(&json);
         HttpReply reply = error != nullptr ? refusal_reply(*error) : compute(std::get<Json>(json), *model);
