@@ -23,7 +23,7 @@ test: dependencies build/release/build.ninja
 	@ctest --preset release --parallel $(JOBS)
 
 # The sanitizer presets, part of CI. tsan builds the tests in which threads run.
-TSAN_TESTS = fathom_base_test fathom_device_test determinism_test
+TSAN_TESTS = fathom_base_test fathom_device_test fathom_parallel_test determinism_test
 
 asan: dependencies
 	@cmake --preset asan >/dev/null

@@ -14,14 +14,19 @@ ALLOWED = {
     "cache": {"base"},
     "sample": {"base"},
     "checkpoint": {"base", "tensor"},
+    "constrain": {"base", "text"},
     "schedule": {"base", "cache"},
     "kernels": {"base", "tensor"},
     "device": {"base", "tensor", "kernels"},
+    "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
+    "quantize": {"base", "tensor", "checkpoint", "model"},
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
-    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "model", "engine"},
-    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "model", "engine",
-            "benchmark"},
+    "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
+    "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
+    "server": {"base", "text", "sample", "engine"},
+    "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
+            "engine", "benchmark", "evaluate", "quantize", "server"},
 }
 
 # (header, where it may be included, what to call it)
@@ -31,7 +36,9 @@ FENCES = [
     (re.compile(r"<(mpi)\.h>"), re.compile(r"src/parallel/"), "MPI"),
     (re.compile(r"<cuda"), re.compile(r"src/(kernels/cuda|device/cuda)"), "CUDA headers"),
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
-    (re.compile(r"<boost/"), re.compile(r"src/server/.*\.cc$"), "Boost"),
+    (re.compile(r"<xxhash"), re.compile(r"src/base/"), "the checksum library"),
+    (re.compile(r"<openssl/"), re.compile(r"src/(base|server)/"), "OpenSSL"),
+    (re.compile(r"<boost/"), re.compile(r"src/server/(.*\.cc|connection\.h)$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need; does nothing where all are present.
+# Installs the Debian packages that building and testing need, and those named as arguments; does nothing where all are present.
 set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config make
-  nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libpcre2-dev libhwloc-dev libgtest-dev python3 python3-venv
+  nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libpcre2-dev libhwloc-dev libxxhash-dev libssl-dev libboost1.81-dev libgtest-dev python3 python3-venv
+  libopenmpi-dev openmpi-bin iproute2
+  "$@"
 )
 
 missing=()

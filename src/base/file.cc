@@ -34,6 +34,19 @@ Result<OpenFile> open_regular(const std::string& path) {
   return OpenFile{descriptor, static_cast<size_t>(info.st_size)};
 }
 
+Status write_all_at(int descriptor, const std::string& name, uint64_t offset,
+                    std::span<const std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put =
+        ::pwrite(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return io_error("{}: cannot write: {}", name, std::strerror(errno));
+    done += static_cast<size_t>(put);
+  }
+  return ok_status();
+}
+
 std::string partial_name(const std::string& path) { return path + ".partial"; }
 
 }  // namespace
@@ -93,6 +106,49 @@ std::string join_path(const std::string& directory, std::string_view name) {
   return (std::filesystem::path(directory) / name).string();
 }
 
+void sync_directory(const std::string& path) {
+  const int descriptor = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+Status check_disk_space(const std::string& path, uint64_t needed_bytes) {
+  constexpr uint64_t kSpareBytes = uint64_t{64} << 20;  // the file system's own needs, small files
+  std::filesystem::path existing = std::filesystem::absolute(path);
+  std::error_code error;
+  while (existing.has_relative_path() && !std::filesystem::exists(existing, error))
+    existing = existing.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(existing, error);
+  if (error) return io_error("{}: cannot read the free disk space: {}", path, error.message());
+  if (space.available >= needed_bytes + kSpareBytes) return ok_status();
+  return resource_exhausted("{}: the model needs {} MB of disk space, {} MB are free", path,
+                            (needed_bytes + kSpareBytes) / 1000000, space.available / 1000000);
+}
+
+Result<std::unique_ptr<InputFile>> InputFile::open(const std::string& path) {
+  FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  ::posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+  return std::unique_ptr<InputFile>(new InputFile(path, file.descriptor, file.size));
+}
+
+InputFile::~InputFile() { ::close(descriptor_); }
+
+Status InputFile::read_at(uint64_t offset, std::span<std::byte> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got =
+        ::pread(descriptor_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return io_error("{}: cannot read at byte {}: {}", path_, offset + done,
+                      got == 0 ? "file ended early" : std::strerror(errno));
+    }
+    done += static_cast<size_t>(got);
+  }
+  return ok_status();
+}
+
 Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path) {
   FATHOM_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
   if (file.size == 0) {
@@ -148,15 +204,7 @@ Status FileWriter::write(std::span<const std::byte> bytes) {
 }
 
 Status FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put =
-        ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return io_error("{}: cannot write: {}", partial_name(path_), std::strerror(errno));
-    done += static_cast<size_t>(put);
-  }
-  return ok_status();
+  return write_all_at(descriptor_, partial_name(path_), offset, bytes);
 }
 
 Status FileWriter::write(std::string_view text) {
@@ -171,11 +219,44 @@ Status FileWriter::commit() {
   }
   ::close(descriptor_);
   descriptor_ = -1;
-  const std::string directory = std::filesystem::path(path_).parent_path().string();
-  const int parent = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (parent >= 0) {
-    ::fsync(parent);
-    ::close(parent);
+  sync_directory(std::filesystem::path(path_).parent_path().string());
+  return ok_status();
+}
+
+Result<std::unique_ptr<ScratchFile>> ScratchFile::create(const std::string& directory, uint64_t num_bytes) {
+  std::error_code error;
+  const uint64_t free = std::filesystem::space(directory, error).available;
+  if (error) return io_error("{}: cannot make a temporary file: {}", directory, error.message());
+  if (free < num_bytes) {
+    return resource_exhausted("{}: a temporary file of {} bytes is over the {} bytes free there", directory,
+                              num_bytes, free);
+  }
+  std::string path = join_path(directory, "fathom_XXXXXX");
+  const int descriptor = ::mkostemp(path.data(), O_CLOEXEC);
+  if (descriptor < 0) {
+    return io_error("{}: cannot make a temporary file: {}", directory, std::strerror(errno));
+  }
+  ::unlink(path.c_str());
+  return std::unique_ptr<ScratchFile>(new ScratchFile(directory, descriptor));
+}
+
+ScratchFile::~ScratchFile() { ::close(descriptor_); }
+
+Status ScratchFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  return write_all_at(descriptor_, directory_ + ": temporary file", offset, bytes);
+}
+
+Status ScratchFile::read_at(uint64_t offset, std::span<std::byte> bytes) const {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        ::pread(descriptor_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return io_error("{}: temporary file: cannot read: {}", directory_,
+                      got == 0 ? "file ended early" : std::strerror(errno));
+    }
+    done += static_cast<size_t>(got);
   }
   return ok_status();
 }

@@ -1,5 +1,5 @@
-// Files: whole reads with a limit, read-only mappings, and writes that appear under their final name only
-// when they are complete. Only regular files are opened, never pipes or devices.
+// Files: whole reads with a limit, read-only mappings, writes that appear under their final name only when
+// they are complete, and scratch files without a name. Only regular files are opened, never pipes or devices.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +26,31 @@ bool path_exists(const std::string& path);
 // Makes the directory and its parents; an existing one is fine.
 Status make_directories(const std::string& path);
 std::string join_path(const std::string& directory, std::string_view name);
+// Names in a folder are on disk after this; a file's own content is not meant. Best effort: some file systems
+// refuse it.
+void sync_directory(const std::string& path);
+// Whether the file system that path is on, or will be, has room for a model of that size.
+Status check_disk_space(const std::string& path, uint64_t needed_bytes);
+
+// A regular file read at offsets, by any threads. Unlike a mapping, it reports what the disk cannot read.
+class InputFile {
+ public:
+  static Result<std::unique_ptr<InputFile>> open(const std::string& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  uint64_t size() const { return size_; }
+  // Fills out with the bytes from offset on; an error where the file has fewer.
+  Status read_at(uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  InputFile(std::string path, int descriptor, uint64_t size)
+      : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+  std::string path_;
+  int descriptor_;
+  uint64_t size_;
+};
 
 // A read-only private mapping of a regular file. The address stays valid until destruction. A file that
 // somebody truncates meanwhile cannot be guarded against here: sizes are checked when it is opened.
@@ -78,6 +103,27 @@ class FileWriter {
   std::string path_;
   int descriptor_;
   uint64_t size_ = 0;
+};
+
+// Bytes for later, on disk where they would not fit into memory: a file without a name, gone with this object
+// and with the process, however that ends. One thread.
+class ScratchFile {
+ public:
+  // Refuses, naming both sizes, where the directory's file system has less than num_bytes free.
+  static Result<std::unique_ptr<ScratchFile>> create(const std::string& directory, uint64_t num_bytes);
+  ~ScratchFile();
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+
+  // Both at a byte offset from the file's start; reading beyond what was written is an error.
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes);
+  Status read_at(uint64_t offset, std::span<std::byte> bytes) const;
+
+ private:
+  ScratchFile(std::string directory, int descriptor)
+      : directory_(std::move(directory)), descriptor_(descriptor) {}
+  std::string directory_;
+  int descriptor_;
 };
 
 // The whole text under its final name, or nothing.

@@ -210,8 +210,9 @@ class ExpandedCase {
     }
     q_ = random_floats(num_tokens * num_heads_ * c.qk_head_dim());
     out_.reserve(static_cast<size_t>(num_tokens * num_heads_ * c.v_head_dim) * sizeof(float));
-    key_bytes_ = kernels::num_panels(c.qk_nope_head_dim) * kernels::panel_bytes(c.kv_lora_rank, format());
-    value_bytes_ = kernels::num_panels(c.v_head_dim) * kernels::panel_bytes(c.kv_lora_rank, format());
+    key_bytes_ =
+        kernels::num_panels(c.qk_nope_head_dim) * kernels::panel_bytes(c.kv_lora_rank, kv_b_format());
+    value_bytes_ = kernels::num_panels(c.v_head_dim) * kernels::panel_bytes(c.kv_lora_rank, kv_b_format());
     panels_.reserve(static_cast<size_t>(num_heads_ * (key_bytes_ + value_bytes_)));
     fill_random(panels_.data(), num_heads_ * (key_bytes_ + value_bytes_), format());
     const int64_t scratch_bytes = kernels::expanded_scratch_bytes(
@@ -256,6 +257,7 @@ class ExpandedCase {
 
   int64_t num_keys() const { return position_ + num_tokens_; }
   DType format() const { return bench_.options.config.torch_dtype; }
+  kernels::PanelFormat kv_b_format() const { return kernels::panel_format(format()); }
 
   void attend(const Item& item, int thread, int64_t call) {
     const ModelConfig& c = bench_.options.config;
@@ -275,7 +277,7 @@ class ExpandedCase {
                                      .nope_dim = c.qk_nope_head_dim,
                                      .v_dim = c.v_head_dim,
                                      .scale = 1,
-                                     .kv_b_format = format(),
+                                     .kv_b_format = kv_b_format(),
                                      .precision = precision_of(bench_)});
   }
 

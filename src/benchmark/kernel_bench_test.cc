@@ -54,12 +54,12 @@ std::set<std::string> names_of(const KernelSection& section) {
 
 TEST(KernelBench, LinearsOfEveryFormat) {
   const KernelBenchReport report = run(tiny_options(KernelGroup::kLinear));
-  ASSERT_EQ(report.sections.size(), 5u);
+  ASSERT_EQ(report.sections.size(), 7u);
   const KernelSection& w8a16 = report.sections[1];
   EXPECT_EQ(w8a16.name, "w8a16");
   EXPECT_EQ(names_of(w8a16),
             (std::set<std::string>{"q_proj", "kv_a_proj", "o_proj", "dense gate_up", "dense down", "head"}));
-  EXPECT_TRUE(names_of(report.sections[2]).contains("router"));  // never int8
+  EXPECT_TRUE(names_of(report.sections[4]).contains("router"));  // never integers
   for (const KernelRow& row : w8a16.rows) {
     EXPECT_EQ(row.operations.total(), row.operations.int8_pair) << row.name;
     if (row.name == "dense gate_up") {
@@ -67,6 +67,16 @@ TEST(KernelBench, LinearsOfEveryFormat) {
       EXPECT_EQ(row.operations.int8_pair, 2.0 * 2 * 24 * 16 * static_cast<double>(row.tokens));
       // Two pairs of panels of 64 padded inputs, and 64 scales.
       EXPECT_EQ(row.bytes, 4 * 16 * 64 + 4 * 64);
+    }
+  }
+  const KernelSection& w4a16 = report.sections[3];
+  EXPECT_EQ(w4a16.name, "w4a16");
+  EXPECT_EQ(names_of(w4a16), names_of(w8a16));
+  for (const KernelRow& row : w4a16.rows) {
+    EXPECT_EQ(row.operations.total(), row.operations.int8_pair) << row.name;
+    // Two pairs of panels of 128 padded inputs, and 64 scales.
+    if (row.name == "dense gate_up") {
+      EXPECT_EQ(row.bytes, 4 * 17 * 64 + 4 * 64);
     }
   }
 }

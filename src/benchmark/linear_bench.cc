@@ -18,7 +18,7 @@ constexpr int64_t kMaxOutputs = 32768;
 // Of the pool, at least: so that the copy before has left the caches when a call comes back to it.
 constexpr int64_t kMinCopies = 4;
 
-enum class Int8 : uint8_t { kNever, kMay };
+enum class Integers : uint8_t { kNever, kMay };
 
 struct LinearShape {
   const char* name;
@@ -26,7 +26,7 @@ struct LinearShape {
   int64_t outputs;  // kGateUpPairs: of each of the two
   int64_t inputs;
   Output output;
-  Int8 int8 = Int8::kMay;
+  Integers integers = Integers::kMay;
 
   PanelOrder order() const {
     return output == Output::kSiluMul ? PanelOrder::kGateUpPairs : PanelOrder::kPlain;
@@ -52,7 +52,7 @@ std::vector<LinearShape> linear_shapes(const ModelConfig& c, KernelGroup group) 
       {"o_proj", kLinear, hidden, c.num_attention_heads * c.v_head_dim, Output::kAdd},
       {"dense gate_up", kLinear, dense, hidden, Output::kSiluMul},
       {"dense down", kLinear, hidden, dense, Output::kAdd},
-      {"router", kLinear, c.n_routed_experts, hidden, Output::kStore, Int8::kNever},
+      {"router", kLinear, c.n_routed_experts, hidden, Output::kStore, Integers::kNever},
       {"head", kLinear, c.vocab_size, hidden, Output::kStore},
       {"expert gate_up", kExperts, expert, hidden, Output::kSiluMul},
       {"expert down", kExperts, hidden, expert, Output::kAddWeighted},
@@ -68,16 +68,22 @@ std::vector<LinearShape> linear_shapes(const ModelConfig& c, KernelGroup group) 
 
 struct LinearFormat {
   const char* name;
-  DType dtype;
+  DType dtype;     // uint8: int4
   InputForm form;  // where the CPU multiplies it
   ActivationRounding rounding;
   double OperationCounts::*operations;
+
+  kernels::PanelFormat panels() const { return kernels::panel_format(dtype); }
+  bool is_integer() const { return kernels::is_integer(panels()); }
 };
 
 // There is no instruction for products of fp16: they are float32's.
 constexpr LinearFormat kFormats[] = {
     {"w8a8", DType::kInt8, InputForm::kInt8, ActivationRounding::kBFloat16, &OperationCounts::int8},
     {"w8a16", DType::kInt8, InputForm::kInt8Pair, ActivationRounding::kBFloat16, &OperationCounts::int8_pair},
+    {"w4a8", DType::kUint8, InputForm::kInt8, ActivationRounding::kBFloat16, &OperationCounts::int8},
+    {"w4a16", DType::kUint8, InputForm::kInt8Pair, ActivationRounding::kBFloat16,
+     &OperationCounts::int8_pair},
     {"bf16", DType::kBFloat16, InputForm::kBFloat16, ActivationRounding::kBFloat16,
      &OperationCounts::bfloat16},
     {"fp16", DType::kFloat16, InputForm::kFloat32, ActivationRounding::kFloat16, &OperationCounts::float32},
@@ -92,7 +98,7 @@ class LinearCase {
       : bench_(bench), shape_(shape), num_tokens_(num_tokens) {
     const bool decoded = format.form == InputForm::kBFloat16 && !bench.table.has_bf16_products;
     form_ = decoded ? InputForm::kFloat32 : format.form;
-    const int64_t panel_bytes = kernels::panel_bytes(shape.inputs, format.dtype);
+    const int64_t panel_bytes = kernels::panel_bytes(shape.inputs, format.panels());
     const int64_t room = static_cast<int64_t>(pool.bytes()) / (kMinCopies * panel_bytes * shape.step());
     outputs_ = std::min({std::max<int64_t>(room, 1) * kernels::kPanelRows, shape.outputs, kMaxOutputs});
     const int64_t num_panels = kernels::num_panels(outputs_) * shape.step();
@@ -104,12 +110,15 @@ class LinearCase {
     y_.reserve(static_cast<size_t>(num_tokens * outputs_) * sizeof(float));
     std::fill_n(y_.floats(), num_tokens * outputs_, 0.0f);
     prepare(format);
+    scratch_.resize(bench.seats.size());
+    for (AlignedBuffer& scratch : scratch_)
+      scratch.reserve(static_cast<size_t>(kernels::int4_scratch_bytes(shape.inputs)));
 
-    const bool int8 = format.dtype == DType::kInt8;
+    const bool integer = format.is_integer();
     params_ = {.int8_zero_point = bench.table.int8_zero_point,
-               .weight_scales = int8 ? scales_.data() : nullptr,
-               .weight_sums = int8 ? sums_.data() : nullptr,
-               .format = format.dtype,
+               .weight_scales = integer ? scales_.data() : nullptr,
+               .weight_sums = integer ? sums_.data() : nullptr,
+               .format = format.panels(),
                .y_stride = outputs_,
                .y_weights = shape.output == Output::kAddWeighted ? token_weights_.data() : nullptr,
                .rounding = format.rounding,
@@ -117,10 +126,10 @@ class LinearCase {
                .num_inputs = shape.inputs,
                .num_outputs = outputs_};
     row_ = {.name = shape.name,
-            .kernel = bench.table.linear(form_).name,
+            .kernel = bench.table.linear(form_, format.panels()).name,
             .shape = shape_text(),
             .tokens = num_tokens,
-            .bytes = static_cast<double>(num_panels * panel_bytes + (int8 ? num_panels * 64 : 0))};
+            .bytes = static_cast<double>(num_panels * panel_bytes + (integer ? num_panels * 64 : 0))};
     row_.rotated_bytes = row_.bytes * static_cast<double>(copies_.num_copies);
     row_.operations.*format.operations =
         2 * static_cast<double>(shape.step() * outputs_ * shape.inputs * num_tokens);
@@ -139,9 +148,10 @@ class LinearCase {
     params.y = y_.floats() + share.tokens.begin * outputs_;
     if (params.y_weights != nullptr) params.y_weights += share.tokens.begin;
     params.num_tokens = share.tokens.size();
+    params.scratch = scratch_[static_cast<size_t>(thread)].data();
     params.begin = share.panels.begin;
     params.end = share.panels.end;
-    bench_.table.linear(form_)(params);
+    bench_.table.linear(form_, params.format)(params);
   }
 
  private:
@@ -175,7 +185,8 @@ class LinearCase {
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
   std::vector<float> token_weights_;
-  AlignedBuffer y_;  // [tokens, outputs]
+  AlignedBuffer y_;                     // [tokens, outputs]
+  std::vector<AlignedBuffer> scratch_;  // by thread
   InputRows inputs_;
   LinearParams params_;
   KernelRow row_;
@@ -183,7 +194,7 @@ class LinearCase {
 
 // The least that is cut: a step of panels on every node.
 Status check_room(const WeightPool& pool, const LinearShape& shape, const LinearFormat& format) {
-  const int64_t step_bytes = kernels::panel_bytes(shape.inputs, format.dtype) * shape.step();
+  const int64_t step_bytes = kernels::panel_bytes(shape.inputs, format.panels()) * shape.step();
   if (static_cast<uint64_t>(step_bytes) <= pool.node_bytes()) return ok_status();
   return resource_exhausted("{}: {} bytes for {} outputs are more than the {} bytes to measure in",
                             shape.name, step_bytes, kernels::kPanelRows, pool.node_bytes());
@@ -199,7 +210,7 @@ Result<std::vector<KernelSection>> bench_linears(const KernelBench& bench, Kerne
   for (const LinearFormat& format : kFormats) {
     std::vector<LinearShape> stored = shapes;
     std::erase_if(stored, [&](const LinearShape& shape) {
-      return format.dtype == DType::kInt8 && shape.int8 == Int8::kNever;
+      return format.is_integer() && shape.integers == Integers::kNever;
     });
     if (stored.empty()) continue;
     pool.fill(format.dtype);

@@ -66,8 +66,7 @@ EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig
   for (const LengthPair& pair : options.pairs) longest = std::max(longest, pair.input + pair.output);
   if (!engine.max_model_len) engine.max_model_len = longest;
   if (!engine.kv_memory_bytes) {
-    // One page more per sequence: the scheduler admits only while every running one has room to grow.
-    const int64_t pages = max_batch * (ceil_div(longest, engine.block_size) + 1);
+    const int64_t pages = max_batch * ceil_div(longest, engine.block_size);
     engine.kv_memory_bytes = static_cast<uint64_t>(pages * engine.block_size) *
                              cache_bytes_per_token(config, cache_dtype(engine, config));
   }

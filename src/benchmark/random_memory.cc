@@ -26,6 +26,8 @@ Pattern pattern_of(DType dtype) {
       return {0x83ff83ff83ff83ff, 0x2000200020002000};
     case DType::kFloat32:
       return {0x807fffff807fffff, 0x3c0000003c000000};
+    case DType::kUint8:
+      return {0x0f0f0f0f0f0f0f0f, 0};
     default:
       return {~uint64_t{0}, 0};
   }

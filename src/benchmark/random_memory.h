@@ -12,8 +12,9 @@
 
 namespace fathom {
 
-// Fills data, a multiple of 8 bytes, with values of dtype: any int8, floats of both signs between 2^-7 and
-// 2^-6, so that sums stay finite and nothing is subnormal. Word i is a function of first_word + i.
+// Fills data, a multiple of 8 bytes, with values of dtype: any int8, uint8 below 16 (as factors of int4 are),
+// floats of both signs between 2^-7 and 2^-6, so that sums stay finite and nothing is subnormal. Word i is a
+// function of first_word + i.
 void fill_random(std::byte* data, int64_t bytes, DType dtype, uint64_t first_word = 0);
 
 // count random floats.

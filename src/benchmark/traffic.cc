@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/packed.h"
+
 namespace fathom {
 namespace {
 
@@ -26,6 +28,7 @@ Part part_of(WeightRole role) {
 
 struct RoleSize {
   double num_parameters = 0;  // of matrices: norms and biases multiply nothing worth counting
+  double num_outputs = 0;     // rows of matrices
   double num_tensors = 0;
 };
 
@@ -35,15 +38,26 @@ std::array<RoleSize, kNumWeightRoles> matrix_sizes(const ModelConfig& config) {
   for (const WeightSpec& spec : weight_table(config)) {
     RoleSize& size = sizes[static_cast<size_t>(spec.role)];
     size.num_tensors += 1;
-    if (spec.shape.rank() == 2) size.num_parameters += static_cast<double>(spec.shape.num_elements());
+    if (spec.shape.rank() != 2) continue;
+    size.num_parameters += static_cast<double>(spec.shape.num_elements());
+    size.num_outputs += static_cast<double>(spec.shape[0]);
   }
   return sizes;
 }
 
 double& counter_of(OperationCounts& counts, const WeightGroup& group) {
-  if (group.type == QuantType::kW8A8Dynamic) return counts.int8;
-  if (group.type == QuantType::kW8A16) return counts.int8_pair;
+  if (group.type != QuantType::kFloat) return has_16bit_inputs(group.type) ? counts.int8_pair : counts.int8;
   return group.dtype == DType::kFloat32 ? counts.float32 : counts.bfloat16;
+}
+
+// As a step reads them, all tensors of the group. int4 has a factor for every 32 inputs once it is packed,
+// however it is stored (kernels/packed.h), and a scale a row.
+double read_bytes(const WeightGroup& group, const RoleSize& size) {
+  if (group.dtype != DType::kUint8) return static_cast<double>(group.bytes);
+  constexpr double kPackedBytes =
+      static_cast<double>(kernels::kSuperblockBytes) / (kernels::kPanelRows * kernels::kSuperblockInputs);
+  const double share = static_cast<double>(group.num_tensors) / size.num_tensors;
+  return share * (kPackedBytes * size.num_parameters + sizeof(float) * size.num_outputs);
 }
 
 }  // namespace
@@ -85,7 +99,7 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
     const RoleSize& size = sizes[static_cast<size_t>(group.role)];
     const double operations =
         2 * size.num_parameters * static_cast<double>(group.num_tensors) / size.num_tensors;
-    const auto bytes = static_cast<double>(group.bytes);
+    const double bytes = read_bytes(group, size);
     switch (part) {
       case Part::kHead:
         traffic.head_bytes += bytes;

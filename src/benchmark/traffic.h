@@ -22,8 +22,8 @@ namespace fathom {
 
 // Operations by what they multiply.
 struct OperationCounts {
-  double int8 = 0;       // int8 weights with int8 rows: W8A8
-  double int8_pair = 0;  // int8 weights with rows of 16 bits: W8A16, each by two int8 instructions
+  double int8 = 0;       // int8 and int4 weights with int8 rows: W8A8, W4A8
+  double int8_pair = 0;  // the same with rows of 16 bits: W8A16, W4A16, each by two int8 instructions
   double bfloat16 = 0;   // weights of 16 bits
   double float32 = 0;    // weights of 32 bits
   double attention = 0;  // queries with keys and values
@@ -34,7 +34,8 @@ struct OperationCounts {
   void add(const OperationCounts& other, double n);
 };
 
-// One model, sorted by when a step reads or computes it. Bytes as stored, scales included.
+// One model, sorted by when a step reads or computes it. Bytes as stored, or
+// packed where that is more (int4), scales included.
 struct ModelTraffic {
   double common_bytes = 0;  // attention, norms, routers, dense and shared networks: every step
   double routed_bytes = 0;  // all routed experts of all layers

@@ -98,6 +98,18 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
   EXPECT_EQ(mixed.cache_bytes_per_token, 17388);
 }
 
+TEST_F(LiteTraffic, Int4IsReadAsItIsPacked) {
+  std::vector<WeightGroup> groups = weight_groups(config_, 1);
+  for (WeightGroup& group : groups) {
+    if (group.role != WeightRole::kExpertUp) continue;
+    group.dtype = DType::kUint8;
+    group.bytes = 1;  // a checkpoint's groups may be larger than 32
+  }
+  const ModelTraffic mixed = describe_traffic(config_, groups, DType::kInt8);
+  const double up = kExpert / 3 * 4.25 / 8 + 1408 * 4;
+  EXPECT_DOUBLE_EQ(mixed.routed_bytes, 26.0 * 64 * (2 * kExpert * 2 / 3 + up));
+}
+
 TEST_F(LiteTraffic, TypesSayHowInt8IsMultiplied) {
   ModelConfig config = config_;
   config.quantize = QuantType::kW8A8Dynamic;

@@ -53,6 +53,61 @@ TEST(PagePool, IntegrityNamesTheWrongPage) {
   EXPECT_TRUE(pool.check_integrity({}).ok());
 }
 
+// Blank pages are taken first, the one freed last before the others; then kept ones, the longest unused
+// first.
+TEST(PagePool, KeptContentGoesLast) {
+  PagePool pool(4);
+  std::vector<PageId> evicted;
+  pool.set_eviction_listener([&](PageId page) { evicted.push_back(page); });
+  for (PageId page = 0; page < 4; ++page) ASSERT_EQ(pool.allocate(), page);
+  pool.set_content(2, PageContent::kKept);
+  pool.set_content(0, PageContent::kKept);
+  for (PageId page : {2, 1, 0, 3}) pool.release(page);
+  EXPECT_EQ(pool.num_free(), 4);
+  EXPECT_TRUE(pool.check_integrity({}).ok());
+  EXPECT_EQ(pool.allocate(), 3);
+  EXPECT_EQ(pool.allocate(), 1);
+  EXPECT_TRUE(evicted.empty());
+  EXPECT_EQ(pool.allocate(), 2);
+  EXPECT_EQ(evicted, std::vector<PageId>{2});
+  EXPECT_EQ(pool.content(2), PageContent::kBlank);
+  EXPECT_EQ(pool.allocate(), 0);
+  EXPECT_EQ(pool.num_evictions(), 2);
+  for (PageId page = 0; page < 4; ++page) pool.release(page);
+}
+
+// A free page with content can be held again, and is used most recently when it comes back.
+TEST(PagePool, KeptPagesComeBackToUse) {
+  PagePool pool(3);
+  for (PageId page = 0; page < 3; ++page) {
+    ASSERT_EQ(pool.allocate(), page);
+    pool.set_content(page, PageContent::kKept);
+  }
+  for (PageId page = 0; page < 3; ++page) pool.release(page);
+  pool.retain(0);
+  EXPECT_EQ(pool.num_free(), 2);
+  pool.retain(0);
+  pool.release(0);
+  EXPECT_EQ(pool.num_free(), 2);
+  pool.release(0);
+  for (PageId page : {1, 2, 0}) EXPECT_EQ(pool.allocate(), page);
+  for (PageId page = 0; page < 3; ++page) pool.release(page);
+}
+
+TEST(PagePool, APageThatTurnsBlankIsTakenNext) {
+  PagePool pool(3);
+  for (PageId page = 0; page < 3; ++page) {
+    ASSERT_EQ(pool.allocate(), page);
+    pool.set_content(page, PageContent::kKept);
+  }
+  for (PageId page = 0; page < 3; ++page) pool.release(page);
+  pool.set_content(1, PageContent::kBlank);
+  EXPECT_TRUE(pool.check_integrity({}).ok());
+  EXPECT_EQ(pool.allocate(), 1);
+  EXPECT_EQ(pool.num_evictions(), 0);
+  pool.release(1);
+}
+
 TEST(PagePoolDeathTest, OurOwnMistakesAbort) {
   EXPECT_DEATH(PagePool(0), "num_pages 0");
   EXPECT_DEATH(
@@ -67,6 +122,12 @@ TEST(PagePoolDeathTest, OurOwnMistakesAbort) {
         pool.retain(2);
       },
       "page 2 of 2");
+  EXPECT_DEATH(
+      {
+        PagePool pool(2);
+        pool.set_content(1, PageContent::kKept);
+      },
+      "page 1 is free");
   EXPECT_DEATH(
       {
         PagePool pool(2);
@@ -92,6 +153,26 @@ TEST(PageTable, GrowsAllOrNothing) {
   first.release();
   EXPECT_TRUE(second.grow(12));
   EXPECT_EQ(pool.num_free(), 0);
+}
+
+// The last page goes first, so that a kept prefix outlives what follows it.
+TEST(PageTable, SharesAndGivesBackFromTheEnd) {
+  PagePool pool(4, 4);
+  PageTable first(pool), second(pool);
+  ASSERT_TRUE(first.grow(12));
+  for (PageId page : first.pages()) pool.set_content(page, PageContent::kKept);
+  second.share(0);
+  ASSERT_TRUE(second.grow(5));
+  EXPECT_EQ(second.pages()[1], 3);
+  first.shrink(9);
+  EXPECT_EQ(first.pages().size(), 3u);
+  first.shrink(8);
+  EXPECT_EQ(first.pages().size(), 2u);
+  first.release();
+  EXPECT_EQ(pool.num_holders(0), 1);
+  second.release();
+  for (PageId page : {3, 2, 1, 0}) EXPECT_EQ(pool.allocate(), page);
+  for (PageId page = 0; page < 4; ++page) pool.release(page);
 }
 
 TEST(PageTable, SlotsOfAllTablesAreDistinct) {

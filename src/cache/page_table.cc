@@ -11,9 +11,17 @@ bool PageTable::grow(int64_t num_tokens) {
   return true;
 }
 
-void PageTable::release() {
-  for (PageId page : pages_) pool_->release(page);
-  pages_.clear();
+void PageTable::share(PageId page) {
+  pool_->retain(page);
+  pages_.push_back(page);
+}
+
+void PageTable::shrink(int64_t num_tokens) {
+  const auto num_pages = static_cast<size_t>(pool_->num_pages_for(num_tokens));
+  while (pages_.size() > num_pages) {
+    pool_->release(pages_.back());
+    pages_.pop_back();
+  }
 }
 
 int64_t PageTable::slot(int64_t position) const {

@@ -24,8 +24,12 @@ class PageTable {
 
   // Takes pages until num_tokens fit; true if they do. All or nothing: on false nothing has changed.
   [[nodiscard]] bool grow(int64_t num_tokens);
-  // Gives every page back.
-  void release();
+  // Appends a page that others may hold too, or that is free with content (PagePool::retain).
+  void share(PageId page);
+  // Gives back, last first, what num_tokens do not need.
+  void shrink(int64_t num_tokens);
+  // Gives every page back, last first: so a prefix's content outlives what follows it.
+  void release() { shrink(0); }
 
   // The place of position < capacity() in a layer's cache, counted in tokens:
   // page * block_size + position % block_size.

@@ -125,8 +125,9 @@ Status read_quantize(const Json& json, const std::string& where, ModelConfig& co
     if (name.empty()) continue;
     config.*rule.member = quant_type_from_config(name);
     if (config.*rule.member) continue;
-    return unsupported("{}{}: {} is not supported, expected \"w8a16\" or \"w8a8_dynamic\"", where, rule.key,
-                       show_json(name));
+    return unsupported(
+        "{}{}: {} is not supported, expected \"w8a16\", \"w8a8_dynamic\", \"w4a16\" or \"w4a8_dynamic\"",
+        where, rule.key, show_json(name));
   }
   const Json* other = find_field(json, "quantization_config");
   if (other == nullptr) return ok_status();

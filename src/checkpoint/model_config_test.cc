@@ -213,9 +213,10 @@ TEST(ModelConfig, QuantisationsByName) {
   EXPECT_EQ(parse(with("moe_quantize", "w8a16"))->moe_quantize, QuantType::kW8A16);
   EXPECT_FALSE(parse(with("quantize", nullptr))->quantize);
   EXPECT_FALSE(parse(with("quantize", ""))->quantize);
-  for (const char* value : {"w8a8", "w4a16", "float", "W8A16", "w8a8-dynamic"}) {
+  for (const char* value : {"w8a8", "w4a8", "float", "W8A16", "w8a8-dynamic"}) {
     EXPECT_EQ(refusal(with("quantize", value)),
-              fmt::format("c.json: quantize: \"{}\" is not supported, expected \"w8a16\" or \"w8a8_dynamic\"",
+              fmt::format("c.json: quantize: \"{}\" is not supported, expected \"w8a16\", \"w8a8_dynamic\", "
+                          "\"w4a16\" or \"w4a8_dynamic\"",
                           value));
   }
   EXPECT_EQ(refusal(with("mla_quantize", 8)), "c.json: mla_quantize: 8 is not a string");

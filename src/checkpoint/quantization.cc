@@ -33,8 +33,9 @@ class DescriptionReader : public nlohmann::json_sax<Json> {
     if (!at_tensor()) return true;
     const auto type = quant_type_from_description(value);
     if (!type) {
-      return stop(unsupported("tensor {} has type {}, expected FLOAT, W8A16 or W8A8_DYNAMIC",
-                              show_name(tensor_), show_name(value)));
+      return stop(
+          unsupported("tensor {} has type {}, expected FLOAT, W8A16, W8A8_DYNAMIC, W4A16 or W4A8_DYNAMIC",
+                      show_name(tensor_), show_name(value)));
     }
     entries.push_back({tensor_, *type});
     return true;
@@ -111,13 +112,16 @@ std::string find_description(const std::string& model_dir, QuantType type) {
 
 Result<std::string> choose_description(const std::string& model_dir, std::optional<QuantType> quantize) {
   if (!quantize) {
-    const std::string w8a16 = find_description(model_dir, QuantType::kW8A16);
-    const std::string w8a8 = find_description(model_dir, QuantType::kW8A8Dynamic);
-    if (!w8a16.empty() && !w8a8.empty() && w8a16 != w8a8) {
-      return invalid_data("{}: is there beside {}: say in config.json which one counts, as \"quantize\"",
-                          w8a16, w8a8);
+    std::string found;
+    for (QuantType type : kQuantizedTypes) {
+      std::string path = find_description(model_dir, type);
+      if (!found.empty() && !path.empty() && found != path) {
+        return invalid_data("{}: is there beside {}: say in config.json which one counts, as \"quantize\"",
+                            found, path);
+      }
+      if (!path.empty()) found = std::move(path);
     }
-    return w8a16.empty() ? w8a8 : w8a16;
+    return found;
   }
   const std::string path = find_description(model_dir, *quantize);
   if (path.empty()) {
@@ -161,9 +165,13 @@ std::string description_file_name(std::optional<QuantType> type) {
               : "quant_model_description.json";
 }
 
-std::string write_quant_description(std::span<const QuantEntry> entries) {
+std::string write_quant_description(std::span<const QuantEntry> entries, const Json& metadata) {
   std::string text = "{";
   const char* separator = "";
+  for (const auto& [key, value] : metadata.items()) {
+    text += fmt::format("{}\n  {}: {}", separator, dump_json(Json(key)), dump_json(value));
+    separator = ",";
+  }
   for (const QuantEntry& entry : entries) {
     text += fmt::format("{}\n  {}: \"{}\"", separator, dump_json(Json(entry.tensor)),
                         description_name(entry.type));

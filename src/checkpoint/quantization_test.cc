@@ -78,6 +78,11 @@ TEST_F(QuantDescriptionTest, WithoutQuantizeAnyTypesFileCounts) {
   config_.quantize = QuantType::kW8A16;
   EXPECT_EQ(load().path(), dir_.file(kW8A16Name));
   config_.quantize.reset();
+  std::filesystem::remove(dir_.file(kW8A16Name));
+  dir_.write("quant_model_description_w4a16.json", R"({"a.weight": "W4A16"})");
+  EXPECT_NE(refusal().find("quant_model_description_w4a16.json: say in config.json"), std::string::npos);
+  std::filesystem::remove(dir_.file(kDynamic));
+  EXPECT_EQ(load().find("a.weight"), QuantType::kW4A16);
   dir_.write(kGeneric, "{}");
   EXPECT_EQ(load().path(), dir_.file(kGeneric));
 }
@@ -114,12 +119,13 @@ TEST_F(QuantDescriptionTest, MetadataIsSkipped) {
 }
 
 TEST_F(QuantDescriptionTest, UnknownTypesAreRefused) {
-  for (const char* type : {"W4A8_DYNAMIC", "W8A8", "W8A8_MIX", "W4A16", "C8", "FAQuant", "", "w8a16"}) {
-    EXPECT_EQ(refusal_of(fmt::format(R"({{"a.weight": "FLOAT", "b.weight": "{}"}})", type)),
-              fmt::format(
-                  "/quant_model_description.json: tensor \"b.weight\" has type \"{}\", expected FLOAT, W8A16 "
-                  "or W8A8_DYNAMIC",
-                  type));
+  for (const char* type : {"W4A8", "W8A8", "W8A8_MIX", "C8", "FAQuant", "", "w8a16", "w4a16"}) {
+    EXPECT_EQ(
+        refusal_of(fmt::format(R"({{"a.weight": "FLOAT", "b.weight": "{}"}})", type)),
+        fmt::format(
+            "/quant_model_description.json: tensor \"b.weight\" has type \"{}\", expected FLOAT, W8A16, "
+            "W8A8_DYNAMIC, W4A16 or W4A8_DYNAMIC",
+            type));
   }
   EXPECT_EQ(QuantDescription::load(dir_.path(), config_).status().code(), ErrorCode::kUnsupported);
 }

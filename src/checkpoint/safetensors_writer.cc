@@ -63,7 +63,7 @@ uint64_t sum_bytes(std::span<const TensorDeclaration> tensors) {
 Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
     const std::string& path, std::span<const TensorDeclaration> tensors) {
   FATHOM_RETURN_IF_ERROR(check_declarations(path, tensors));
-  const std::string header = header_text(tensors);
+  std::string header = header_text(tensors);
   if (header.size() > kMaxSafetensorsHeaderBytes) {
     return invalid_argument("{}: header of {} bytes is over the limit of {}: write several files", path,
                             header.size(), kMaxSafetensorsHeaderBytes);
@@ -76,7 +76,8 @@ Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
     extents.push_back({begin, begin + bytes_of(tensor)});
     begin = extents.back().end;
   }
-  return std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter(std::move(file), std::move(extents)));
+  return std::unique_ptr<SafetensorsWriter>(
+      new SafetensorsWriter(std::move(file), std::move(header), std::move(extents)));
 }
 
 uint64_t SafetensorsWriter::file_bytes(std::span<const TensorDeclaration> tensors) {

@@ -28,6 +28,8 @@ class SafetensorsWriter {
   static Result<std::unique_ptr<SafetensorsWriter>> create(const std::string& path,
                                                            std::span<const TensorDeclaration> tensors);
 
+  // The file's bytes in front of the data.
+  const std::string& header() const { return header_; }
   // The size the finished file will have.
   static uint64_t file_bytes(std::span<const TensorDeclaration> tensors);
 
@@ -43,9 +45,10 @@ class SafetensorsWriter {
     uint64_t begin;
     uint64_t end;
   };
-  SafetensorsWriter(std::unique_ptr<FileWriter> file, std::vector<Extent> extents)
-      : file_(std::move(file)), extents_(std::move(extents)) {}
+  SafetensorsWriter(std::unique_ptr<FileWriter> file, std::string header, std::vector<Extent> extents)
+      : file_(std::move(file)), header_(std::move(header)), extents_(std::move(extents)) {}
   std::unique_ptr<FileWriter> file_;
+  std::string header_;
   std::vector<Extent> extents_;
   uint64_t written_ = 0;  // bytes of data
 };

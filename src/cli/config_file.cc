@@ -37,6 +37,10 @@ bool is_given(const std::vector<std::string>& arguments, const std::string& opti
   });
 }
 
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : dump_json(value);
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> apply_config_file(std::vector<std::string> arguments) {
@@ -51,9 +55,14 @@ Result<std::vector<std::string>> apply_config_file(std::vector<std::string> argu
     if (value.is_boolean()) {
       if (value.get<bool>()) added.push_back(option);
     } else if (value.is_string() || value.is_number()) {
-      added.push_back(option + "=" + (value.is_string() ? value.get<std::string>() : dump_json(value)));
+      added.push_back(option + "=" + text_of(value));
+    } else if (value.is_array() && std::none_of(value.begin(), value.end(), [](const Json& entry) {
+                 return entry.is_structured() || entry.is_boolean() || entry.is_null();
+               })) {
+      for (const Json& entry : value) added.push_back(option + "=" + text_of(entry));
     } else {
-      return invalid_data("{}: {}: neither text, number, true nor false", path, key);
+      return invalid_data("{}: {}: neither text, number, true, false nor a list of texts and numbers", path,
+                          key);
     }
   }
   arguments.insert(options_end(arguments), added.begin(), added.end());

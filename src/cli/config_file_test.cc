@@ -28,6 +28,14 @@ TEST_F(ConfigFile, AddsWhatTheCommandLineLeavesOpen) {
             (Arguments{"run", "--dtype", "bf16", "--greedy", "--top-p", "1", "--seed=7"}));
 }
 
+TEST_F(ConfigFile, ListsRepeatTheirOption) {
+  const std::string path = write(R"({"api-key": ["a", 2], "empty": []})");
+  EXPECT_EQ(*apply_config_file({"serve", "--config", path}),
+            (Arguments{"serve", "--api-key=a", "--api-key=2"}));
+  EXPECT_EQ(*apply_config_file({"serve", "--config", path, "--api-key", "b"}),
+            (Arguments{"serve", "--api-key", "b"}));
+}
+
 TEST_F(ConfigFile, OptionsStandBeforeTheDoubleDash) {
   const std::string path = write(R"({"greedy": true})");
   EXPECT_EQ(*apply_config_file({"run", "M", "--config", path, "--", "--greedy"}),
@@ -42,8 +50,12 @@ TEST_F(ConfigFile, LeavesOtherCommandLinesAlone) {
 TEST_F(ConfigFile, NamesWhatIsWrong) {
   EXPECT_FALSE(apply_config_file({"run", "--config"}).ok());
   EXPECT_FALSE(apply_config_file({"run", "--config", "/no/such/file"}).ok());
-  const std::string path = write(R"({"seed": [1]})");
-  EXPECT_NE(apply_config_file({"run", "--config", path}).status().message().find("seed"), std::string::npos);
+  for (const char* text :
+       {R"({"seed": {"a": 1}})", R"({"seed": [[1]]})", R"({"seed": [true]})", R"({"seed": null})"}) {
+    const std::string path = write(text);
+    EXPECT_NE(apply_config_file({"run", "--config", path}).status().message().find("seed"), std::string::npos)
+        << text;
+  }
   EXPECT_FALSE(apply_config_file({"run", "--config", write("[]")}).ok());
 }
 

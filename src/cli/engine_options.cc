@@ -10,7 +10,7 @@ namespace {
 
 enum class Int8Choice { kRefused, kOffered };
 
-Status parse_dtype(const std::string& text, const char* option, Int8Choice int8,
+Status parse_dtype(const std::string& text, const std::string& option, Int8Choice int8,
                    std::optional<DType>& dtype) {
   if (text == "auto") return ok_status();
   dtype = dtype_from_name(text);
@@ -36,8 +36,12 @@ Result<int64_t> in_range(int64_t value, int64_t low, int64_t high, const char* o
 }  // namespace
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
-  const std::string group = "Engine";
   command.add_option("MODEL", flags.model, "checkpoint folder")->required();
+  add_engine_options(command, flags);
+}
+
+void add_engine_options(CLI::App& command, EngineFlags& flags) {
+  const std::string group = "Engine";
   command.add_option("--device", flags.device, "cpu")->capture_default_str()->group(group);
   command.add_option("--dtype", flags.dtype, "activations: auto (the checkpoint's), fp32, bf16, fp16")
       ->capture_default_str()
@@ -81,14 +85,15 @@ Result<Isa> isa_in_use(const CpuFeatures& features) {
   return *isa;
 }
 
-Result<EngineOptions> to_engine_options(const EngineFlags& flags) {
+Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::string& dtype_prefix) {
   EngineOptions options;
   options.model_dir = flags.model;
   if (flags.device != "cpu")
     return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
-  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.dtype, "--dtype", Int8Choice::kRefused, options.dtype));
   FATHOM_RETURN_IF_ERROR(
-      parse_dtype(flags.kv_cache_dtype, "--kv-cache-dtype", Int8Choice::kOffered, options.kv_cache_dtype));
+      parse_dtype(flags.dtype, dtype_prefix + "dtype", Int8Choice::kRefused, options.dtype));
+  FATHOM_RETURN_IF_ERROR(parse_dtype(flags.kv_cache_dtype, dtype_prefix + "kv-cache-dtype",
+                                     Int8Choice::kOffered, options.kv_cache_dtype));
   FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.kv_memory, "--kv-memory", options.kv_memory_bytes));
   std::optional<uint64_t> max_model_len;
   FATHOM_RETURN_IF_ERROR(parse_optional_size(flags.max_model_len, "--max-model-len", max_model_len));

@@ -21,11 +21,13 @@ struct EngineFlags {
   int threads = 0;
 };
 
-// Adds MODEL and the shared options to a subcommand. flags must outlive the parse.
+// Adds MODEL and the shared options to a subcommand, or the options alone. flags must outlive the parse.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
+void add_engine_options(CLI::App& command, EngineFlags& flags);
 
-// Reads FATHOM_ISA from the environment. Errors name the option, the value and what is allowed.
-Result<EngineOptions> to_engine_options(const EngineFlags& flags);
+// Reads FATHOM_ISA from the environment. Errors name the option, the value and what is allowed; dtype_prefix
+// is how the dtypes' options begin.
+Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::string& dtype_prefix = "--");
 
 // The instruction set in use: the best this machine has, or less if FATHOM_ISA says so.
 Result<Isa> isa_in_use(const CpuFeatures& features);

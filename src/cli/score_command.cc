@@ -9,6 +9,7 @@
 #include "cli/engine_options.h"
 #include "cli/id_list.h"
 #include "cli/npy_writer.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {
@@ -61,14 +62,6 @@ Result<Input> read_input(const Options& options, const Engine& engine) {
   return input;
 }
 
-// -log softmax(logits)[id]; sums in double.
-double negative_log_likelihood(std::span<const float> logits, int32_t id) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
-  return std::log(sum) + largest - logits[static_cast<size_t>(id)];
-}
-
 Json summary(const Input& input, double nll) {
   const auto predicted = static_cast<double>(input.ids.size() - 1);
   Json json = {{"tokens", input.ids.size()},
@@ -88,8 +81,9 @@ Result<double> score_ids(Engine& engine, const std::vector<int32_t>& ids, NpyWri
   FATHOM_RETURN_IF_ERROR(engine.score(ids, [&](int64_t first, std::span<const float> logits) -> Status {
     for (size_t row = 0; row * width < logits.size(); ++row) {
       const size_t next = static_cast<size_t>(first) + row + 1;
-      if (next < ids.size()) nll += negative_log_likelihood(logits.subspan(row * width, width), ids[next]);
-      if (!std::isfinite(nll)) return invalid_data("the logits at position {} are not finite", next - 1);
+      const auto one = logits.subspan(row * width, width);
+      if (!all_finite(one)) return invalid_data("the logits at position {} are not finite", next - 1);
+      if (next < ids.size()) nll -= LogSoftmax(one).of(one[static_cast<size_t>(ids[next])]);
     }
     const size_t done = static_cast<size_t>(first) + logits.size() / width;
     progress.report("scoring", done * width * sizeof(float), ids.size() * width * sizeof(float));

@@ -17,6 +17,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom show models/demo
   fathom show deepseek-v2 --tp 8 --max-model-len 32k        a released model's sizes, without its files
   fathom show MODEL --kv-cache-dtype fp32 --json
+  fathom show MODEL --tensors                               how each weight is stored and multiplied
 
 Exit status 1 where one rank does not fit into this machine's memory.)";
 
@@ -26,7 +27,17 @@ struct Options {
   std::string kv_cache_dtype = "auto";
   int64_t num_ranks = 1;
   int64_t max_num_seqs = MemoryPlanOptions().max_num_seqs;
+  bool tensors = false;
   bool json = false;
+};
+
+// How one weight is stored and what its layer is multiplied as.
+struct TensorMode {
+  std::string name;
+  Shape shape;  // of the weight, whatever it is packed into
+  DType dtype = DType::kBFloat16;
+  QuantType type = QuantType::kFloat;
+  int64_t group_size = 0;
 };
 
 // What is shown: a folder with weights, or a config alone.
@@ -34,8 +45,19 @@ struct Subject {
   ModelConfig config;
   std::unique_ptr<Checkpoint> checkpoint;  // null for a config alone
   std::vector<QuantizedPart> quantized;    // empty for a float checkpoint
+  std::vector<TensorMode> tensors;         // in the order of the model; empty for a config alone
   std::vector<std::string> unused;         // tensors that the model does not need
 };
+
+Result<std::vector<TensorMode>> tensor_modes(const Checkpoint& checkpoint, const ModelConfig& config,
+                                             const QuantDescription& description) {
+  std::vector<TensorMode> modes;
+  for (const WeightSpec& spec : weight_table(config)) {
+    FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint, description, spec));
+    modes.push_back({spec.name, spec.shape, stored.tensor.dtype, stored.type, stored.group_size});
+  }
+  return modes;
+}
 
 Result<Subject> find_subject(const std::string& model) {
   Subject subject;
@@ -52,6 +74,7 @@ Result<Subject> find_subject(const std::string& model) {
     FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config, description));
     if (description.present())
       subject.quantized = quantized_parts(*subject.checkpoint, subject.config, description);
+    FATHOM_ASSIGN_OR_RETURN(subject.tensors, tensor_modes(*subject.checkpoint, subject.config, description));
     subject.unused = unused_tensors(*subject.checkpoint, subject.config);
   }
   return subject;
@@ -136,11 +159,35 @@ Json quantized_json(const std::vector<QuantizedPart>& parts) {
   return json;
 }
 
+std::string tensors_text(const std::vector<TensorMode>& tensors) {
+  std::string text =
+      fmt::format("\n{:<8}{:<14}{:>7}  {:<16}{}\n", "stored", "type", "group", "shape", "tensor");
+  for (const TensorMode& tensor : tensors) {
+    text +=
+        fmt::format("{:<8}{:<14}{:>7}  {:<16}{}\n", storage_name(tensor.dtype), quant_type_name(tensor.type),
+                    tensor.group_size == 0 ? "" : std::to_string(tensor.group_size), to_string(tensor.shape),
+                    tensor.name);
+  }
+  return text;
+}
+
+Json tensors_json(const std::vector<TensorMode>& tensors) {
+  Json json = Json::array();
+  for (const TensorMode& tensor : tensors) {
+    json.push_back({{"name", tensor.name},
+                    {"shape", tensor.shape.dimensions()},
+                    {"stored", storage_name(tensor.dtype)},
+                    {"type", quant_type_name(tensor.type)}});
+    if (tensor.group_size != 0) json.back()["group_size"] = tensor.group_size;
+  }
+  return json;
+}
+
 std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
   std::string text =
       fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
   for (const WeightGroup& group : plan.weights) {
-    text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", role_name(group.role), dtype_name(group.dtype),
+    text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", role_name(group.role), storage_name(group.dtype),
                         group.num_tensors, format_bytes(group.bytes), format_bytes(group.rank_bytes));
   }
   text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", "all", "", "", format_bytes(plan.weight_bytes),
@@ -170,7 +217,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
     num_tensors += group.num_tensors;
     num_parameters += group.num_elements;
     weights.push_back({{"role", role_name(group.role)},
-                       {"format", dtype_name(group.dtype)},
+                       {"format", storage_name(group.dtype)},
                        {"tensors", group.num_tensors},
                        {"bytes", group.bytes},
                        {"bytes_per_rank", group.rank_bytes}});
@@ -207,12 +254,17 @@ Status run(const Options& options) {
       subject.config, plan_options,
       subject.checkpoint ? weight_groups(subject.config, plan_options.num_ranks, *subject.checkpoint)
                          : weight_groups(subject.config, plan_options.num_ranks));
+  if (options.tensors && !subject.checkpoint)
+    return invalid_argument("--tensors: {} is a config without weights", options.model);
   const MemoryInfo memory = read_memory_info();
   if (options.json) {
-    print_json(plan_json(subject, plan, plan_options, memory));
+    Json json = plan_json(subject, plan, plan_options, memory);
+    if (options.tensors) json["weight_tensors"] = tensors_json(subject.tensors);
+    print_json(json);
   } else {
     print_text(config_text(subject.config) + quantized_text(subject.quantized) +
                plan_text(plan, plan_options, memory));
+    if (options.tensors) print_text(tensors_text(subject.tensors));
     if (!subject.unused.empty()) {
       print_text(fmt::format("{} tensors are not used, the first is {}\n", subject.unused.size(),
                              subject.unused[0]));
@@ -235,6 +287,7 @@ void add_show_command(CLI::App& app, int& exit_status) {
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
   command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")
       ->capture_default_str();
+  command->add_flag("--tensors", options->tensors, "list every weight: how it is stored and multiplied");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
     const Status status = run(*options);

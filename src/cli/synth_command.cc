@@ -19,6 +19,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom synth deepseek-v2 /data/v2-2-layers --layers 2       one dense and one MoE layer of the 236B model
   fathom synth config.json out --type fp16 --seed 7
   fathom synth deepseek-v2-lite out --type w8a8-dynamic       16 GB, int8 in the files of Ascend's tools
+  fathom synth deepseek-v2-lite out --type w4a16 --group-size 32
   fathom synth deepseek-v2-lite out --tokenizer MODEL         with another model's tokenizer, so that text works
 
 The same CONFIG, type and seed give the same bytes, whatever the number of threads.)";
@@ -30,6 +31,7 @@ struct Options {
   std::string shard_size = "5G";
   std::string tokenizer;
   int64_t layers = 0;
+  int64_t group_size = LayoutOptions().group_size;
   uint64_t seed = 0;
   int threads = 0;
   bool force = false;
@@ -40,13 +42,13 @@ struct Options {
 Status apply_type(const std::string& type, ModelConfig& config) {
   if (type == "auto") return ok_status();
   config.quantize = config.mla_quantize = config.moe_quantize = std::nullopt;
-  if (type == "w8a16" || type == "w8a8-dynamic") {
-    config.quantize = type == "w8a16" ? QuantType::kW8A16 : QuantType::kW8A8Dynamic;
-    return ok_status();
-  }
+  config.quantize = quant_type_from_option(type);
+  if (config.quantize) return ok_status();
   const auto dtype = dtype_from_name(type);
   if (!dtype || !is_floating(*dtype)) {
-    return invalid_argument("--type: \"{}\" is not one of auto, bf16, fp16, fp32, w8a16, w8a8-dynamic", type);
+    return invalid_argument(
+        "--type: \"{}\" is not one of auto, bf16, fp16, fp32, w8a16, w8a8-dynamic, w4a16, w4a8-dynamic",
+        type);
   }
   config.torch_dtype = *dtype;
   return ok_status();
@@ -83,6 +85,7 @@ Result<SynthOptions> to_synth_options(const Options& options) {
   }
   synth.output = options.output;
   synth.seed = options.seed;
+  synth.group_size = options.group_size;
   synth.existing_output = options.force ? ExistingOutput::kReplace : ExistingOutput::kRefuse;
   return synth;
 }
@@ -122,9 +125,14 @@ void add_synth_command(CLI::App& app, int& exit_status) {
       ->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")
       ->required();
   command->add_option("OUT", options->output, "the folder to write")->required();
-  command->add_option("--type", options->type, "auto (the config's), bf16, fp16, fp32, w8a16, w8a8-dynamic")
+  command
+      ->add_option("--type", options->type,
+                   "auto (the config's), bf16, fp16, fp32, w8a16, w8a8-dynamic, w4a16, w4a8-dynamic")
       ->capture_default_str();
   command->add_option("--layers", options->layers, "this many layers instead of the config's");
+  command->add_option("--group-size", options->group_size, "int4: inputs that share a factor, 32, 64 or 128")
+      ->capture_default_str()
+      ->check(CLI::IsMember({32, 64, 128}));
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
   command->add_option("--shard-size", options->shard_size, "largest file")->capture_default_str();
   command->add_option("--tokenizer", options->tokenizer, "a folder whose tokenizer files are copied");

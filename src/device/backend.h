@@ -152,6 +152,8 @@ class Backend {
   virtual Result<DeviceBuffer> allocate(size_t bytes) = 0;
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
   virtual Status download(const void* device, void* host, size_t bytes) = 0;
+  // Between two places on the device that do not overlap.
+  virtual Status copy(const void* from, void* to, size_t bytes) = 0;
 
   // Weights in the backend's layout. Sources are read during the call only.
   virtual Result<Weight> load_matrix(const WeightSource& source) = 0;

@@ -39,7 +39,7 @@ kernels::AttentionPrecision CpuBackend::attention_precision(const AttendOp& op) 
   const bool bf16_cache = op.cache.dtype == DType::kBFloat16 ||
                           (op.cache.dtype == DType::kInt8 && op.cache.rope_dtype == DType::kBFloat16);
   const bool bf16 = kernels_.has_bf16_products && op.rounding == ActivationRounding::kBFloat16 &&
-                    op.kv_b->keys[0].format == DType::kBFloat16 && bf16_cache;
+                    op.kv_b->keys[0].format == kernels::PanelFormat::kBFloat16 && bf16_cache;
   return bf16 ? kernels::AttentionPrecision::kBFloat16 : kernels::AttentionPrecision::kFloat32;
 }
 
@@ -134,7 +134,7 @@ void CpuBackend::prepare_queries(const AttendOp& op, int thread) {
 // those of h - 1.
 void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRows& rows,
                                 ActivationRounding rounding, const kernels::LinearParams& target,
-                                int64_t y_step, int thread) const {
+                                int64_t y_step, int thread) {
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const auto item_of = [node](const Weight& head) {
@@ -142,7 +142,7 @@ void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRow
   };
   for_share_of_line(heads, item_of, seat.index, seat.num_threads, [&](size_t h, int64_t first, int64_t end) {
     const Weight& weight = heads[h];
-    kernels::LinearParams params = linear_params(weight, node);
+    kernels::LinearParams params = linear_params(weight, thread);
     const InputForm form = input_form(weight, rounding);
     rows.set_inputs(params, form, static_cast<int64_t>(h));
     params.x_stride *= static_cast<int64_t>(heads.size());
@@ -152,7 +152,7 @@ void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRow
     params.num_tokens = absorbed_plan_.num_rows;
     params.begin = weight.parts[node].begin + first;
     params.end = weight.parts[node].begin + end;
-    kernels_.linear(form)(params);
+    kernels_.linear(form, weight.format)(params);
   });
 }
 

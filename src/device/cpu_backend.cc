@@ -47,16 +47,22 @@ Status CpuBackend::download(const void* device, void* host, size_t bytes) {
   return ok_status();
 }
 
+Status CpuBackend::copy(const void* from, void* to, size_t bytes) {
+  std::memcpy(to, from, bytes);
+  return ok_status();
+}
+
 Status CpuBackend::begin_step(const Batch& batch) {
   batch_ = batch;
   plan_attention();
   return ok_status();
 }
 
-InputForm CpuBackend::input_form(DType format, Int8Inputs int8_inputs, ActivationRounding rounding) const {
-  if (format == DType::kInt8)
+InputForm CpuBackend::input_form(kernels::PanelFormat format, Int8Inputs int8_inputs,
+                                 ActivationRounding rounding) const {
+  if (kernels::is_integer(format))
     return int8_inputs == Int8Inputs::kInt8 ? InputForm::kInt8 : InputForm::kInt8Pair;
-  const bool bf16 = format == DType::kBFloat16 && rounding == ActivationRounding::kBFloat16;
+  const bool bf16 = format == kernels::PanelFormat::kBFloat16 && rounding == ActivationRounding::kBFloat16;
   return bf16 && kernels_.has_bf16_products ? InputForm::kBFloat16 : InputForm::kFloat32;
 }
 
@@ -82,11 +88,16 @@ void CpuBackend::prepare_inputs(const float* x, int64_t width, int64_t num_token
   kernels_.prepare(params);
 }
 
-kernels::LinearParams CpuBackend::linear_params(const Weight& weight, size_t part) const {
+kernels::LinearParams CpuBackend::linear_params(const Weight& weight, int thread) {
+  const auto node = static_cast<size_t>(seats_[static_cast<size_t>(thread)].node);
+  AlignedBuffer& scratch = thread_scratch_[static_cast<size_t>(thread)];
+  if (weight.format == kernels::PanelFormat::kInt4)
+    scratch.reserve(static_cast<size_t>(kernels::int4_scratch_bytes(weight.cols)));
   return {.int8_zero_point = kernels_.int8_zero_point,
-          .panels = weight.parts[part].panels,
+          .panels = weight.parts[node].panels,
           .weight_scales = weight.scales,
           .weight_sums = weight.sums,
+          .scratch = scratch.data(),
           .format = weight.format,
           .num_inputs = weight.cols,
           .num_outputs = weight.rows};
@@ -101,7 +112,7 @@ void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t n
   const InputForm form = input_form(weight, rounding);
   const auto run = [&](const ProductShare& share) {
     if (share.empty()) return;
-    kernels::LinearParams params = linear_params(weight, node);
+    kernels::LinearParams params = linear_params(weight, thread);
     rows.set_inputs(params, form, share.tokens.begin);
     params.bias = target.bias;
     params.y = target.y + share.tokens.begin * target.y_stride;
@@ -110,7 +121,7 @@ void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t n
     params.num_tokens = share.tokens.size();
     params.begin = share.panels.begin;
     params.end = share.panels.end;
-    kernels_.linear(form)(params);
+    kernels_.linear(form, weight.format)(params);
   };
   const int64_t num_panels = part.end - part.begin;
   if (!has_panels_to_claim(num_panels, seat)) {

@@ -21,6 +21,7 @@ class CpuBackend final : public Backend {
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
   Status download(const void* device, void* host, size_t bytes) override;
+  Status copy(const void* from, void* to, size_t bytes) override;
   Result<Weight> load_matrix(const WeightSource& source) override;
   Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,
                               const WeightSource& down) override;
@@ -97,7 +98,8 @@ class CpuBackend final : public Backend {
   };
 
   // The form of input that products with this weight take.
-  InputForm input_form(DType format, Int8Inputs int8_inputs, ActivationRounding rounding) const;
+  InputForm input_form(kernels::PanelFormat format, Int8Inputs int8_inputs,
+                       ActivationRounding rounding) const;
   InputForm input_form(const Weight& weight, ActivationRounding rounding) const {
     return input_form(weight.format, weight.int8_inputs, rounding);
   }
@@ -107,8 +109,8 @@ class CpuBackend final : public Backend {
   // This thread's share of preparing inputs_ from x.
   void prepare_inputs(const float* x, int64_t width, int64_t num_tokens, const Norm& norm,
                       ActivationRounding rounding, int thread) const;
-  // The arguments of a product with panels of one part of weight, inputs and outputs not yet set.
-  kernels::LinearParams linear_params(const Weight& weight, size_t part) const;
+  // The arguments of a product with panels of this thread's node, inputs and outputs not yet set.
+  kernels::LinearParams linear_params(const Weight& weight, int thread);
   // This thread's part of y = weight x for num_tokens rows, claimed on the board's phase; target says where
   // the outputs go, from token 0 on.
   void multiply(const Weight& weight, const InputRows& rows, int64_t num_tokens, ActivationRounding rounding,
@@ -123,7 +125,7 @@ class CpuBackend final : public Backend {
   void attend_absorbed(const AttendOp& op, IndexRange plan_rows);
   void prepare_queries(const AttendOp& op, int thread);
   void multiply_heads(const std::vector<Weight>& heads, const InputRows& rows, ActivationRounding rounding,
-                      const kernels::LinearParams& target, int64_t y_step, int thread) const;
+                      const kernels::LinearParams& target, int64_t y_step, int thread);
   void attend_splits(const AttendOp& op, int thread);
   void merge_rows(const AttendOp& op, int thread);
   void attend_expanded(const AttendOp& op, int thread);

@@ -1,6 +1,7 @@
 // The backend's own work: sharing out over threads and NUMA nodes, sorting by expert, summing in expert
 // order. Compared with a plain evaluation in double, token by token; the kernels have tests of their own.
 #include "device/cpu_backend.h"
+#include "device/placement_test_support.h"
 
 #include <gtest/gtest.h>
 
@@ -61,22 +62,11 @@ std::vector<double> row_of(const std::vector<float>& matrix, int64_t row, int64_
   return {matrix.begin() + row * width, matrix.begin() + (row + 1) * width};
 }
 
-// 1, 2 and 7 threads on one node, and 3 threads on two.
-std::vector<Placement> placements() {
-  std::vector<Placement> all;
-  for (int threads : {1, 2, 7}) all.push_back(floating_placement(threads));
-  Placement two_nodes = floating_placement(3);
-  two_nodes.num_nodes = 2;
-  two_nodes.threads[2].node = 1;
-  all.push_back(two_nodes);
-  return all;
-}
-
 // What every placement must give, bit for bit.
 template <typename Run>
 void expect_same_bits(const Run& run, const std::vector<double>& want, double tolerance) {
   std::vector<float> first;
-  for (const Placement& placement : placements()) {
+  for (const Placement& placement : testing::placements({1, 2, 7})) {
     CpuBackend backend(placement, detect_cpu_features().best_isa());
     const std::vector<float> got = run(backend);
     ASSERT_EQ(got.size(), want.size());

@@ -82,7 +82,7 @@ void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rou
   const auto run = [&](size_t i, int64_t first, int64_t end) {
     const Piece& piece = wave[i];
     const Weight& weight = piece.weights->gate_up;
-    kernels::LinearParams params = linear_params(weight, node);
+    kernels::LinearParams params = linear_params(weight, thread);
     const InputForm form = input_form(weight, rounding);
     piece.inputs->set_inputs(params, form, piece.first_input);
     params.y = piece.hidden->values.floats() + piece.first_hidden * weight.rows;
@@ -92,7 +92,7 @@ void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rou
     params.num_tokens = piece.num_rows;
     params.begin = weight.parts[node].begin + 2 * first;
     params.end = weight.parts[node].begin + 2 * end;
-    kernels_.linear(form)(params);
+    kernels_.linear(form, weight.format)(params);
   };
   const int64_t total = cost_of_line(wave, item_of);
   const int64_t least = total / (kClaimsPerThread * seat.num_threads);
@@ -129,7 +129,7 @@ void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, 
     if (panels.size() == 0) return;
     for (const Piece& piece : wave) {
       const Weight& weight = piece.weights->down;
-      kernels::LinearParams params = linear_params(weight, node);
+      kernels::LinearParams params = linear_params(weight, thread);
       const InputForm form = input_form(weight, rounding);
       piece.hidden->inputs.set_inputs(params, form, piece.first_hidden);
       params.y = piece.y;
@@ -141,7 +141,7 @@ void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, 
       params.num_tokens = piece.num_rows;
       params.begin = part.begin + panels.begin;
       params.end = part.begin + panels.end;
-      kernels_.linear(form)(params);
+      kernels_.linear(form, weight.format)(params);
     }
   }
 }

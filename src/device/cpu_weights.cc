@@ -11,8 +11,11 @@ namespace fathom {
 // A matrix to be packed and where its memory goes: node -1 spreads the panels over all nodes.
 struct CpuBackend::PackSource {
   const void* data = nullptr;
-  const void* second = nullptr;  // kGateUpPairs
-  int64_t row_stride = 0;        // elements
+  const void* second = nullptr;             // kGateUpPairs
+  const uint8_t* factors = nullptr;         // int4
+  const uint8_t* second_factors = nullptr;  // likewise
+  int64_t group_size = 0;                   // likewise
+  int64_t row_stride = 0;                   // elements
   int64_t col_stride = 1;
   int node = -1;
 };
@@ -21,17 +24,22 @@ namespace {
 
 Weight describe(const WeightSource& source, kernels::PanelOrder order) {
   Weight weight;
-  weight.format = source.tensor.dtype;
+  weight.format = kernels::panel_format(source.tensor.dtype);
   weight.int8_inputs = source.int8_inputs;
   weight.order = order;
   weight.rows = source.tensor.shape[0];
-  weight.cols = source.tensor.shape[1];
+  weight.cols = source.tensor.shape[1] * (weight.format == kernels::PanelFormat::kInt4 ? 2 : 1);
   return weight;
 }
 
 bool same_format(const WeightSource& a, const WeightSource& b) {
   return a.tensor.dtype == b.tensor.dtype &&
-         (a.tensor.dtype != DType::kInt8 || a.int8_inputs == b.int8_inputs);
+         (is_floating(a.tensor.dtype) || a.int8_inputs == b.int8_inputs) && a.group_size == b.group_size;
+}
+
+std::string stored_as(const WeightSource& source) {
+  if (source.tensor.dtype == DType::kUint8) return fmt::format("int4 in groups of {}", source.group_size);
+  return std::string(dtype_name(source.tensor.dtype));
 }
 
 }  // namespace
@@ -42,7 +50,7 @@ Status CpuBackend::pack(const PackSource& source, Weight& weight) {
   const int64_t bytes = kernels::panel_bytes(weight.cols, weight.format);
   const auto num_sums = static_cast<size_t>(weight.num_panels * kernels::kPanelRows);
   int32_t* sums = nullptr;
-  if (weight.format == DType::kInt8) {
+  if (kernels::is_integer(weight.format)) {
     FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, num_sums * sizeof(int32_t)));
     weight.sums = sums = reinterpret_cast<int32_t*>(memory);
   }
@@ -60,12 +68,15 @@ Status CpuBackend::pack(const PackSource& source, Weight& weight) {
     const int64_t begin = part.begin + share.begin;
     kernels::pack_panels({.source = source.data,
                           .second = source.second,
+                          .factors = source.factors,
+                          .second_factors = source.second_factors,
                           .panels = const_cast<std::byte*>(part.panels) + begin * bytes,
                           .sums = sums != nullptr ? sums + begin * kernels::kPanelRows : nullptr,
                           .format = weight.format,
                           .order = weight.order,
                           .rows = weight.rows,
                           .cols = weight.cols,
+                          .group_size = source.group_size,
                           .source_row_stride = source.row_stride,
                           .source_col_stride = source.col_stride,
                           .begin = begin,
@@ -76,8 +87,8 @@ Status CpuBackend::pack(const PackSource& source, Weight& weight) {
 
 // Scales in the order of the panels' outputs; those of padding stay 0.
 Status CpuBackend::pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight) {
-  if (weight.format != DType::kInt8) return ok_status();
-  FATHOM_CHECK(source.scales != nullptr, "int8 without scales");
+  if (!kernels::is_integer(weight.format)) return ok_status();
+  FATHOM_CHECK(source.scales != nullptr, "integers without scales");
   const auto count = static_cast<size_t>(weight.num_panels * kernels::kPanelRows);
   FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, count * sizeof(float)));
   auto* scales = reinterpret_cast<float*>(memory);
@@ -94,7 +105,11 @@ Status CpuBackend::pack_scales(const WeightSource& source, const WeightSource* s
 
 Result<Weight> CpuBackend::load_matrix(const WeightSource& source) {
   Weight weight = describe(source, kernels::PanelOrder::kPlain);
-  FATHOM_RETURN_IF_ERROR(pack({.data = source.tensor.data, .row_stride = weight.cols}, weight));
+  FATHOM_RETURN_IF_ERROR(pack({.data = source.tensor.data,
+                               .factors = source.factors,
+                               .group_size = source.group_size,
+                               .row_stride = weight.cols},
+                              weight));
   FATHOM_RETURN_IF_ERROR(pack_scales(source, nullptr, weight));
   return weight;
 }
@@ -102,14 +117,18 @@ Result<Weight> CpuBackend::load_matrix(const WeightSource& source) {
 Result<MlpWeights> CpuBackend::load_mlp(const WeightSource& gate, const WeightSource& up,
                                         const WeightSource& down) {
   if (!same_format(gate, up)) {
-    return unsupported("gate is stored as {} and up as {}: both must be stored alike",
-                       dtype_name(gate.tensor.dtype), dtype_name(up.tensor.dtype));
+    return unsupported("gate is stored as {} and up as {}: both must be stored alike", stored_as(gate),
+                       stored_as(up));
   }
   MlpWeights weights;
   weights.gate_up = describe(gate, kernels::PanelOrder::kGateUpPairs);
-  FATHOM_RETURN_IF_ERROR(
-      pack({.data = gate.tensor.data, .second = up.tensor.data, .row_stride = weights.gate_up.cols},
-           weights.gate_up));
+  FATHOM_RETURN_IF_ERROR(pack({.data = gate.tensor.data,
+                               .second = up.tensor.data,
+                               .factors = gate.factors,
+                               .second_factors = up.factors,
+                               .group_size = gate.group_size,
+                               .row_stride = weights.gate_up.cols},
+                              weights.gate_up));
   FATHOM_RETURN_IF_ERROR(pack_scales(gate, &up, weights.gate_up));
   FATHOM_ASSIGN_OR_RETURN(weights.down, load_matrix(down));
   return weights;
@@ -124,7 +143,7 @@ Result<KvBWeights> CpuBackend::load_kv_b(const TensorView& tensor, int64_t num_h
   };
   const auto make = [&](int64_t rows, int64_t cols) {
     Weight weight;
-    weight.format = tensor.dtype;
+    weight.format = kernels::panel_format(tensor.dtype);
     weight.rows = rows;
     weight.cols = cols;
     return weight;

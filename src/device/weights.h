@@ -10,17 +10,20 @@
 
 namespace fathom {
 
-// What int8 weights are multiplied by.
+// What int8 and int4 weights are multiplied by.
 enum class Int8Inputs : uint8_t {
-  kInt8,   // W8A8 dynamic: one byte a value, scale of its token
-  kInt16,  // W8A16: close to 16 bits
+  kInt8,   // W8A8, W4A8 dynamic: one byte a value, scale of its token
+  kInt16,  // W8A16, W4A16: close to 16 bits
 };
 
-// One weight as a checkpoint stores it. Borrowed.
+// One weight as a checkpoint stores it. Borrowed. int4 (docs/quantization.md) has the even column in a byte's
+// low nibble, two's complement, and a group_size that is a multiple of 32.
 struct WeightSource {
-  TensorView tensor;              // [rows, cols] or [cols]; floating or int8
-  const float* scales = nullptr;  // [rows]; int8 only
+  TensorView tensor;              // [rows, cols] or [cols]; floating, int8, or int4 as uint8 [rows, cols / 2]
+  const float* scales = nullptr;  // [rows]; int8 and int4
   Int8Inputs int8_inputs = Int8Inputs::kInt8;
+  const uint8_t* factors = nullptr;  // [rows, ceil(cols / group_size)] row-major; int4 only
+  int64_t group_size = 0;            // inputs that share a factor; 0: not int4
 };
 
 // Panels [begin, end) of a matrix, in memory of one node. `panels` is where panel 0 would be.
@@ -32,14 +35,14 @@ struct WeightPart {
 
 // A matrix [rows, cols], ready for products. Its memory belongs to the backend.
 struct Weight {
-  DType format = DType::kFloat32;
+  kernels::PanelFormat format = kernels::PanelFormat::kFloat32;
   Int8Inputs int8_inputs = Int8Inputs::kInt8;
   kernels::PanelOrder order = kernels::PanelOrder::kPlain;
   int64_t rows = 0;  // kGateUpPairs: of each of the two
   int64_t cols = 0;
   int64_t num_panels = 0;
   std::vector<WeightPart> parts;  // by node
-  const float* scales = nullptr;  // [num_panels * 16]; int8 only
+  const float* scales = nullptr;  // [num_panels * 16]; int8 and int4
   const int32_t* sums = nullptr;  // likewise
 
   bool present() const { return !parts.empty(); }

@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <limits>
+
 #include "base/check.h"
 #include "engine/engine_impl.h"
 
@@ -28,6 +30,10 @@ const ModelConfig& Engine::config() const { return impl_->config; }
 const GenerationConfig& Engine::generation_config() const { return impl_->generation_config; }
 const Tokenizer* Engine::tokenizer() const { return impl_->tokenizer.get(); }
 int64_t Engine::max_model_len() const { return impl_->max_model_len; }
+bool Engine::is_waiting(RequestId id) const {
+  const Sequence* sequence = impl_->scheduler->find(id);
+  return sequence != nullptr && sequence->state == SequenceState::kWaiting;
+}
 bool Engine::has_work() const { return !impl_->scheduler->idle(); }
 
 Status Engine::Impl::check_request(const Request& request) const {
@@ -35,24 +41,48 @@ Status Engine::Impl::check_request(const Request& request) const {
   if (!request.sampling.stop_strings.empty() && !tokenizer) {
     return invalid_argument("stop_strings: the model folder has no tokenizer");
   }
+  for (const LogitBias& entry : request.sampling.logit_bias) {
+    if (entry.token_id >= config.vocab_size) {
+      return invalid_argument("logit_bias: token id {} is outside [0, {})", entry.token_id,
+                              config.vocab_size);
+    }
+  }
   for (int32_t id : request.prompt_ids) {
     if (id < 0 || id >= config.vocab_size) {
       return invalid_argument("prompt: token id {} is outside [0, {})", id, config.vocab_size);
     }
   }
-  return ok_status();
+  return PromptScorer::check(request.scoring, request.prompt_ids.size(), config.vocab_size);
+}
+
+std::vector<int32_t> Engine::Impl::early_end_ids(const SamplingParams& sampling) const {
+  if (sampling.min_tokens == 0) return {};
+  std::vector<int32_t> ids = sampling.stop_token_ids;
+  if (!sampling.ignore_eos) ids.insert(ids.end(), end_ids.begin(), end_ids.end());
+  return ids;
 }
 
 Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   Impl& impl = *impl_;
   FATHOM_RETURN_IF_ERROR(impl.check_request(request));
   const int64_t max_tokens = request.sampling.max_tokens.value_or(impl.max_model_len);
-  FATHOM_ASSIGN_OR_RETURN(const RequestId id,
-                          impl.scheduler->submit(std::move(request.prompt_ids), max_tokens));
+  std::optional<PromptScorer> scorer;
+  int64_t max_cached_tokens = std::numeric_limits<int64_t>::max();
+  if (PromptScorer::asks(request.scoring)) {
+    scorer.emplace(std::move(request.scoring), request.prompt_ids.size());
+    // Positions that are wanted have to be computed.
+    max_cached_tokens = scorer->first_position();
+  }
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<SequenceId> ids,
+                          impl.scheduler->submit({.prompt = std::move(request.prompt_ids),
+                                                  .max_tokens = max_tokens,
+                                                  .max_cached_tokens = max_cached_tokens}));
+  const RequestId id = ids.front();
   RequestStream stream(impl.tokenizer.get(), request.sampling, impl.end_ids);
   const uint64_t key = sampler_key(request.sampling.seed.value_or(0));
-  impl.requests.emplace(
-      id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(stream), std::move(listener)});
+  std::vector<int32_t> early_end_ids = impl.early_end_ids(request.sampling);
+  impl.requests.emplace(id, Impl::ActiveRequest{std::move(request.sampling), key, std::move(early_end_ids),
+                                                std::move(stream), std::move(listener), std::move(scorer)});
   return id;
 }
 
@@ -74,6 +104,12 @@ void Engine::Impl::fail(RequestId id, const Status& status) {
     end(id, {.request_id = id, .finish_reason = FinishReason::kError, .status = status});
 }
 
+Status Engine::Impl::copy_pages(const BatchPlan& plan) {
+  for (const PageCopy& copy : plan.copies)
+    FATHOM_RETURN_IF_ERROR(cache->copy_page(*backend, copy.from, copy.to, copy.num_tokens));
+  return ok_status();
+}
+
 void Engine::Impl::lay_out(const BatchPlan& plan) {
   segments.clear();
   for (const Segment& segment : plan.segments) {
@@ -83,7 +119,7 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
                         .begin = segment.begin,
                         .end = segment.end,
                         .prompt_len = sequence.prompt_len,
-                        .logits = segment.wants_logits ? LogitsWanted::kLast : LogitsWanted::kNone});
+                        .logits = segment.num_logits > 0 ? LogitsWanted::kLast : LogitsWanted::kNone});
   }
 }
 
@@ -93,16 +129,19 @@ void Engine::Impl::sample_rows(const BatchPlan& plan, std::span<const float> log
   sample_status.clear();
   sampled_ids.clear();
   for (const Segment& segment : plan.segments) {
-    if (!segment.wants_logits) continue;
+    if (segment.num_logits == 0) continue;
     const Sequence& sequence = *scheduler->find(segment.sequence_id);
     const ActiveRequest& request = requests.at(segment.sequence_id);
     const std::span<const int32_t> tokens(sequence.tokens);
     const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
-    Result<SampledToken> token = sample({.logits = logits.subspan(sampled.size() * width, width),
-                                         .prompt_tokens = tokens.first(prompt_len),
-                                         .generated_tokens = tokens.subspan(prompt_len),
-                                         .random_key = request.random_key},
-                                        request.sampling, workspace);
+    const bool too_early = sequence.num_tokens() - sequence.prompt_len < request.sampling.min_tokens;
+    Result<SampledToken> token =
+        sample({.logits = logits.subspan(sampled.size() * width, width),
+                .prompt_tokens = tokens.first(prompt_len),
+                .generated_tokens = tokens.subspan(prompt_len),
+                .random_key = request.random_key,
+                .banned_tokens = too_early ? std::span(request.end_ids) : std::span<const int32_t>()},
+               request.sampling, workspace);
     sample_status.push_back(token.status());
     sampled.push_back(token.ok() ? std::move(token).value() : SampledToken{});
     sampled_ids.push_back(sampled.back().id);
@@ -116,6 +155,12 @@ void Engine::Impl::deliver(RequestId id, const SampledToken& token) {
   RequestStream::Piece piece = found->second.stream.push(token.id);
   RequestEvent event{
       .request_id = id, .token_id = token.id, .logprob = token.logprob, .top_logprobs = token.top_logprobs};
+  std::optional<PromptScores> scores;
+  if (found->second.scorer) {
+    scores = std::move(*found->second.scorer).scores();
+    found->second.scorer.reset();
+    event.prompt_scores = &*scores;
+  }
   if (piece.verdict == StopVerdict::kStop) {
     scheduler->finish(id, FinishReason::kStop);
     event.finish_reason = FinishReason::kStop;
@@ -137,19 +182,21 @@ Status Engine::step() {
   Impl& impl = *impl_;
   const BatchPlan& plan = impl.scheduler->plan();
   if (plan.segments.empty()) {
-    impl.scheduler->commit({});
+    impl.scheduler->commit({}, {});
     return ok_status();
   }
   ++impl.num_steps;
+  FATHOM_RETURN_IF_ERROR(impl.copy_pages(plan));
   impl.lay_out(plan);
   Result<std::span<const float>> logits = impl.runner->run(impl.segments);
   if (!logits.ok()) return logits.status();
   impl.sample_rows(plan, *logits);
+  FATHOM_RETURN_IF_ERROR(impl.score_prompts(plan));
   std::vector<RequestId> ids;
   for (const Segment& segment : plan.segments) {
-    if (segment.wants_logits) ids.push_back(segment.sequence_id);
+    if (segment.num_logits > 0) ids.push_back(segment.sequence_id);
   }
-  impl.scheduler->commit(impl.sampled_ids);
+  impl.scheduler->commit(impl.sampled_ids, std::vector<int32_t>(impl.sampled_ids.size(), 1));
   for (size_t i = 0; i < ids.size(); ++i) {
     if (impl.sample_status[i].ok()) {
       impl.deliver(ids[i], impl.sampled[i]);
@@ -162,7 +209,6 @@ Status Engine::step() {
 
 Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
   Impl& impl = *impl_;
-  FATHOM_CHECK(!has_work(), "score while requests run");
   const auto num_tokens = static_cast<int64_t>(ids.size());
   FATHOM_RETURN_IF_ERROR(impl.check_request({.prompt_ids = {ids.begin(), ids.end()}, .sampling = {}}));
   if (num_tokens == 0) return invalid_argument("prompt: empty");
@@ -195,6 +241,8 @@ EngineStatistics Engine::statistics() const {
   return {.num_waiting = scheduler.num_waiting,
           .num_running = scheduler.num_running,
           .num_preemptions = scheduler.num_preemptions,
+          .num_prompt_tokens = scheduler.num_prompt_tokens,
+          .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};

@@ -43,9 +43,22 @@ struct EngineOptions {
   Isa isa = Isa::kReference;
 };
 
+// Log-probabilities a request asks for besides its tokens: natural logarithms of the softmax of the logits as
+// the model gave them.
+struct PromptScoring {
+  std::optional<int64_t> first = {};   // in [1, prompt length): of the prompt's own tokens from this one on
+  std::vector<int32_t> next_ids = {};  // of each of these as the token after the prompt
+};
+
+struct PromptScores {
+  std::vector<double> logprobs;       // [prompt length - first]
+  std::vector<double> next_logprobs;  // [next_ids]
+};
+
 struct Request {
   std::vector<int32_t> prompt_ids;
   SamplingParams sampling;
+  PromptScoring scoring = {};
 };
 
 using RequestId = SequenceId;
@@ -57,6 +70,8 @@ struct RequestEvent {
   std::optional<double> logprob = {};    // where SamplingParams::logprobs asks
   std::vector<TokenLogprob> top_logprobs = {};
   std::string_view text = {};  // what may be shown now; valid during the call
+  // With the first token, where Request::scoring asks; valid during the call.
+  const PromptScores* prompt_scores = nullptr;
   FinishReason finish_reason = FinishReason::kNone;
   Status status = {};  // not ok: the request failed, finish_reason is kError
 };
@@ -72,6 +87,8 @@ struct EngineStatistics {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
   int64_t num_preemptions = 0;
+  int64_t num_prompt_tokens = 0;  // of requests that have begun
+  int64_t num_cached_tokens = 0;  // of these, taken over from earlier requests
   int64_t num_steps = 0;
   int64_t pages_used = 0;
   int64_t pages_total = 0;
@@ -91,16 +108,20 @@ class Engine {
   const Tokenizer* tokenizer() const;
   int64_t max_model_len() const;
 
-  // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters.
+  // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters,
+  // scoring outside the prompt.
   Result<RequestId> submit(Request request, RequestListener listener);
   // Ends a request at once; unknown ids are ignored.
   void cancel(RequestId id);
+  // In line, not yet (or after preemption not) computed.
+  bool is_waiting(RequestId id) const;
   bool has_work() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();
 
   // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of
-  // positions. Precondition: has_work() is false.
+  // positions. Between two steps, never from a listener or sink; requests under way are not affected but for
+  // the time, and for their pages: kResourceExhausted where too few are free.
   using ScoreSink = std::function<Status(int64_t first_position, std::span<const float> logits)>;
   Status score(std::span<const int32_t> ids, const ScoreSink& sink);
 

@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "device/backend.h"
 #include "engine/engine.h"
+#include "engine/prompt_scorer.h"
 #include "engine/request_stream.h"
 #include "engine/runner.h"
 #include "model/deepseek_v2.h"
@@ -22,8 +23,10 @@ struct Engine::Impl {
   struct ActiveRequest {
     SamplingParams sampling;
     uint64_t random_key = 0;
+    std::vector<int32_t> end_ids;  // not drawn before sampling.min_tokens; empty where it is 0
     RequestStream stream;
     RequestListener listener;
+    std::optional<PromptScorer> scorer;  // until the first token
   };
 
   // In the order in which they are made; each refers to those before it.
@@ -53,8 +56,11 @@ struct Engine::Impl {
 
   Status open(ProgressSink* progress);
   Status check_request(const Request& request) const;
+  Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
+  std::vector<int32_t> early_end_ids(const SamplingParams& sampling) const;
   void sample_rows(const BatchPlan& plan, std::span<const float> logits);
+  Status score_prompts(const BatchPlan& plan);
   void deliver(RequestId id, const SampledToken& token);
   void fail(RequestId id, const Status& status);
   void end(RequestId id, RequestEvent event);

@@ -55,9 +55,11 @@ Status Engine::Impl::open(ProgressSink* progress) {
                 max_model_len, config.max_position_embeddings);
   }
 
+  const int64_t expanded_prompt_tokens = options.expanded_prompt_tokens.value_or(kExpandedPromptTokens);
   const SchedulerConfig scheduler_config{.max_num_seqs = max_num_seqs,
                                          .max_num_batched_tokens = options.max_num_batched_tokens,
-                                         .max_model_len = max_model_len};
+                                         .max_model_len = max_model_len,
+                                         .expanded_prompt_tokens = expanded_prompt_tokens};
   FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
 
   FATHOM_ASSIGN_OR_RETURN(backend,
@@ -71,10 +73,11 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
   cache = std::make_unique<LatentCache>(std::move(made));
   runner = std::make_unique<Runner>(*backend, *model, *cache);
-  if (options.expanded_prompt_tokens) runner->set_expanded_prompt_tokens(*options.expanded_prompt_tokens);
+  runner->set_expanded_prompt_tokens(expanded_prompt_tokens);
   pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
                                     static_cast<int32_t>(options.block_size));
-  scheduler = std::make_unique<Scheduler>(scheduler_config, *pool);
+  FATHOM_ASSIGN_OR_RETURN(KeyedHash hash, KeyedHash::create());
+  scheduler = std::make_unique<Scheduler>(scheduler_config, *pool, std::move(hash));
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
   return ok_status();

@@ -88,6 +88,25 @@ TEST_F(EngineTest, StopTokensEndWithStop) {
   EXPECT_LE(ids.size(), 4u);
 }
 
+// No end token is drawn before min_tokens, so the answer goes on with another one.
+TEST_F(EngineTest, MinTokensPutsOffTheEnd) {
+  const Answer free_run = run_all(*engine_, {{{5, 6}, greedy_params(20)}})[0];
+  SamplingParams sampling = greedy_params(20);
+  sampling.stop_token_ids = {free_run.ids[3]};
+  sampling.min_tokens = 8;
+  const Answer late = run_all(*engine_, {{{5, 6}, sampling}})[0];
+  EXPECT_GE(late.ids.size(), 9u);
+  for (size_t i = 0; i < 8; ++i) EXPECT_NE(late.ids[i], free_run.ids[3]);
+}
+
+TEST_F(EngineTest, LogitBiasReachesTheSampler) {
+  SamplingParams sampling = greedy_params(5);
+  sampling.logit_bias = {{17, 100}};
+  EXPECT_EQ(run_all(*engine_, {{{5, 6}, sampling}})[0].ids, std::vector<int32_t>(5, 17));
+  sampling.logit_bias = {{40, 1}};
+  EXPECT_EQ(refusal({5}, sampling).message(), "logit_bias: token id 40 is outside [0, 40)");
+}
+
 TEST_F(EngineTest, CancelEndsAtOnceAndDisturbsNobody) {
   const Answer want = run_all(*engine_, {{{5, 6}, greedy_params(30)}})[0];
   Answer got;

@@ -5,7 +5,10 @@ namespace fathom {
 RequestStream::RequestStream(const Tokenizer* tokenizer, const SamplingParams& params,
                              std::span<const int32_t> end_ids)
     : stop_checker_(params, end_ids) {
-  if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer);
+  if (tokenizer != nullptr) {
+    detokenizer_.emplace(*tokenizer,
+                         params.show_special_tokens ? SpecialInOutput::kKeep : SpecialInOutput::kSkip);
+  }
 }
 
 RequestStream::Piece RequestStream::push(int32_t token_id) {

@@ -1,5 +1,7 @@
 #include "engine/runner.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace fathom {
@@ -43,20 +45,38 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
   }
 }
 
-Result<std::span<const float>> Runner::run(std::span<const SegmentInput> segments) {
-  lay_out(segments);
-  const Batch batch{.token_ids = token_ids_,
-                    .positions = positions_,
-                    .slots = slots_,
-                    .starts = starts_,
-                    .forms = forms_,
-                    .page_tables = page_tables_,
-                    .page_table_starts = page_table_starts_,
-                    .logits_rows = logits_rows_};
-  FATHOM_ASSIGN_OR_RETURN(const float* logits, model_.forward(batch, cache_));
-  const size_t count = logits_rows_.size() * static_cast<size_t>(model_.config().vocab_size);
+Batch Runner::batch(std::span<const int32_t> logits_rows) const {
+  return {.token_ids = token_ids_,
+          .positions = positions_,
+          .slots = slots_,
+          .starts = starts_,
+          .forms = forms_,
+          .page_tables = page_tables_,
+          .page_table_starts = page_table_starts_,
+          .logits_rows = logits_rows};
+}
+
+Result<std::span<const float>> Runner::download(const float* logits, size_t num_rows) {
+  const size_t count = num_rows * static_cast<size_t>(model_.config().vocab_size);
   FATHOM_RETURN_IF_ERROR(backend_.download(logits, logits_.data(), count * sizeof(float)));
   return std::span<const float>(logits_.data(), count);
+}
+
+Result<std::span<const float>> Runner::run(std::span<const SegmentInput> segments) {
+  lay_out(segments);
+  FATHOM_ASSIGN_OR_RETURN(const float* logits, model_.forward(batch(logits_rows_), cache_));
+  return download(logits, logits_rows_.size());
+}
+
+Status Runner::more_logits(std::span<const int32_t> rows, RowSink sink) {
+  const auto most = static_cast<size_t>(model_.options().max_logits_rows);
+  for (size_t first = 0; first < rows.size(); first += most) {
+    const auto part = rows.subspan(first, std::min(most, rows.size() - first));
+    FATHOM_ASSIGN_OR_RETURN(const float* logits, model_.more_logits(batch(part)));
+    FATHOM_ASSIGN_OR_RETURN(const std::span<const float> values, download(logits, part.size()));
+    sink(first, values);
+  }
+  return ok_status();
 }
 
 }  // namespace fathom

@@ -7,17 +7,14 @@
 #include <span>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
+#include "schedule/sequence.h"
 
 namespace fathom {
 
 enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
-
-// Prompts of at least this many tokens are computed in the expanded form of attention. Expanding a key costs
-// as much as absorbing saves over 171 queries, whatever the model (docs/performance.md has what was
-// measured).
-inline constexpr int64_t kExpandedPromptTokens = 171;
 
 // Positions [begin, end) of one sequence, which lie on one side of prompt_len.
 struct SegmentInput {
@@ -34,15 +31,24 @@ class Runner {
   // All three are borrowed.
   Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
 
-  // For measuring and testing one form against the other: prompts from this length on are expanded.
+  // Prompts from this length on are expanded. The scheduler, which shares latents by their form, must be told
+  // the same.
   void set_expanded_prompt_tokens(int64_t num_tokens) { expanded_prompt_tokens_ = num_tokens; }
 
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
   // vocab_size] on the host, valid until the next call.
   Result<std::span<const float>> run(std::span<const SegmentInput> segments);
 
+  // Logits of further rows of the batch of the last run(), so many at a time as the model gives: row 0 is the
+  // first segment's first position. sink(first, logits): of rows[first] and those after it. Ends the validity
+  // of what run() returned.
+  using RowSink = FunctionRef<void(size_t first, std::span<const float> logits)>;
+  Status more_logits(std::span<const int32_t> rows, RowSink sink);
+
  private:
   void lay_out(std::span<const SegmentInput> segments);
+  Batch batch(std::span<const int32_t> logits_rows) const;
+  Result<std::span<const float>> download(const float* logits, size_t num_rows);
 
   Backend& backend_;
   DeepseekV2& model_;

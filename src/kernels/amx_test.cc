@@ -48,10 +48,10 @@ struct Bf16Case {
         num_tokens(tokens),
         matrix(values, outputs, width, DType::kBFloat16) {
     auto* weights = static_cast<BFloat16*>(matrix.data());
-    for (int64_t i = 0; i < matrix.num * kPanelRows * padded_inputs(width, DType::kBFloat16); ++i) {
+    for (int64_t i = 0; i < matrix.num * kPanelRows * padded_inputs(width, PanelFormat::kBFloat16); ++i) {
       weights[i] = scaled(to_float(weights[i]), magnitudes.weight_limit, magnitudes.spread);
     }
-    x.resize(static_cast<size_t>(num_tokens * padded_inputs(width, DType::kBFloat16)));
+    x.resize(static_cast<size_t>(num_tokens * padded_inputs(width, PanelFormat::kBFloat16)));
     for (BFloat16& element : x) element = scaled(values.next(), magnitudes.x_limit, magnitudes.spread);
     // Zeros behind the last input, as prepared rows have.
     for (int64_t t = 0; t < num_tokens; ++t) {
@@ -61,14 +61,14 @@ struct Bf16Case {
   BFloat16 scaled(float value, int limit, int spread) {
     return from_float<BFloat16>(std::ldexp(value, limit - static_cast<int>(values.below(spread))));
   }
-  int64_t stride() const { return padded_inputs(matrix.cols, DType::kBFloat16); }
+  int64_t stride() const { return padded_inputs(matrix.cols, PanelFormat::kBFloat16); }
   LinearParams params(std::vector<float>& y) {
     y.assign(static_cast<size_t>(num_tokens * matrix.rows), kNaN);
     return {.x = x.data(),
             .form = InputForm::kBFloat16,
             .x_stride = stride(),
             .panels = matrix.data(),
-            .format = DType::kBFloat16,
+            .format = PanelFormat::kBFloat16,
             .y = y.data(),
             .y_stride = matrix.rows,
             .num_tokens = num_tokens,
@@ -166,7 +166,7 @@ std::vector<float> attend(void (*absorbed)(const AbsorbedAttentionParams&),
             .nope_dim = kNope,
             .v_dim = kValue,
             .scale = 0.1f,
-            .kv_b_format = DType::kBFloat16,
+            .kv_b_format = PanelFormat::kBFloat16,
             .precision = AttentionPrecision::kBFloat16});
   return out;
 }

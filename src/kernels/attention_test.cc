@@ -244,7 +244,7 @@ class ExpandedFixture {
                .nope_dim = sizes.nope_dim,
                .v_dim = sizes.v_dim,
                .scale = static_cast<float>(1 / score_deviation()),
-               .kv_b_format = kv_b_format,
+               .kv_b_format = panel_format(kv_b_format),
                .precision = precision};
   }
   // Tokens [begin, end) of the segment as a segment of their own.
@@ -295,7 +295,7 @@ class ExpandedFixture {
   TestMatrix panels(int64_t rows, DType format) {
     TestMatrix matrix(values_, rows, sizes_.latent_dim, format);
     if (data_ == Data::kEighths) {
-      const int64_t count = matrix.num * panel_bytes(sizes_.latent_dim, format) / 2;
+      const int64_t count = matrix.num * panel_bytes(sizes_.latent_dim, matrix.format) / 2;
       for (int64_t i = 0; i < count; ++i) {
         const float value = ref::load_element(matrix.data(), format, i);
         ref::store_element(matrix.data(), format, i, std::nearbyint(value * 8) / 8);

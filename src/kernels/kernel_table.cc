@@ -25,6 +25,10 @@ constexpr Kernel<LinearParams> kLinearInt8[] = {{"amx", Isa::kAmx, amx::linear_i
                                                 {"avx512", Isa::kAvx512, avx512::linear_int8},
                                                 {"avx2", Isa::kAvx2, avx2::linear_int8},
                                                 {"reference", Isa::kReference, ref::linear}};
+constexpr Kernel<LinearParams> kLinearInt4[] = {{"amx", Isa::kAmx, amx::linear_int4},
+                                                {"avx512", Isa::kAvx512, avx512::linear_int4},
+                                                {"avx2", Isa::kAvx2, avx2::linear_int4},
+                                                {"reference", Isa::kReference, ref::linear}};
 constexpr Kernel<RopeQueryParams> kRopeQuery[] = {{"avx512", Isa::kAvx512, avx512::rope_query},
                                                   {"avx2", Isa::kAvx2, avx2::rope_query},
                                                   {"reference", Isa::kReference, ref::rope_query}};
@@ -67,6 +71,7 @@ KernelTable select_kernels(Isa isa) {
       .linear_float32 = choose(kLinearFloat32, isa),
       .linear_bf16 = choose(kLinearBf16, bf16_isa),
       .linear_int8 = linear_int8,
+      .linear_int4 = choose(kLinearInt4, isa),
       .rope_query = choose(kRopeQuery, isa),
       .store_latent = choose(kStoreLatent, isa),
       .absorbed_attention = choose(kAbsorbedAttention, isa),
@@ -85,6 +90,7 @@ std::vector<std::pair<std::string, std::string>> describe_kernels(const KernelTa
       {"linear_float32", table.linear_float32.name},
       {"linear_bf16", table.linear_bf16.name},
       {"linear_int8", table.linear_int8.name},
+      {"linear_int4", table.linear_int4.name},
       {"rope_query", table.rope_query.name},
       {"store_latent", table.store_latent.name},
       {"absorbed_attention", table.absorbed_attention.name},

@@ -36,7 +36,7 @@ void compare(const NamedTable& named, const Variant& variant, int64_t num_tokens
   TestMatrix matrix(values, num_outputs, num_inputs, variant.format,
                     paired ? PanelOrder::kGateUpPairs : PanelOrder::kPlain);
   const auto x = strided(values, num_tokens, num_inputs, num_inputs + 3);
-  const TestRows rows(x, num_tokens, num_inputs, num_inputs + 3, variant.form, variant.format,
+  const TestRows rows(x, num_tokens, num_inputs, num_inputs + 3, variant.form, matrix.format,
                       named.table.int8_zero_point);
   const auto bias = strided(values, 1, num_outputs, num_outputs);
   const int64_t y_stride = num_outputs + 2;
@@ -55,7 +55,7 @@ void compare(const NamedTable& named, const Variant& variant, int64_t num_tokens
                  .weight_scales = matrix.scales.data(),
                  .weight_sums = matrix.sums.data(),
                  .bias = !paired && num_tokens % 2 == 0 ? bias.data() : nullptr,
-                 .format = variant.format,
+                 .format = matrix.format,
                  .y = got.data(),
                  .y_stride = y_stride,
                  .y_rows = num_inputs % 2 == 0 ? y_rows.data() : nullptr,
@@ -66,7 +66,7 @@ void compare(const NamedTable& named, const Variant& variant, int64_t num_tokens
                  .num_outputs = num_outputs,
                  .begin = matrix.num > 3 ? 2 : 0,
                  .end = matrix.num};
-  named.table.linear(variant.form)(p);
+  named.table.linear(variant.form, p.format)(p);
   p.y = want.data();
   ref::linear(p);
   // Float inputs and weights are at most 1: the magnitudes sum to at most num_inputs; + bias and old value.
@@ -109,9 +109,9 @@ TEST(LinearKernel, Int8SumsAreExactAtTheLargestWidths) {
       const std::vector<float> x(static_cast<size_t>(num_tokens * num_inputs), 1.0f);
       Values values(1);
       TestMatrix matrix(values, 16, num_inputs, DType::kInt8);
-      std::memset(matrix.data(), 127, static_cast<size_t>(panel_bytes(num_inputs, DType::kInt8)));
+      std::memset(matrix.data(), 127, static_cast<size_t>(panel_bytes(num_inputs, matrix.format)));
       for (auto& sum : matrix.sums) sum = 127 * 12288;
-      const TestRows rows(x, num_tokens, num_inputs, num_inputs, form, DType::kInt8,
+      const TestRows rows(x, num_tokens, num_inputs, num_inputs, form, matrix.format,
                           named.table.int8_zero_point);
       std::vector<float> got(48), want(48);
       LinearParams p{.x = rows.bytes.data(),
@@ -122,7 +122,7 @@ TEST(LinearKernel, Int8SumsAreExactAtTheLargestWidths) {
                      .panels = matrix.data(),
                      .weight_scales = matrix.scales.data(),
                      .weight_sums = matrix.sums.data(),
-                     .format = DType::kInt8,
+                     .format = PanelFormat::kInt8,
                      .y = got.data(),
                      .y_stride = 16,
                      .num_tokens = num_tokens,
@@ -150,28 +150,28 @@ TEST(LinearKernel, BitsDependOnTheTokenAlone) {
         TestMatrix matrix(values, num_outputs, num_inputs, variant.format,
                           paired ? PanelOrder::kGateUpPairs : PanelOrder::kPlain);
         const auto x = strided(values, num_tokens, num_inputs, num_inputs);
-        const TestRows rows(x, num_tokens, num_inputs, num_inputs, variant.form, variant.format,
+        const TestRows rows(x, num_tokens, num_inputs, num_inputs, variant.form, matrix.format,
                             named.table.int8_zero_point);
         const int64_t row_bytes = rows.stride * input_bytes(variant.form) * rows_per_token(variant.form);
         const auto run = [&](int64_t first, int64_t count, int64_t begin, int64_t end,
                              std::vector<float>& y) {
-          named.table.linear(variant.form)({.x = rows.bytes.data() + first * row_bytes,
-                                            .x_scales = rows.scales.data() + first,
-                                            .form = variant.form,
-                                            .int8_zero_point = named.table.int8_zero_point,
-                                            .x_stride = rows.stride,
-                                            .panels = matrix.data(),
-                                            .weight_scales = matrix.scales.data(),
-                                            .weight_sums = matrix.sums.data(),
-                                            .format = variant.format,
-                                            .y = y.data() + first * num_outputs,
-                                            .y_stride = num_outputs,
-                                            .output = output,
-                                            .num_tokens = count,
-                                            .num_inputs = num_inputs,
-                                            .num_outputs = num_outputs,
-                                            .begin = begin,
-                                            .end = end});
+          named.table.linear(variant.form, matrix.format)({.x = rows.bytes.data() + first * row_bytes,
+                                                           .x_scales = rows.scales.data() + first,
+                                                           .form = variant.form,
+                                                           .int8_zero_point = named.table.int8_zero_point,
+                                                           .x_stride = rows.stride,
+                                                           .panels = matrix.data(),
+                                                           .weight_scales = matrix.scales.data(),
+                                                           .weight_sums = matrix.sums.data(),
+                                                           .format = matrix.format,
+                                                           .y = y.data() + first * num_outputs,
+                                                           .y_stride = num_outputs,
+                                                           .output = output,
+                                                           .num_tokens = count,
+                                                           .num_inputs = num_inputs,
+                                                           .num_outputs = num_outputs,
+                                                           .begin = begin,
+                                                           .end = end});
         };
         std::vector<float> whole(static_cast<size_t>(num_tokens * num_outputs));
         run(0, num_tokens, 0, matrix.num, whole);
@@ -200,10 +200,10 @@ TEST(PackPanels, TransposesAndPads) {
     for (int64_t k = 0; k < 5; ++k)
       transposed[static_cast<size_t>(k * 3 + j)] = static_cast<float>(100 * j + k);
   }
-  std::vector<float> panels(static_cast<size_t>(panel_bytes(5, DType::kFloat32)) / 4, kNaN);
+  std::vector<float> panels(static_cast<size_t>(panel_bytes(5, PanelFormat::kFloat32)) / 4, kNaN);
   pack_panels({.source = transposed.data(),
                .panels = panels.data(),
-               .format = DType::kFloat32,
+               .format = PanelFormat::kFloat32,
                .rows = 3,
                .cols = 5,
                .source_row_stride = 1,
@@ -213,7 +213,7 @@ TEST(PackPanels, TransposesAndPads) {
   for (int64_t j = 0; j < 16; ++j) {
     for (int64_t k = 0; k < 16; ++k) {
       const float want = j < 3 && k < 5 ? static_cast<float>(100 * j + k) : 0.0f;
-      EXPECT_EQ(ref::load_packed(panels.data(), DType::kFloat32, 5, j, k), want) << j << " " << k;
+      EXPECT_EQ(ref::load_packed(panels.data(), PanelFormat::kFloat32, 5, j, k), want) << j << " " << k;
     }
   }
 }

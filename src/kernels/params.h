@@ -74,7 +74,8 @@ struct PrepareParams {
 //   float forms   sum over k of x[t, k] w[j, k], accumulated in float32
 //   kInt8         (float(s) * weight_scales[j]) * x_scales[t], s the exact int32 sum of q w
 //   kInt8Pair     (fma(float(high), 254, float(low)) * weight_scales[j]) * x_scales[t]
-// + bias[j], each step rounded to float32. For the int8 forms every kernel gives the same bits.
+// + bias[j], each step rounded to float32. For the int8 forms every kernel gives the same bits, and int4
+// weights those of int8 weights factor * q.
 struct LinearParams {
   // kStore       y[t, j] = v
   // kAdd         y[t, j] += v
@@ -86,14 +87,16 @@ struct LinearParams {
   const float* x_scales = nullptr;
   InputForm form = InputForm::kFloat32;
   uint8_t int8_zero_point = 0;
-  int64_t x_stride =
-      0;  // elements; at least padded_inputs(num_inputs, format), zeros (zero points) at the end
+  // Elements; at least padded_inputs(num_inputs, format), of int4 weights padded_inputs(num_inputs, kInt8);
+  // zeros (zero points) at the end.
+  int64_t x_stride = 0;
 
   const void* panels = nullptr;          // of panel 0
-  const float* weight_scales = nullptr;  // [panels * 16]; int8 weights
+  const float* weight_scales = nullptr;  // [panels * 16]; int8 and int4 weights
   const int32_t* weight_sums = nullptr;  // likewise
   const float* bias = nullptr;           // [num_outputs] or null; not with kSiluMul
-  DType format = DType::kFloat32;
+  void* scratch = nullptr;               // int4_scratch_bytes(), 64-byte aligned; int4 weights
+  PanelFormat format = PanelFormat::kFloat32;
 
   float* y = nullptr;
   int64_t y_stride = 0;
@@ -108,6 +111,14 @@ struct LinearParams {
   int64_t begin = 0;        // range of panels; with kSiluMul even
   int64_t end = 0;
 };
+
+// Panels that a linear of int4 weights may expand to int8 at a time.
+inline constexpr int64_t kExpandedPanels = 4;
+
+// Scratch of a linear of int4 weights: panels expanded to int8, or, no larger, the inputs of few rows.
+static inline int64_t int4_scratch_bytes(int64_t num_inputs) {
+  return kExpandedPanels * panel_bytes(num_inputs, PanelFormat::kInt8);
+}
 
 // Rotates the last r of each head's n + r query elements in place: interleaved pairs (2j, 2j+1).
 struct RopeQueryParams {
@@ -215,7 +226,7 @@ struct ExpandedAttentionParams {
   int64_t nope_dim = 0;
   int64_t v_dim = 0;
   float scale = 0;
-  DType kv_b_format = DType::kFloat32;
+  PanelFormat kv_b_format = PanelFormat::kFloat32;
   AttentionPrecision precision = AttentionPrecision::kFloat32;
 };
 

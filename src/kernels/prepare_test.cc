@@ -13,17 +13,17 @@ constexpr ActivationRounding kRoundings[] = {ActivationRounding::kNone, Activati
 struct Outputs {
   Outputs(int64_t num_tokens, int64_t width, int64_t float_padded)
       : float32(static_cast<size_t>(num_tokens * float_padded), kNaN),
-        bfloat16(static_cast<size_t>(num_tokens * padded_inputs(width, DType::kBFloat16)), 0x5555),
-        int8(static_cast<size_t>(num_tokens * padded_inputs(width, DType::kInt8)), 0x55),
+        bfloat16(static_cast<size_t>(num_tokens * padded_inputs(width, PanelFormat::kBFloat16)), 0x5555),
+        int8(static_cast<size_t>(num_tokens * padded_inputs(width, PanelFormat::kInt8)), 0x55),
         int8_pair(2 * int8.size(), 0x55),
         scales(static_cast<size_t>(num_tokens), -1),
         pair_scales(scales) {}
 
   void fill(PrepareParams& p, int64_t float_padded) {
     p.float32 = {float32.data(), nullptr, float_padded};
-    p.bfloat16 = {bfloat16.data(), nullptr, padded_inputs(p.width, DType::kBFloat16)};
-    p.int8 = {int8.data(), scales.data(), padded_inputs(p.width, DType::kInt8)};
-    p.int8_pair = {int8_pair.data(), pair_scales.data(), padded_inputs(p.width, DType::kInt8)};
+    p.bfloat16 = {bfloat16.data(), nullptr, padded_inputs(p.width, PanelFormat::kBFloat16)};
+    p.int8 = {int8.data(), scales.data(), padded_inputs(p.width, PanelFormat::kInt8)};
+    p.int8_pair = {int8_pair.data(), pair_scales.data(), padded_inputs(p.width, PanelFormat::kInt8)};
   }
 
   std::vector<float> float32;
@@ -71,7 +71,7 @@ TEST(PrepareKernel, EqualsReferenceWithoutNorm) {
         for (uint8_t zero_point : {uint8_t{0}, uint8_t{128}}) {
           Values values(static_cast<uint64_t>(width));
           const int64_t num_tokens = 9, stride = width + 5,
-                        float_padded = padded_inputs(width, DType::kFloat32);
+                        float_padded = padded_inputs(width, PanelFormat::kFloat32);
           const std::vector<float> x = rows_with_specials(values, num_tokens, width, stride);
           PrepareParams p{.x = x.data(),
                           .width = width,

@@ -34,6 +34,7 @@ inline KernelTable amx_emulated_table() {
   KernelTable table = select_kernels(Isa::kAvx512);
   table.linear_bf16.run = amx_emulated::linear_bf16;
   table.linear_int8.run = amx_emulated::linear_int8;
+  table.linear_int4.run = amx_emulated::linear_int4;
   table.absorbed_attention.run = amx_emulated::absorbed_attention;
   table.expanded_attention.run = amx_emulated::expanded_attention;
   table.has_bf16_products = true;
@@ -82,7 +83,7 @@ inline std::vector<float> strided(Values& values, int64_t rows, int64_t cols, in
 struct TestMatrix {
   TestMatrix(Values& values, int64_t num_rows, int64_t num_cols, DType dtype,
              PanelOrder order = PanelOrder::kPlain)
-      : rows(num_rows), cols(num_cols), format(dtype) {
+      : rows(num_rows), cols(num_cols), format(panel_format(dtype)) {
     const bool paired = order == PanelOrder::kGateUpPairs;
     const auto elements = static_cast<size_t>(rows * cols);
     std::vector<std::byte> source(elements * dtype_bytes(dtype)), second(source.size());
@@ -96,7 +97,7 @@ struct TestMatrix {
       }
     }
     num = num_panels(rows) * (paired ? 2 : 1);
-    panels.resize(static_cast<size_t>(num * panel_bytes(cols, dtype)) + 64);
+    panels.resize(static_cast<size_t>(num * panel_bytes(cols, format)) + 64);
     sums.resize(static_cast<size_t>(num * kPanelRows));
     for (int64_t i = 0; i < num * kPanelRows; ++i) {
       scales.push_back(dtype == DType::kInt8 ? (values.next() + 1.5f) / 127 : 1.0f);
@@ -105,7 +106,7 @@ struct TestMatrix {
                  .second = second.data(),
                  .panels = data(),
                  .sums = sums.data(),
-                 .format = dtype,
+                 .format = format,
                  .order = order,
                  .rows = rows,
                  .cols = cols,
@@ -120,7 +121,7 @@ struct TestMatrix {
   }
 
   int64_t rows, cols, num = 0;
-  DType format;
+  PanelFormat format;
   std::vector<std::byte> panels;
   std::vector<int32_t> sums;
   std::vector<float> scales;
@@ -129,7 +130,7 @@ struct TestMatrix {
 // Rows in one of the forms, prepared by the reference.
 struct TestRows {
   TestRows(const std::vector<float>& x, int64_t num_tokens, int64_t width, int64_t x_stride,
-           InputForm input_form, DType format, uint8_t zero_point)
+           InputForm input_form, PanelFormat format, uint8_t zero_point)
       : form(input_form), stride(padded_inputs(width, format)), int8_zero_point(zero_point) {
     bytes.resize(static_cast<size_t>(num_tokens * rows_per_token(form) * stride * input_bytes(form)));
     scales.resize(static_cast<size_t>(num_tokens), kNaN);

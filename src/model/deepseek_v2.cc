@@ -163,14 +163,26 @@ Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& 
     feed_forward_block(layer);
     if (observer_) observer_(i, hidden_.floats());
   }
-  if (num_logits > 0) {
-    backend_.head({.x = hidden_.floats(),
-                   .norm = norm(weights_.final_norm),
-                   .weight = &weights_.lm_head,
-                   .logits = logits_.floats(),
-                   .rounding = rounding_});
-  }
+  if (num_logits > 0) head();
   return logits_.floats();
+}
+
+Result<const float*> DeepseekV2::more_logits(const Batch& batch) {
+  const auto num_logits = static_cast<int64_t>(batch.logits_rows.size());
+  FATHOM_CHECK(batch.num_tokens() == num_tokens_, "T {} after {}", batch.num_tokens(), num_tokens_);
+  FATHOM_CHECK(num_logits > 0 && num_logits <= options_.max_logits_rows, "{} rows of {}", num_logits,
+               options_.max_logits_rows);
+  FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));
+  head();
+  return logits_.floats();
+}
+
+void DeepseekV2::head() {
+  backend_.head({.x = hidden_.floats(),
+                 .norm = norm(weights_.final_norm),
+                 .weight = &weights_.lm_head,
+                 .logits = logits_.floats(),
+                 .rounding = rounding_});
 }
 
 }  // namespace fathom

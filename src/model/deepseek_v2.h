@@ -42,6 +42,10 @@ class DeepseekV2 {
   // Precondition: sizes within the options, ids within the vocabulary (FATHOM_CHECK).
   Result<const float*> forward(const Batch& batch, const LatentCache& cache);
 
+  // Logits of other rows of the batch that forward() computed last; the same in all but logits_rows, of which
+  // there are at most max_logits_rows. Valid until the next call of either.
+  Result<const float*> more_logits(const Batch& batch);
+
   // For looking inside: called after each layer with the residual stream [T, D] on the device.
   using LayerObserver = std::function<void(int64_t layer_index, const float* hidden)>;
   void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
@@ -52,6 +56,7 @@ class DeepseekV2 {
   void attention_block(const LayerWeights& layer, const LatentCacheView& cache);
   void feed_forward_block(const LayerWeights& layer);
   void query_and_latent(const LayerWeights& layer);
+  void head();
   void project(const float* x, const Norm& norm, std::span<const Projection> outputs);
   Norm norm(const VectorWeight& weight) const;
 

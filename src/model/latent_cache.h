@@ -22,9 +22,14 @@ class LatentCache {
                                     const LatentCacheOptions& options);
 
   LatentCacheView layer(int64_t layer_index) const;
+  // Copies the rows of a page's first num_tokens tokens to another page, in every layer. Pages are in
+  // [0, num_pages) and differ; num_tokens <= block_size.
+  Status copy_page(Backend& backend, int64_t from, int64_t to, int64_t num_tokens);
   const LatentCacheOptions& options() const { return options_; }
 
  private:
+  size_t row_bytes() const;
+
   LatentCacheOptions options_;
   int64_t latent_dim_ = 0;
   int64_t rope_dim_ = 0;

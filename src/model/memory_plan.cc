@@ -29,8 +29,38 @@ uint64_t saturating_sum(std::initializer_list<uint64_t> terms) {
 struct Format {
   DType dtype;
   QuantType type;
-  uint64_t scale_bytes;
+  uint64_t bytes;  // with scales and factors
 };
+
+// A weight before it is quantised says nothing of its group size: this is the default of the commands.
+constexpr int64_t kPlannedGroupSize = 64;
+
+Format planned_format(const ModelConfig& config, const WeightSpec& spec) {
+  const QuantType type = default_quant_type(config, spec);
+  const int64_t num_elements = spec.shape.num_elements();
+  if (type == QuantType::kFloat)
+    return {config.torch_dtype, type, static_cast<uint64_t>(num_elements) * dtype_bytes(config.torch_dtype)};
+  const auto scale_bytes = static_cast<uint64_t>(spec.shape[0]) * sizeof(float);
+  if (!is_int4(type)) return {DType::kInt8, type, static_cast<uint64_t>(num_elements) + scale_bytes};
+  const int64_t factors = spec.shape[0] * num_groups(spec.shape[1], kPlannedGroupSize);
+  return {DType::kUint8, type, static_cast<uint64_t>(ceil_div(num_elements, 2) + factors) + scale_bytes};
+}
+
+Format stored_format(const Checkpoint& checkpoint, const QuantDescription& description,
+                     const WeightSpec& spec) {
+  const auto tensor_of = [&checkpoint](const std::string& name) {
+    const auto view = checkpoint.tensor(name);
+    FATHOM_CHECK(view.ok(), "{}", view.status().message());
+    return *view;
+  };
+  const TensorView view = tensor_of(spec.name);
+  if (is_floating(view.dtype)) return {view.dtype, QuantType::kFloat, view.num_bytes()};
+  const bool int4 = view.dtype == DType::kUint8;
+  const size_t factor_bytes = int4 ? tensor_of(factors_name(spec.name)).num_bytes() : 0;
+  return {view.dtype,
+          description.find(spec.name).value_or(int4 ? QuantType::kW4A8Dynamic : QuantType::kW8A8Dynamic),
+          view.num_bytes() + tensor_of(scale_name(spec.name)).num_bytes() + factor_bytes};
+}
 
 uint64_t rank_share(const WeightSpec& spec, const ModelConfig& config, int64_t num_ranks, uint64_t bytes) {
   switch (spec.shard_axis) {
@@ -58,12 +88,10 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
       group = groups.insert(groups.end(), {.role = spec.role, .dtype = format.dtype, .type = format.type});
     }
     const int64_t num_elements = spec.shape.num_elements();
-    const uint64_t bytes =
-        static_cast<uint64_t>(num_elements) * dtype_bytes(format.dtype) + format.scale_bytes;
     ++group->num_tensors;
     group->num_elements += num_elements;
-    group->bytes += bytes;
-    group->rank_bytes += rank_share(spec, config, num_ranks, bytes);
+    group->bytes += format.bytes;
+    group->rank_bytes += rank_share(spec, config, num_ranks, format.bytes);
   }
   std::stable_sort(groups.begin(), groups.end(),
                    [](const WeightGroup& a, const WeightGroup& b) { return a.role < b.role; });
@@ -110,24 +138,14 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype) 
 }
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks) {
-  return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
-    const QuantType type = default_quant_type(config, spec);
-    if (type == QuantType::kFloat) return Format{config.torch_dtype, type, 0};
-    return Format{DType::kInt8, type, static_cast<uint64_t>(spec.shape[0]) * sizeof(float)};
-  });
+  return group_weights(config, num_ranks,
+                       [&](const WeightSpec& spec) { return planned_format(config, spec); });
 }
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
                                        const Checkpoint& checkpoint, const QuantDescription& description) {
-  return group_weights(config, num_ranks, [&](const WeightSpec& spec) {
-    const auto view = checkpoint.tensor(spec.name);
-    FATHOM_CHECK(view.ok(), "{}", view.status().message());
-    if (view->dtype != DType::kInt8) return Format{view->dtype, QuantType::kFloat, 0};
-    const auto scale = checkpoint.tensor(scale_name(spec.name));
-    FATHOM_CHECK(scale.ok(), "{}", scale.status().message());
-    return Format{DType::kInt8, description.find(spec.name).value_or(QuantType::kW8A8Dynamic),
-                  scale->num_bytes()};
-  });
+  return group_weights(config, num_ranks,
+                       [&](const WeightSpec& spec) { return stored_format(checkpoint, description, spec); });
 }
 
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,

@@ -28,11 +28,11 @@ struct MemoryPlanOptions {
 // All weights of one role in one format and type.
 struct WeightGroup {
   WeightRole role = WeightRole::kEmbedTokens;
-  DType dtype = DType::kBFloat16;  // as stored
+  DType dtype = DType::kBFloat16;  // as stored; kUint8: int4, two a byte
   QuantType type = QuantType::kFloat;
   int64_t num_tensors = 0;  // scales are not counted as tensors
   int64_t num_elements = 0;
-  uint64_t bytes = 0;       // of the whole model; int8 with its scales
+  uint64_t bytes = 0;       // of the whole model; int8 and int4 with their scales
   uint64_t rank_bytes = 0;  // of the rank that holds most
 };
 
@@ -53,7 +53,7 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 // Every weight stored as the config's torch_dtype, or as default_quant_type() says.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
 // As the checkpoint stores them, with the types that its description says; without one, where only sizes
-// matter, int8 counts as W8A8. Offsets of int8 weights are left out: nothing reads them after the check.
+// matter, int8 counts as W8A8 and int4 as W4A8. Offsets are left out: nothing reads them after the check.
 // Precondition: check_weights() passed.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
                                        const Checkpoint& checkpoint,

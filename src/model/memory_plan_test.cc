@@ -130,6 +130,26 @@ TEST(MemoryPlan, QuantisedWeightsCountTheirScales) {
   EXPECT_EQ(num_elements, expected);
 }
 
+TEST(MemoryPlan, Int4CountsScalesAndFactors) {
+  testing::TempDir dir;
+  ModelConfig config = testing::tiny_config();
+  config.quantize = QuantType::kW4A8Dynamic;
+  testing::write_tiny_checkpoint({config, dir.path()});
+  const auto checkpoint = Checkpoint::open(dir.path());
+  ASSERT_TRUE(checkpoint.ok());
+  const auto groups = weight_groups(config, 1, **checkpoint);
+  EXPECT_EQ(plan_memory(config, {}, groups).weight_bytes, (*checkpoint)->data_bytes());
+  const auto planned = weight_groups(config, 1);  // without looking at the files
+  ASSERT_EQ(groups.size(), planned.size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    EXPECT_EQ(groups[i].bytes, planned[i].bytes) << role_name(groups[i].role);
+    EXPECT_EQ(groups[i].num_elements, planned[i].num_elements);
+    if (groups[i].role != WeightRole::kExpertDown) continue;
+    EXPECT_EQ(groups[i].dtype, DType::kUint8);
+    EXPECT_EQ(groups[i].bytes, 8u * (16 * 5 + 16 * 4 + 16));  // 8 experts, [16, 10]
+  }
+}
+
 TEST(MemoryPlan, FitsExactly) {
   const ModelConfig config = tiny_config();
   const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1));

@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/ranges.h>
+
 #include "base/check.h"
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
 namespace {
+
+constexpr uint8_t kMaxFactor = 15;
 
 Result<TensorView> find_weight(const Checkpoint& checkpoint, const WeightSpec& spec) {
   if (!checkpoint.contains(spec.name)) {
@@ -15,45 +19,54 @@ Result<TensorView> find_weight(const Checkpoint& checkpoint, const WeightSpec& s
                      spec.name, to_string(spec.shape));
   }
   FATHOM_ASSIGN_OR_RETURN(const TensorView view, checkpoint.tensor(spec.name));
-  if (view.shape != spec.shape) {
-    return invalid_data("{}: tensor \"{}\" has shape {}, expected {} as config.json asks for",
-                        checkpoint.file_of(spec.name), spec.name, to_string(view.shape),
-                        to_string(spec.shape));
-  }
-  const bool may_be_int8 = spec.formats == WeightFormats::kFloatOrInt8;
-  if (!is_floating(view.dtype) && !(may_be_int8 && view.dtype == DType::kInt8)) {
+  const bool quantizable = spec.formats == WeightFormats::kFloatOrQuantized;
+  const bool is_quantized = view.dtype == DType::kInt8 || view.dtype == DType::kUint8;
+  if (!is_floating(view.dtype) && !(quantizable && is_quantized)) {
     return unsupported("{}: tensor \"{}\" has dtype {}, expected {}", checkpoint.file_of(spec.name),
                        spec.name, safetensors_name(view.dtype),
-                       may_be_int8 ? "BF16, F16, F32 or I8" : "BF16, F16 or F32");
+                       quantizable ? "BF16, F16, F32, I8 or U8" : "BF16, F16 or F32");
+  }
+  const bool int4 = view.dtype == DType::kUint8;
+  if (int4 && spec.shape[1] % 2 != 0) {
+    return unsupported("{}: tensor \"{}\" is int4 with {} inputs, which must be an even number",
+                       checkpoint.file_of(spec.name), spec.name, spec.shape[1]);
+  }
+  const Shape expected = int4 ? Shape{spec.shape[0], spec.shape[1] / 2} : spec.shape;
+  if (view.shape != expected) {
+    return invalid_data("{}: tensor \"{}\" has shape {}, expected {} as config.json asks for{}",
+                        checkpoint.file_of(spec.name), spec.name, to_string(view.shape), to_string(expected),
+                        int4 ? " with two int4 a byte" : "");
   }
   return view;
+}
+
+// "int8", "int4" or the floating type of a tensor's data.
+std::string_view stored_name(DType dtype) {
+  if (dtype == DType::kUint8) return "int4";
+  return dtype == DType::kInt8 ? "int8" : safetensors_name(dtype);
 }
 
 // What the description says of a tensor, where that agrees with how the tensor is stored.
 Result<QuantType> find_type(const Checkpoint& checkpoint, const QuantDescription& description,
                             const WeightSpec& spec, DType dtype) {
   const auto entry = description.find(spec.name);
-  if (dtype != DType::kInt8) {
-    if (entry.value_or(QuantType::kFloat) == QuantType::kFloat) return QuantType::kFloat;
-    return invalid_data("{}: tensor \"{}\" is {}, but {} in {}", description.path(), spec.name,
-                        description_name(*entry), safetensors_name(dtype), checkpoint.file_of(spec.name));
-  }
-  if (!description.present()) {
+  if (!is_floating(dtype) && !description.present()) {
     return not_found(
-        "{}: tensor \"{}\" is int8, and the folder has no {} that says how to use it: copy it from the "
+        "{}: tensor \"{}\" is {}, and the folder has no {} that says how to use it: copy it from the "
         "quantised "
         "model",
-        checkpoint.file_of(spec.name), spec.name, description_file_name(std::nullopt));
+        checkpoint.file_of(spec.name), spec.name, stored_name(dtype), description_file_name(std::nullopt));
   }
-  if (!entry) {
-    return invalid_data("{}: has no entry for tensor \"{}\", which is int8 in {}", description.path(),
-                        spec.name, checkpoint.file_of(spec.name));
+  if (!is_floating(dtype) && !entry) {
+    return invalid_data("{}: has no entry for tensor \"{}\", which is {} in {}", description.path(),
+                        spec.name, stored_name(dtype), checkpoint.file_of(spec.name));
   }
-  if (*entry == QuantType::kFloat) {
-    return invalid_data("{}: tensor \"{}\" is FLOAT, but int8 in {}", description.path(), spec.name,
-                        checkpoint.file_of(spec.name));
-  }
-  return *entry;
+  const QuantType type = entry.value_or(QuantType::kFloat);
+  const bool agrees = type == QuantType::kFloat ? is_floating(dtype)
+                                                : dtype == (is_int4(type) ? DType::kUint8 : DType::kInt8);
+  if (agrees) return type;
+  return invalid_data("{}: tensor \"{}\" is {}, but {} in {}", description.path(), spec.name,
+                      description_name(type), stored_name(dtype), checkpoint.file_of(spec.name));
 }
 
 // A scale or offset: one number per row.
@@ -70,6 +83,32 @@ Result<TensorView> find_per_row(const Checkpoint& checkpoint, const std::string&
   return view;
 }
 
+// The second level of an int4 weight. Group sizes that give the same shape mean the same.
+Status find_factors(const Checkpoint& checkpoint, const WeightSpec& spec, StoredWeight& stored) {
+  const std::string name = factors_name(spec.name);
+  if (!checkpoint.contains(name)) {
+    return not_found("{}: has no tensor \"{}\", which the int4 tensor \"{}\" needs", checkpoint.directory(),
+                     name, spec.name);
+  }
+  FATHOM_ASSIGN_OR_RETURN(stored.factors, checkpoint.tensor(name));
+  if (stored.factors.dtype != DType::kUint8) {
+    return unsupported("{}: tensor \"{}\" has dtype {}, expected U8", checkpoint.file_of(name), name,
+                       safetensors_name(stored.factors.dtype));
+  }
+  std::vector<std::string> shapes;
+  for (int64_t size : kGroupSizes) {
+    const Shape shape = {spec.shape[0], num_groups(spec.shape[1], size)};
+    if (stored.factors.shape == shape) {
+      stored.group_size = size;
+      return ok_status();
+    }
+    shapes.push_back(to_string(shape));
+  }
+  return invalid_data("{}: tensor \"{}\" has shape {}, expected {} for groups of 32, 64 or 128 inputs",
+                      checkpoint.file_of(name), name, to_string(stored.factors.shape),
+                      fmt::join(shapes, " or "));
+}
+
 float element(const TensorView& view, int64_t index) {
   return kernels::ref::load_element(view.data, view.dtype, index);
 }
@@ -81,6 +120,18 @@ Status check_scale_values(const Checkpoint& checkpoint, const WeightSpec& spec, 
     const std::string name = scale_name(spec.name);
     return invalid_data("{}: tensor \"{}\" has {} in row {}, a scale is finite and not negative",
                         checkpoint.file_of(name), name, value, row);
+  }
+  return ok_status();
+}
+
+Status check_factor_values(const Checkpoint& checkpoint, const WeightSpec& spec, const TensorView& factors) {
+  const auto* values = static_cast<const uint8_t*>(factors.data);
+  const int64_t row_size = factors.shape[1];
+  for (int64_t i = 0; i < factors.shape.num_elements(); ++i) {
+    if (values[i] <= kMaxFactor) continue;
+    const std::string name = factors_name(spec.name);
+    return invalid_data("{}: tensor \"{}\" has {} in row {}, group {}, a factor is at most {}",
+                        checkpoint.file_of(name), name, values[i], i / row_size, i % row_size, kMaxFactor);
   }
   return ok_status();
 }
@@ -99,8 +150,12 @@ Status check_offset_values(const Checkpoint& checkpoint, const WeightSpec& spec)
   return ok_status();
 }
 
-std::string_view part_of(const WeightSpec& spec) {
-  switch (spec.role) {
+}  // namespace
+
+std::string_view storage_name(DType dtype) { return dtype == DType::kUint8 ? "int4" : dtype_name(dtype); }
+
+std::string_view part_name(WeightRole role) {
+  switch (role) {
     case WeightRole::kDenseGate:
     case WeightRole::kDenseUp:
     case WeightRole::kDenseDown:
@@ -120,10 +175,9 @@ std::string_view part_of(const WeightSpec& spec) {
   }
 }
 
-}  // namespace
-
 std::string scale_name(std::string_view weight_name) { return fmt::format("{}_scale", weight_name); }
 std::string offset_name(std::string_view weight_name) { return fmt::format("{}_offset", weight_name); }
+std::string factors_name(std::string_view weight_name) { return fmt::format("{}_scale_second", weight_name); }
 
 Result<StoredWeight> stored_weight(const Checkpoint& checkpoint, const QuantDescription& description,
                                    const WeightSpec& spec) {
@@ -133,10 +187,11 @@ Result<StoredWeight> stored_weight(const Checkpoint& checkpoint, const QuantDesc
   if (stored.type == QuantType::kFloat) return stored;
   const std::string scale = scale_name(spec.name);
   if (!checkpoint.contains(scale)) {
-    return not_found("{}: has no tensor \"{}\", which the int8 tensor \"{}\" needs", checkpoint.directory(),
-                     scale, spec.name);
+    return not_found("{}: has no tensor \"{}\", which the {} tensor \"{}\" needs", checkpoint.directory(),
+                     scale, stored_name(stored.tensor.dtype), spec.name);
   }
   FATHOM_ASSIGN_OR_RETURN(stored.scale, find_per_row(checkpoint, scale, spec.shape[0]));
+  if (is_int4(stored.type)) FATHOM_RETURN_IF_ERROR(find_factors(checkpoint, spec, stored));
   return stored;
 }
 
@@ -147,6 +202,7 @@ Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
     if (stored.type == QuantType::kFloat) continue;
     FATHOM_RETURN_IF_ERROR(check_scale_values(checkpoint, spec, stored.scale));
     FATHOM_RETURN_IF_ERROR(check_offset_values(checkpoint, spec));
+    if (is_int4(stored.type)) FATHOM_RETURN_IF_ERROR(check_factor_values(checkpoint, spec, stored.factors));
   }
   return ok_status();
 }
@@ -155,9 +211,10 @@ std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const Mode
   std::vector<std::string> used;
   for (WeightSpec& spec : weight_table(config)) {
     const auto view = checkpoint.tensor(spec.name);
-    if (view.ok() && view->dtype == DType::kInt8) {
+    if (view.ok() && !is_floating(view->dtype)) {
       used.push_back(scale_name(spec.name));
       used.push_back(offset_name(spec.name));
+      if (view->dtype == DType::kUint8) used.push_back(factors_name(spec.name));
     }
     used.push_back(std::move(spec.name));
   }
@@ -175,17 +232,17 @@ std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const Mode
 std::vector<QuantizedPart> quantized_parts(const Checkpoint& checkpoint, const ModelConfig& config,
                                            const QuantDescription& description) {
   constexpr std::string_view kParts[] = {"attention", "dense", "experts", "shared experts", "head"};
-  constexpr QuantType kTypes[] = {QuantType::kFloat, QuantType::kW8A16, QuantType::kW8A8Dynamic};
   std::vector<QuantizedPart> parts;
   for (std::string_view part : kParts) {
-    for (QuantType type : kTypes) parts.push_back({part, type, 0});
+    parts.push_back({part, QuantType::kFloat, 0});
+    for (QuantType type : kQuantizedTypes) parts.push_back({part, type, 0});
   }
   for (const WeightSpec& spec : weight_table(config)) {
     if (spec.formats == WeightFormats::kFloat) continue;
     const auto stored = stored_weight(checkpoint, description, spec);
     FATHOM_CHECK(stored.ok(), "{}", stored.status().message());
     for (QuantizedPart& part : parts) {
-      if (part.part == part_of(spec) && part.type == stored->type) ++part.num_tensors;
+      if (part.part == part_name(spec.role) && part.type == stored->type) ++part.num_tensors;
     }
   }
   std::erase_if(parts, [](const QuantizedPart& part) { return part.num_tensors == 0; });

@@ -1,5 +1,6 @@
-// What a checkpoint holds for the weights of the table: floating tensors, or int8 tensors with a scale per
-// output row and the way their layer is to be multiplied. Checked here, once, before anything is computed.
+// What a checkpoint holds for the weights of the table: floating tensors, or int8 and int4 tensors with their
+// scales (docs/quantization.md) and the way their layer is to be multiplied. Checked here, once, before
+// anything is computed.
 #pragma once
 
 #include <cstdint>
@@ -17,26 +18,29 @@ namespace fathom {
 
 // Views of the checkpoint, valid as long as it.
 struct StoredWeight {
-  TensorView tensor;                   // spec.shape, floating or int8
-  TensorView scale;                    // int8: [n] or [n, 1] floating, w = q * scale[row]; else data is null
-  QuantType type = QuantType::kFloat;  // not kFloat exactly where tensor is int8
+  TensorView tensor;       // spec.shape, floating or int8; int4: uint8 [n, k / 2], two inputs a byte
+  TensorView scale;        // int8, int4: [n] or [n, 1] floating; else data is null
+  TensorView factors;      // int4: uint8 [n, ceil(k / group_size)]; else data is null
+  int64_t group_size = 0;  // int4: inputs that share a factor, 32, 64 or 128; else 0
+  QuantType type = QuantType::kFloat;  // W8.. exactly where tensor is int8, W4.. exactly where it is uint8
 };
 
 // Looks at headers alone. Refused, naming file and tensor: a tensor that is missing or has another shape or
-// type than the spec allows; int8 without a description, without an entry in it or with the entry FLOAT; a
-// floating tensor whose entry says otherwise; a scale or an offset that is missing (the scale only), not
-// floating or of another shape.
+// type than the spec allows; int8 or int4 without a description, without an entry in it or with one of other
+// bits; a floating tensor whose entry says otherwise; a scale that is missing, not floating or of another
+// shape; factors that are missing, not uint8 or of a shape that no group size gives.
 Result<StoredWeight> stored_weight(const Checkpoint& checkpoint, const QuantDescription& description,
                                    const WeightSpec& spec);
 
 // Whether the checkpoint holds every weight of the table as stored_weight() wants it, every scale is finite
-// and not negative, and every X.weight_offset is 0 everywhere (the int8 are symmetric); the first that is not
-// is named. Reads all scales and offsets, no weights.
+// and not negative, no factor is above 15, and every X.weight_offset is 0 everywhere (all is symmetric); the
+// first that is not is named. Reads all scales, factors and offsets, no weights.
 Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
                      const QuantDescription& description);
 
-// Tensors that no weight of the table uses, for a warning. The scale and offset of an int8 weight are used;
-// known leftovers (rotary tables, the head of a model with tied embeddings) do not count either.
+// Tensors that no weight of the table uses, for a warning. The scales, factors and offset of a quantised
+// weight are used; known leftovers (rotary tables, the head of a model with tied embeddings) do not count
+// either.
 std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 
 // The linear layers of one part of the model in one type.
@@ -46,13 +50,26 @@ struct QuantizedPart {
   int64_t num_tensors = 0;
 };
 
-// What is quantised how, in the order of the parts; every tensor that could be int8 counts in one of them.
-// Precondition: check_weights() passed.
+// How one weight is stored: a floating type's name, "int8" or "int4".
+std::string_view storage_name(DType dtype);
+
+// What is quantised how, in the order of the parts; every tensor that could be quantised counts in one of
+// them. Precondition: check_weights() passed.
 std::vector<QuantizedPart> quantized_parts(const Checkpoint& checkpoint, const ModelConfig& config,
                                            const QuantDescription& description);
 
-// "X.weight_scale" and "X.weight_offset" of "X.weight".
+// The part of the model that a quantisable weight belongs to, as in QuantizedPart.
+std::string_view part_name(WeightRole role);
+
+// "X.weight_scale", "X.weight_offset" and "X.weight_scale_second" of "X.weight".
 std::string scale_name(std::string_view weight_name);
 std::string offset_name(std::string_view weight_name);
+std::string factors_name(std::string_view weight_name);
+
+// The group sizes an int4 weight may have, ascending, and how many groups a row of num_inputs has.
+inline constexpr int64_t kGroupSizes[] = {32, 64, 128};
+inline int64_t num_groups(int64_t num_inputs, int64_t group_size) {
+  return (num_inputs + group_size - 1) / group_size;
+}
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -216,6 +217,68 @@ TEST_F(StoredWeightTest, ScalesAndOffsetsAreChecked) {
             fmt::format(": has no tensor \"{}\", which the int8 tensor \"{}\" needs", scale, kOProj));
 }
 
+TEST_F(StoredWeightTest, Int4WeightsAreChecked) {
+  ModelConfig config = tiny_config();
+  config.quantize = QuantType::kW4A8Dynamic;
+  config.hidden_size = 80;  // groups of 32, 64 and 128 give 3, 2 and 1 factors
+  write_tiny_checkpoint({config, dir_.path()});
+  const std::string weights = "/quant_model_weight_w4a8_dynamic.safetensors";
+  const std::string description = "/quant_model_description_w4a8_dynamic.json";
+  const std::string q_proj = "model.layers.0.self_attn.q_proj.weight";  // [20, 80]
+  const std::string factors = q_proj + "_scale_second";
+  EXPECT_EQ(refusal(config), "");
+  for (const auto& [groups, size] : {std::pair{3, 32}, {2, 64}, {1, 128}}) {
+    edit(factors, {.shape = Shape{20, groups}});
+    EXPECT_EQ(refusal(config), "");
+    const auto checkpoint = Checkpoint::open(dir_.path());
+    const auto labels = QuantDescription::load(dir_.path(), config);
+    for (const WeightSpec& spec : weight_table(config)) {
+      if (spec.name != q_proj) continue;
+      const auto stored = stored_weight(**checkpoint, *labels, spec);
+      ASSERT_TRUE(stored.ok()) << stored.status().message();
+      EXPECT_EQ(stored->group_size, size);
+      EXPECT_EQ(stored->type, QuantType::kW4A8Dynamic);
+      EXPECT_EQ(stored->tensor.dtype, DType::kUint8);
+    }
+  }
+  edit(factors, {.shape = Shape{20, 4}});
+  EXPECT_EQ(
+      refusal(config),
+      fmt::format("{}: tensor \"{}\" has shape [20, 4], expected [20, 3] or [20, 2] or [20, 1] for groups of "
+                  "32, 64 or 128 inputs",
+                  weights, factors));
+  edit(factors, {.dtype = DType::kInt8, .shape = Shape{20, 2}});
+  EXPECT_EQ(refusal(config), fmt::format("{}: tensor \"{}\" has dtype I8, expected U8", weights, factors));
+  const uint8_t values[] = {15, 0, 15, 16};
+  float packed = 0;
+  std::memcpy(&packed, values, sizeof(packed));
+  edit(factors, {.dtype = DType::kUint8, .floats = {packed}});
+  EXPECT_EQ(refusal(config), fmt::format("{}: tensor \"{}\" has 16 in row 1, group 1, a factor is at most 15",
+                                         weights, factors));
+  edit(factors, {.leave_out = true});
+  EXPECT_EQ(refusal(config),
+            fmt::format(": has no tensor \"{}\", which the int4 tensor \"{}\" needs", factors, q_proj));
+  edit(q_proj, {.shape = Shape{20, 80}});
+  EXPECT_EQ(refusal(config),
+            fmt::format("{}: tensor \"{}\" has shape [20, 80], expected [20, 40] as config.json asks "
+                        "for with two int4 a byte",
+                        weights, q_proj));
+  edit(q_proj, {.dtype = DType::kInt8});
+  EXPECT_EQ(refusal(config),
+            fmt::format("{}: tensor \"{}\" is W4A8_DYNAMIC, but int8 in {}", description, q_proj, weights));
+}
+
+TEST_F(StoredWeightTest, AnOddNumberOfInputsIsNoInt4) {
+  ModelConfig config = tiny_grouped_config();  // q_lora_rank 7
+  config.quantize = QuantType::kW8A8Dynamic;
+  write_tiny_checkpoint({config, dir_.path()});
+  const std::string q_b_proj = "model.layers.0.self_attn.q_b_proj.weight";
+  edit(q_b_proj, {.dtype = DType::kUint8, .shape = Shape{20, 3}});
+  EXPECT_EQ(refusal(config),
+            fmt::format("/{}: tensor \"{}\" is int4 with 7 inputs, which must be an even number", kWeights,
+                        q_b_proj));
+}
+
 TEST_F(StoredWeightTest, AScaleOfAFloatWeightIsUnused) {
   const ModelConfig config = write_quantised();
   edit(kOProj, DType::kBFloat16);
@@ -251,7 +314,7 @@ TEST_F(StoredWeightTest, EachWeightHasItsTypes) {
   EXPECT_EQ(refusal(tiny_config()),
             "/model.safetensors: tensor \"model.layers.0.self_attn.o_proj.weight\" has dtype I32, expected "
             "BF16, F16, "
-            "F32 or I8");
+            "F32, I8 or U8");
 }
 
 TEST_F(StoredWeightTest, UnusedTensorsAreCounted) {

@@ -12,6 +12,8 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "checkpoint/model_config.h"
+#include "model/stored_layout.h"
+#include "model/weight_stream.h"
 #include "model/weight_table.h"
 
 namespace fathom {
@@ -25,7 +27,8 @@ struct SynthOptions {
   ModelConfig config;  // torch_dtype is what tensors are stored as, but see default_quant_type()
   std::string output;  // the folder
   uint64_t seed = 0;
-  uint64_t shard_bytes = uint64_t{5} << 30;  // a shard is full before a tensor would take it over this
+  uint64_t shard_bytes = LayoutOptions().shard_bytes;
+  int64_t group_size = LayoutOptions().group_size;  // of int4
   int num_threads = 1;
   std::optional<std::string> tokenizer_directory;  // tokenizer and generation files are copied from here
   ExistingOutput existing_output = ExistingOutput::kRefuse;
@@ -38,20 +41,17 @@ struct SynthResult {
 };
 
 // Writes shards, tokenizer files, index, description (of a quantised one) and config.json, the last as the
-// sign that all is there. Memory: one piece of a tensor (32 MiB) beside the weight table. Refused before
-// anything is written: an output folder that is not empty, too little disk space. progress may be null.
+// sign that all is there. Memory: a few pieces of tensors (16 MiB) beside the weight table. Refused before
+// anything is written: an output folder that is not empty, too little disk space, int4 of an odd number of
+// inputs. progress may be null.
 Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progress);
 
-// The values of one synthetic tensor. Const: any thread may fill any part.
-class SynthTensor {
+// The values of one synthetic tensor.
+class SynthTensor : public WeightValues {
  public:
   SynthTensor(const WeightSpec& spec, const ModelConfig& config, uint64_t seed);
-  // Writes elements [begin, end) to out, in the config's torch_dtype.
-  void fill(int64_t begin, int64_t end, void* out) const;
-  // The same values quantised, rows [begin, end) of row_size elements: to out, and each row's scale to
-  // scales, both from their begin on. Symmetric: scale = max|w| / 127, q = w / scale to the nearest, ties to
-  // even.
-  void fill_int8(int64_t begin, int64_t end, int64_t row_size, int8_t* out, float* scales) const;
+  void copy(int64_t begin, int64_t end, std::byte* out) const override;
+  void read_row(int64_t row, std::span<float> out) const override;
 
  private:
   uint64_t key_;

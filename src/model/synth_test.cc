@@ -127,37 +127,68 @@ TEST(Synth, QuantisedFoldersHaveTheirFiles) {
   }
 }
 
-// Row by row what quantising the float checkpoint of the same seed gives, in any pieces.
-TEST(Synth, QuantisedValuesAreTheFloatOnesRounded) {
+// What is rounded are the very values that a float checkpoint of the same seed holds.
+TEST(Synth, RowsAreTheStoredValues) {
   const ModelConfig config = tiny_grouped_config();
   for (const WeightSpec& spec : weight_table(config)) {
-    if (spec.formats == WeightFormats::kFloat) continue;
+    if (spec.shape.rank() != 2) continue;
     const SynthTensor tensor(spec, config, 9);
     const int64_t rows = spec.shape[0], row_size = spec.shape[1];
-    std::vector<BFloat16> floats(static_cast<size_t>(rows * row_size));
-    tensor.fill(0, rows * row_size, floats.data());
-    std::vector<int8_t> whole(floats.size()), pieces(floats.size());
-    std::vector<float> scales(static_cast<size_t>(rows)), piece_scales(scales.size());
-    tensor.fill_int8(0, rows, row_size, whole.data(), scales.data());
-    for (int64_t begin = 0, step = 1; begin < rows; begin += step, step = step % 3 + 1) {
-      tensor.fill_int8(begin, std::min(begin + step, rows), row_size, pieces.data() + begin * row_size,
-                       piece_scales.data() + begin);
-    }
-    EXPECT_EQ(whole, pieces);
-    EXPECT_EQ(scales, piece_scales);
-    for (int64_t row = 0; row < rows; ++row) {
-      float largest = 0;
-      for (int64_t i = 0; i < row_size; ++i)
-        largest = std::max(largest, std::abs(to_float(floats[static_cast<size_t>(row * row_size + i)])));
-      const float scale = scales[static_cast<size_t>(row)];
-      EXPECT_EQ(scale, largest / 127);
-      for (int64_t i = 0; i < row_size; ++i) {
-        const auto at = static_cast<size_t>(row * row_size + i);
-        ASSERT_EQ(whole[at], static_cast<int8_t>(std::nearbyint(to_float(floats[at]) / scale)))
-            << spec.name << " row " << row << " column " << i;
-      }
+    std::vector<BFloat16> stored(static_cast<size_t>(rows * row_size));
+    tensor.copy(0, rows * row_size, reinterpret_cast<std::byte*>(stored.data()));
+    std::vector<float> row(static_cast<size_t>(row_size));
+    for (int64_t i = 0; i < rows; ++i) {
+      tensor.read_row(i, row);
+      for (int64_t j = 0; j < row_size; ++j)
+        ASSERT_EQ(row[static_cast<size_t>(j)], to_float(stored[static_cast<size_t>(i * row_size + j)]))
+            << spec.name;
     }
   }
+}
+
+TEST(Synth, Int4FoldersOpen) {
+  TempDir dir;
+  for (const QuantType type : {QuantType::kW4A16, QuantType::kW4A8Dynamic}) {
+    for (const int64_t group_size : kGroupSizes) {
+      SynthOptions options;
+      options.config = tiny_config();
+      options.config.hidden_size = 200;  // short last groups, a shape of its own for each size
+      options.config.quantize = type;
+      options.group_size = group_size;
+      options.shard_bytes = 8192;
+      options.output = dir.file(fmt::format("{}-{}", quant_type_name(type), group_size));
+      const auto result = synthesize(options, nullptr);
+      ASSERT_TRUE(result.ok()) << result.status().message();
+      const auto config = load_model_config(options.output);
+      const auto checkpoint = Checkpoint::open(options.output);
+      ASSERT_TRUE(config.ok() && checkpoint.ok());
+      const auto description = QuantDescription::load(options.output, *config);
+      ASSERT_TRUE(description.ok()) << description.status().message();
+      const Status status = check_weights(**checkpoint, *config, *description);
+      EXPECT_TRUE(status.ok()) << status.message();
+      EXPECT_TRUE(unused_tensors(**checkpoint, *config).empty());
+      const WeightSpec spec = {
+          "model.layers.0.self_attn.q_proj.weight", WeightRole::kQProj, 0, -1, ShardAxis::kRows,
+          WeightFormats::kFloatOrQuantized,         {20, 200}};
+      const auto stored = stored_weight(**checkpoint, *description, spec);
+      ASSERT_TRUE(stored.ok()) << stored.status().message();
+      EXPECT_EQ(stored->type, type);
+      EXPECT_EQ(stored->group_size, group_size);
+      EXPECT_EQ(stored->tensor.shape, (Shape{20, 100}));
+      EXPECT_EQ(stored->factors.shape, (Shape{20, num_groups(200, group_size)}));
+    }
+  }
+}
+
+TEST(Synth, Int4NeedsAnEvenNumberOfInputs) {
+  TempDir dir;
+  SynthOptions options = options_for(dir, "out");
+  options.config.quantize = QuantType::kW4A16;  // q_lora_rank is 7
+  EXPECT_EQ(
+      synthesize(options, nullptr).status().message(),
+      "tensor \"model.layers.0.self_attn.q_b_proj.weight\" has 7 inputs: w4a16 needs an even number, store "
+      "it as int8 or floating");
+  EXPECT_FALSE(path_exists(options.output));
 }
 
 TEST(Synth, AnotherTypeReplacesAllOfTheOld) {
@@ -179,11 +210,14 @@ TEST(Synth, SeedsDifferAndPiecesAgree) {
   const SynthTensor other(spec, tiny_config(), 2);
   const int64_t n = spec.shape.num_elements();
   std::vector<uint16_t> whole(static_cast<size_t>(n)), different(whole.size()), pieces(whole.size());
-  tensor.fill(0, n, whole.data());
-  other.fill(0, n, different.data());
+  const auto fill = [](const SynthTensor& from, int64_t begin, int64_t end, std::vector<uint16_t>& to) {
+    from.copy(begin, end, reinterpret_cast<std::byte*>(to.data() + begin));
+  };
+  fill(tensor, 0, n, whole);
+  fill(other, 0, n, different);
   EXPECT_NE(whole, different);
   for (int64_t begin = 0, step = 1; begin < n; begin += step, step = step % 7 + 1) {
-    tensor.fill(begin, std::min(begin + step, n), pieces.data() + begin);
+    fill(tensor, begin, std::min(begin + step, n), pieces);
   }
   EXPECT_EQ(whole, pieces);
 }
@@ -196,7 +230,8 @@ TEST(Synth, ValuesHaveTheirDeviation) {
     for (const WeightSpec& spec : weight_table(config)) {
       if (spec.role != role) continue;
       std::vector<float> values(static_cast<size_t>(spec.shape.num_elements()));
-      SynthTensor(spec, config, 5).fill(0, spec.shape.num_elements(), values.data());
+      SynthTensor(spec, config, 5)
+          .copy(0, spec.shape.num_elements(), reinterpret_cast<std::byte*>(values.data()));
       double sum = 0, squares = 0;
       for (float value : values) {
         EXPECT_TRUE(std::isfinite(value));

@@ -17,7 +17,6 @@ constexpr int kTableBits = 12;
 constexpr int kTableSize = 1 << kTableBits;
 constexpr int kValuesPerWord = 4;
 constexpr int kBitsPerValue = 16;
-constexpr float kInt8Max = 127;  // -128 stays unused, so that the range is symmetric
 
 // x with P(normal <= x) = p, for p > 1/2, by bisection.
 double normal_quantile(double p) {
@@ -95,22 +94,6 @@ void fill_from(const std::vector<T>& values, uint64_t key, int64_t begin, int64_
   }
 }
 
-// Largest magnitude of a row. Magnitudes of floats order like their bits, and whole numbers need no care for
-// NaN, so that this loop becomes vector instructions.
-float largest_magnitude(const float* row, int64_t count) {
-  uint32_t largest = 0;
-  for (int64_t i = 0; i < count; ++i)
-    largest = std::max(largest, std::bit_cast<uint32_t>(row[i]) & 0x7fffffffu);
-  return std::bit_cast<float>(largest);
-}
-
-// row / scale to the nearest int8. Adding 1.5 * 2^23 leaves the rounded number in the low bits.
-void quantize_row(const float* row, int64_t count, float scale, int8_t* out) {
-  constexpr float kShift = 12582912.0f;
-  for (int64_t i = 0; i < count; ++i)
-    out[i] = static_cast<int8_t>(std::bit_cast<uint32_t>(row[i] / scale + kShift) & 0xffu);
-}
-
 }  // namespace
 
 SynthTensor::SynthTensor(const WeightSpec& spec, const ModelConfig& config, uint64_t seed)
@@ -139,23 +122,17 @@ SynthTensor::SynthTensor(const WeightSpec& spec, const ModelConfig& config, uint
   }
 }
 
-void SynthTensor::fill(int64_t begin, int64_t end, void* out) const {
+void SynthTensor::copy(int64_t begin, int64_t end, std::byte* out) const {
   if (!values16_.empty()) {
-    fill_from(values16_, key_, begin, end, static_cast<uint16_t*>(out));
+    fill_from(values16_, key_, begin, end, reinterpret_cast<uint16_t*>(out));
   } else {
-    fill_from(values_, key_, begin, end, static_cast<float*>(out));
+    fill_from(values_, key_, begin, end, reinterpret_cast<float*>(out));
   }
 }
 
-void SynthTensor::fill_int8(int64_t begin, int64_t end, int64_t row_size, int8_t* out, float* scales) const {
-  std::vector<float> row(static_cast<size_t>(row_size));
-  for (int64_t i = begin; i < end; ++i) {
-    fill_from(values_, key_, i * row_size, (i + 1) * row_size, row.data());
-    const float scale = largest_magnitude(row.data(), row_size) / kInt8Max;
-    scales[i - begin] = scale;
-    // A row of zeros would divide by 0.
-    quantize_row(row.data(), row_size, scale > 0 ? scale : 1, out + (i - begin) * row_size);
-  }
+void SynthTensor::read_row(int64_t row, std::span<float> out) const {
+  const auto row_size = static_cast<int64_t>(out.size());
+  fill_from(values_, key_, row * row_size, (row + 1) * row_size, out.data());
 }
 
 }  // namespace fathom

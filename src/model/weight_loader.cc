@@ -45,7 +45,9 @@ void WeightLoader::read_ahead() {
 WeightSource WeightLoader::Source::view() const {
   return {.tensor = tensor,
           .scales = scales.empty() ? nullptr : scales.data(),
-          .int8_inputs = type == QuantType::kW8A16 ? Int8Inputs::kInt16 : Int8Inputs::kInt8};
+          .int8_inputs = has_16bit_inputs(type) ? Int8Inputs::kInt16 : Int8Inputs::kInt8,
+          .factors = factors,
+          .group_size = group_size};
 }
 
 bool WeightLoader::has(WeightRole role, Place place) const {
@@ -63,6 +65,8 @@ Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) 
   } else {
     read_ahead();
   }
+  source.factors = static_cast<const uint8_t*>(stored.factors.data);
+  source.group_size = stored.group_size;
   source.type = stored.type;
   if (stored.type != QuantType::kFloat) {
     for (int64_t row = 0; row < stored.tensor.shape[0]; ++row) {

@@ -43,6 +43,8 @@ class WeightLoader {
     std::string name;
     TensorView tensor;
     std::vector<float> scales;
+    const uint8_t* factors = nullptr;
+    int64_t group_size = 0;
     QuantType type = QuantType::kFloat;
 
     WeightSource view() const;

@@ -45,7 +45,7 @@ constexpr ShardAxis kRows = ShardAxis::kRows;
 constexpr ShardAxis kColumns = ShardAxis::kColumns;
 constexpr ShardAxis kExperts = ShardAxis::kExperts;
 constexpr WeightFormats kFloat = WeightFormats::kFloat;
-constexpr WeightFormats kAny = WeightFormats::kFloatOrInt8;
+constexpr WeightFormats kAny = WeightFormats::kFloatOrQuantized;
 
 // In the order of the enumeration, which is also the order inside a layer. The norms of the compressed query
 // and latent need the whole vector, so every rank computes it: q_a_proj and kv_a_proj are not shared out.

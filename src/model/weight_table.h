@@ -51,9 +51,9 @@ enum class ShardAxis : uint8_t {
   kExperts,  // whole experts go to ranks
 };
 
-// What may be stored: always a floating type; int8 with one scale per output row only for the linear layers
-// and the head (not kv_b_proj, which is split at load, nor the router and the embedding).
-enum class WeightFormats : uint8_t { kFloat, kFloatOrInt8 };
+// What may be stored: always a floating type; int8 or int4 (checkpoint/quant_type.h) only for the linear
+// layers and the head (not kv_b_proj, which is split at load, nor the router and the embedding).
+enum class WeightFormats : uint8_t { kFloat, kFloatOrQuantized };
 
 struct WeightSpec {
   std::string name;

@@ -91,6 +91,14 @@ Result<Peak> find_peak(std::span<const float> logits) {
   return peak;
 }
 
+Result<Peak> find_allowed_peak(const SampleInput& input, std::span<const float> prepared) {
+  Result<Peak> peak = find_peak(prepared);
+  if (peak.ok() || input.allowed.empty() || !find_peak(input.logits).ok()) return peak;
+  return invalid_data("the mask allows none of the {} tokens that have a finite logit",
+                      std::count_if(input.logits.begin(), input.logits.end(),
+                                    [](float logit) { return std::isfinite(logit); }));
+}
+
 float penalise(float logit, int32_t num_generated, const SamplingParams& params) {
   if (std::isinf(logit)) return logit;
   double x = logit;
@@ -100,11 +108,14 @@ float penalise(float logit, int32_t num_generated, const SamplingParams& params)
   return static_cast<float>(std::clamp(x, -kLargest, kLargest));
 }
 
-// The logits after penalties: a copy in the workspace where there are any. `seen` counts 2 for each time a
-// token was generated and 1 for being in the prompt.
-std::span<const float> apply_penalties(const SampleInput& input, const SamplingParams& params,
-                                       SamplerWorkspace& workspace) {
-  if (!params.has_penalties()) return input.logits;
+float add_bias(float logit, double bias) {
+  if (std::isinf(logit)) return logit;
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(logit + bias, -kLargest, kLargest));
+}
+
+// To workspace.logits. `seen` counts 2 for each time a token was generated and 1 for being in the prompt.
+void apply_penalties(const SampleInput& input, const SamplingParams& params, SamplerWorkspace& workspace) {
   const size_t vocabulary = input.logits.size();
   if (workspace.seen.size() < vocabulary) workspace.seen.resize(vocabulary, 0);
   workspace.touched.clear();
@@ -125,12 +136,50 @@ std::span<const float> apply_penalties(const SampleInput& input, const SamplingP
       seen |= 1;
     }
   }
-  workspace.logits.assign(input.logits.begin(), input.logits.end());
   for (int32_t id : workspace.touched) {
     float& logit = workspace.logits[static_cast<size_t>(id)];
     int32_t& seen = workspace.seen[static_cast<size_t>(id)];
     logit = penalise(logit, seen / 2, params);
     seen = 0;
+  }
+}
+
+// Copies the logits into the workspace. NaN and +infinity stay where they are, so that a row that is not
+// usable is found out whatever the mask; everything else that is not allowed becomes -infinity.
+void copy_logits(const SampleInput& input, SamplerWorkspace& workspace) {
+  workspace.logits.assign(input.logits.begin(), input.logits.end());
+  if (input.allowed.empty()) return;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  for (size_t i = 0; i < workspace.logits.size(); ++i) {
+    const uint32_t word = i / 32 < input.allowed.size() ? input.allowed[i / 32] : 0;
+    const bool is_allowed = ((word >> (i % 32)) & 1) != 0;
+    float& logit = workspace.logits[i];
+    if (!is_allowed && logit <= kLargest) logit = -kInfinity;
+  }
+}
+
+// Steps 0 and 1: a copy in the workspace where anything changes.
+std::span<const float> adjust_logits(const SampleInput& input, const SamplingParams& params,
+                                     SamplerWorkspace& workspace) {
+  if (!params.has_penalties() && params.logit_bias.empty() && input.banned_tokens.empty() &&
+      input.allowed.empty()) {
+    return input.logits;
+  }
+  copy_logits(input, workspace);
+  if (params.has_penalties()) apply_penalties(input, params, workspace);
+  const auto logit_of = [&workspace](int32_t id) {
+    const auto index = static_cast<size_t>(id);
+    return id >= 0 && index < workspace.logits.size() ? &workspace.logits[index] : nullptr;
+  };
+  for (const LogitBias& entry : params.logit_bias) {
+    if (float* logit = logit_of(entry.token_id)) *logit = add_bias(*logit, entry.bias);
+  }
+  for (int32_t id : input.banned_tokens) {
+    if (float* logit = logit_of(id)) {
+      // A logit that is no number must still be seen by find_peak.
+      if (*logit <= std::numeric_limits<float>::max()) *logit = -std::numeric_limits<float>::infinity();
+    }
   }
   return workspace.logits;
 }
@@ -231,12 +280,21 @@ void fill_candidates(std::span<const float> logits, float max_logit, const Sampl
 
 }  // namespace
 
+Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
+                                    SamplerWorkspace& workspace) {
+  FATHOM_CHECK(id >= 0 && static_cast<size_t>(id) < logits.size(), "token id {}", id);
+  FATHOM_RETURN_IF_ERROR(find_peak(logits).status());
+  SampledToken token{.id = id, .logprob = {}, .top_logprobs = {}};
+  add_logprobs(logits, num_top, workspace, token);
+  return token;
+}
+
 uint64_t sampler_key(uint64_t seed) { return random_key(seed, "sample"); }
 
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace) {
-  const std::span<const float> logits = apply_penalties(input, params, workspace);
-  FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_peak(logits));
+  const std::span<const float> logits = adjust_logits(input, params, workspace);
+  FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_allowed_peak(input, logits));
   SampledToken token;
   if (params.is_greedy()) {
     token.id = static_cast<int32_t>(peak.id);
@@ -252,8 +310,8 @@ Result<SampledToken> sample(const SampleInput& input, const SamplingParams& para
 Result<std::span<const Candidate>> sample_candidates(const SampleInput& input, const SamplingParams& params,
                                                      SamplerWorkspace& workspace) {
   FATHOM_CHECK(!params.is_greedy(), "temperature 0 has no candidates");
-  const std::span<const float> logits = apply_penalties(input, params, workspace);
-  FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_peak(logits));
+  const std::span<const float> logits = adjust_logits(input, params, workspace);
+  FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_allowed_peak(input, logits));
   fill_candidates(logits, peak.logit, params, workspace);
   return std::span<const Candidate>(workspace.candidates);
 }

@@ -1,9 +1,11 @@
 // From a row of logits to the next token. A pure function of its arguments: the same request gets the same
 // token whatever else is in the batch, and in whatever order and on whatever thread its rows are sampled.
 //
-// Order, as in vLLM: penalties, temperature, min_p, top_k, top_p, draw. In detail, for logits x:
+// Order, as in vLLM: mask, penalties, temperature, min_p, top_k, top_p, draw. In detail, for logits x:
+// 0. Where there is a mask: x of a token that it does not allow is -infinity, which penalties leave as it is.
 // 1. Penalties, in double, rounded to float and kept finite. A token of prompt or generated: x / r if x > 0,
-//    else x * r. A token generated c > 0 times: x - frequency * c - presence.
+//    else x * r. A token generated c > 0 times: x - frequency * c - presence. Then the same way x +
+//    logit_bias; then banned tokens become -infinity.
 // 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) / temperature), in
 // double,
 //    so that the greatest weight is 1.
@@ -30,9 +32,12 @@ namespace fathom {
 struct SampleInput {
   // [vocabulary] float32 of one row, not empty. Ids without text are excluded by passing a shorter span.
   std::span<const float> logits;
-  std::span<const int32_t> prompt_tokens;
-  std::span<const int32_t> generated_tokens;  // the new token's position is the length of both together
-  uint64_t random_key = 0;                    // from sampler_key
+  std::span<const int32_t> prompt_tokens = {};
+  std::span<const int32_t> generated_tokens = {};  // the new token's position is the length of both together
+  uint64_t random_key = 0;                         // from sampler_key
+  std::span<const int32_t> banned_tokens = {};     // never drawn
+  // Bit t % 32 of word t / 32: whether token t may be chosen; beyond its end none may. Empty: all may.
+  std::span<const uint32_t> allowed = {};
 };
 
 struct TokenLogprob {
@@ -43,7 +48,7 @@ struct TokenLogprob {
 struct SampledToken {
   int32_t id = 0;
   // Where params.logprobs asks: natural logarithms of the softmax of the logits as the model gave them,
-  // before penalties and temperature.
+  // before mask, penalties and temperature: also of tokens that were not allowed.
   std::optional<double> logprob;
   std::vector<TokenLogprob> top_logprobs;  // first in rank first
 };
@@ -59,18 +64,24 @@ struct Candidate {
 // Memory reused from call to call, about 3 MB at a vocabulary of 102,400 where every option is in use. One
 // thread at a time; no content matters between calls.
 struct SamplerWorkspace {
-  std::vector<float> logits;          // penalised copy
+  std::vector<float> logits;          // masked and penalised copy
   std::vector<int32_t> seen;          // [vocabulary], all zero between calls
   std::vector<int32_t> touched;       // ids with seen != 0
   std::vector<uint64_t> ranks;        // of a selection
   std::vector<Candidate> candidates;  // in order of id
 };
 
+// Log-probabilities, as SampledToken defines them, of token id in the vocabulary and of the num_top
+// likeliest. kInvalidData as for sample().
+Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
+                                    SamplerWorkspace& workspace);
+
 // The key of a request's random numbers.
 uint64_t sampler_key(uint64_t seed);
 
-// Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity or all are -infinity:
-// the request fails, the engine goes on. Token ids outside the vocabulary are ignored by penalties.
+// Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity, allowed or not, or
+// all allowed ones are -infinity, or none is allowed: the request fails, the engine goes on. Token ids
+// outside the vocabulary are ignored by penalties, biases and bans.
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace);
 

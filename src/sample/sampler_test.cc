@@ -25,15 +25,27 @@ struct Reference {
 
 std::vector<float> reference_penalties(const SampleInput& input, const SamplingParams& params) {
   std::vector<float> logits(input.logits.begin(), input.logits.end());
+  const double largest = std::numeric_limits<float>::max();
   for (size_t id = 0; id < logits.size(); ++id) {
+    if (!input.allowed.empty() &&
+        (id / 32 >= input.allowed.size() || (input.allowed[id / 32] >> (id % 32) & 1) == 0)) {
+      logits[id] = -kInfinity;
+    }
     const auto count = std::count(input.generated_tokens.begin(), input.generated_tokens.end(), id);
     const auto in_prompt = std::count(input.prompt_tokens.begin(), input.prompt_tokens.end(), id);
     if (std::isinf(logits[id]) || count + in_prompt == 0) continue;
     double x = logits[id];
     x = x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty;
     if (count > 0) x -= params.frequency_penalty * static_cast<double>(count) + params.presence_penalty;
-    const double largest = std::numeric_limits<float>::max();
     logits[id] = static_cast<float>(std::min(std::max(x, -largest), largest));
+  }
+  for (const LogitBias& entry : params.logit_bias) {
+    const auto id = static_cast<size_t>(entry.token_id);
+    if (id >= logits.size() || std::isinf(logits[id])) continue;
+    logits[id] = static_cast<float>(std::min(std::max(logits[id] + entry.bias, -largest), largest));
+  }
+  for (int32_t id : input.banned_tokens) {
+    if (static_cast<size_t>(id) < logits.size()) logits[static_cast<size_t>(id)] = -kInfinity;
   }
   return logits;
 }
@@ -120,13 +132,40 @@ class RandomCase {
     if (draw(2) == 0) params.repetition_penalty = draw(9) == 0 ? 0.01 : 0.5 + uniform() * 1.5;
     if (draw(2) == 0) params.presence_penalty = uniform() * 4 - 2;
     if (draw(2) == 0) params.frequency_penalty = uniform() * 4 - 2;
+    if (draw(2) == 0) {
+      allowed.resize(1 + draw(vocabulary / 32 + 2));  // shorter than the vocabulary, or longer
+      const uint64_t density = draw(3);
+      for (uint32_t& word : allowed) {
+        word = static_cast<uint32_t>(draw(uint64_t{1} << 32));
+        if (density == 1) word &= static_cast<uint32_t>(draw(uint64_t{1} << 32));
+        if (density == 2) word = 0;
+      }
+      allowed[0] |= 1;
+    }
+    if (draw(3) == 0) {
+      for (int32_t id = 0; id < static_cast<int32_t>(vocabulary) + 2; ++id) {
+        if (draw(4) == 0) params.logit_bias.push_back({id, uniform() * 200 - 100});
+        if (params.logit_bias.size() == kMaxLogitBiases) break;
+      }
+    }
+    // Never the first, which has a finite logit: something must be left.
+    for (uint64_t i = draw(3); i > 0; --i) banned.push_back(static_cast<int32_t>(1 + draw(vocabulary + 1)));
   }
 
-  SampleInput input() const { return {logits, prompt, generated, seed_}; }
+  SampleInput input() const {
+    return {.logits = logits,
+            .prompt_tokens = prompt,
+            .generated_tokens = generated,
+            .random_key = seed_,
+            .banned_tokens = banned,
+            .allowed = allowed};
+  }
 
   std::vector<float> logits;
   std::vector<int32_t> prompt;
   std::vector<int32_t> generated;
+  std::vector<uint32_t> allowed;
+  std::vector<int32_t> banned;
   SamplingParams params;
 
  private:
@@ -298,6 +337,38 @@ TEST(Sampler, PenaltiesUseTheRightTokens) {
   EXPECT_EQ(sample_id({logits, {}, many, 0}, params), 2);  // 3.7, 3.75, 3.8
 }
 
+TEST(Sampler, BiasAndBan) {
+  const std::vector<float> logits = {4.0f, 3.9f, 3.8f};
+  const std::vector<int32_t> banned = {0, -1, 7};
+  SamplingParams params;
+  params.temperature = 0;
+  EXPECT_EQ(sample_id({logits, {}, {}, 0, banned}, params), 1);
+  params.logit_bias = {{2, 0.5}, {9, 100}};
+  EXPECT_EQ(sample_id({logits, {}, {}, 0}, params), 2);
+  params.logit_bias = {{0, -100}, {1, -100}, {2, -100}};  // a shift of all changes nothing
+  EXPECT_EQ(sample_id({logits, {}, {}, 0}, params), 0);
+  const std::vector<int32_t> all = {0, 1, 2};
+  SamplerWorkspace workspace;
+  EXPECT_FALSE(sample({logits, {}, {}, 0, all}, params, workspace).ok());
+}
+
+TEST(Sampler, LogprobsOfAGivenToken) {
+  const std::vector<float> logits = {1.0f, 3.0f, 2.0f};
+  SamplingParams params;
+  params.temperature = 0;
+  params.logprobs = 2;
+  SamplerWorkspace workspace;
+  const auto sampled = sample({logits, {}, {}, 0}, params, workspace);
+  const auto given = token_logprobs(logits, 1, 2, workspace);
+  ASSERT_TRUE(given.ok());
+  EXPECT_EQ(given->logprob, sampled->logprob);
+  ASSERT_EQ(given->top_logprobs.size(), 2u);
+  EXPECT_EQ(given->top_logprobs[1].id, 2);
+  EXPECT_NEAR(*token_logprobs(logits, 0, 0, workspace)->logprob, *given->logprob - 2, 1e-12);
+  const std::vector<float> bad = {1.0f, std::nanf(""), 2.0f};
+  EXPECT_FALSE(token_logprobs(bad, 0, 0, workspace).ok());
+}
+
 TEST(Sampler, RefusesLogitsThatAreNotUsable) {
   SamplerWorkspace workspace;
   for (double temperature : {0.0, 1.0}) {
@@ -321,6 +392,44 @@ TEST(Sampler, RefusesLogitsThatAreNotUsable) {
                 "all 3 logits are -inf");
     }
   }
+}
+
+TEST(Sampler, MaskBeforeEverything) {
+  const std::vector<float> logits = {5.0f, 1.0f, 3.0f, -kInfinity, 2.0f};
+  const std::vector<uint32_t> not_first = {0x1e};
+  const std::vector<uint32_t> only_dead = {0x08};
+  const std::vector<uint32_t> none = {0x00, 0xffffffffu};
+  const std::vector<int32_t> seen = {2};
+  SamplerWorkspace workspace;
+  SamplingParams params;
+  params.temperature = 0;
+  EXPECT_EQ(sample_id({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params), 2);
+  params.presence_penalty = 1.5;
+  EXPECT_EQ(sample_id({.logits = logits, .generated_tokens = seen, .allowed = not_first}, params), 4);
+  for (const auto& mask : {only_dead, none}) {
+    const auto token = sample({.logits = logits, .generated_tokens = {}, .allowed = mask}, params, workspace);
+    ASSERT_FALSE(token.ok());
+    EXPECT_EQ(token.status().code(), ErrorCode::kInvalidData);
+    EXPECT_EQ(token.status().message(), "the mask allows none of the 4 tokens that have a finite logit");
+  }
+  // The row is looked at as a whole.
+  const std::vector<float> bad = {std::nanf(""), 1.0f, 2.0f, 0.0f, 0.0f};
+  EXPECT_EQ(sample({.logits = bad, .generated_tokens = {}, .allowed = not_first}, params, workspace)
+                .status()
+                .message(),
+            fmt::format("the logit of token 0 is {}", bad[0]));
+  params = {};
+  params.top_k = 2;
+  EXPECT_EQ(kept_ids({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params),
+            (std::vector<int32_t>{2, 4}));
+  // Log-probabilities are those without the mask, also of what it forbids.
+  params.logprobs = 1;
+  const auto token =
+      sample({.logits = logits, .generated_tokens = {}, .allowed = not_first}, params, workspace);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit});
+  EXPECT_NEAR(token->logprob.value(), logits[static_cast<size_t>(token->id)] - std::log(sum), 1e-12);
+  EXPECT_EQ(token->top_logprobs[0].id, 0);
 }
 
 TEST(Sampler, LogprobsAreTheModelsOwn) {

@@ -57,6 +57,25 @@ TEST(SamplingParams, Integers) {
   }
 }
 
+TEST(SamplingParams, LogitBiasAndMinTokens) {
+  SamplingParams params;
+  params.min_tokens = -1;
+  EXPECT_EQ(params.validate().message(), "min_tokens must be at least 0, is -1");
+  params = {};
+  for (int32_t id = 0; id < 1024; ++id) params.logit_bias.push_back({id, id % 2 == 0 ? 100.0 : -100.0});
+  EXPECT_TRUE(params.validate().ok());
+  params.logit_bias.push_back({1024, 0});
+  EXPECT_EQ(params.validate().message(), "logit_bias must be at most 1024 tokens, is 1025");
+  params.logit_bias = {{3, 1}, {2, 1}, {3, 1}};
+  EXPECT_EQ(params.validate().message(), "logit_bias: token id 3 occurs twice");
+  params.logit_bias = {{-1, 1}};
+  EXPECT_EQ(params.validate().message(), "logit_bias: a token id must be at least 0, one is -1");
+  for (double bias : {100.5, -100.5, std::nan("")}) {
+    params.logit_bias = {{1, bias}};
+    EXPECT_EQ(params.validate().message(), fmt::format("logit_bias must be from -100 to 100, is {}", bias));
+  }
+}
+
 TEST(SamplingParams, Stops) {
   SamplingParams params;
   params.stop_token_ids.assign(1024, 0);

@@ -5,7 +5,7 @@
 namespace fathom {
 
 StopChecker::StopChecker(const SamplingParams& params, std::span<const int32_t> end_token_ids)
-    : stop_token_ids_(params.stop_token_ids) {
+    : stop_token_ids_(params.stop_token_ids), show_stop_string_(params.show_stop_string) {
   if (!params.ignore_eos)
     stop_token_ids_.insert(stop_token_ids_.end(), end_token_ids.begin(), end_token_ids.end());
   for (const std::string& text : params.stop_strings) {
@@ -41,7 +41,7 @@ StopVerdict StopChecker::push(std::string_view piece, std::string& out) {
       if (matched == pattern.text.size()) complete = std::max(complete, matched);
     }
     if (complete > 0) {
-      out.append(held_, 0, held_.size() - complete);
+      out.append(held_, 0, held_.size() - (show_stop_string_ ? 0 : complete));
       held_.clear();
       for (Pattern& pattern : patterns_) pattern.matched = 0;
       return StopVerdict::kStop;

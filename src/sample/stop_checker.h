@@ -25,10 +25,11 @@ class StopChecker {
   StopVerdict check_token(int32_t token) const;
 
   // Takes the next piece of text, whole UTF-8 characters, and appends to `out` what may be shown. kStop when
-  // a stop string is complete: the text before it has been appended, the rest of the piece is dropped, and
-  // the checker takes no more. Of several stop strings the first to be complete counts, the longest of those
-  // that end at the same byte; so the result does not depend on how the text is cut into pieces. Cost: bytes
-  // of the piece times number of stop strings. Holds at most 255 bytes back.
+  // a stop string is complete: the text before it (and itself, with show_stop_string) has been appended, the
+  // rest of the piece is dropped, and the checker takes no more. Of several stop strings the first to be
+  // complete counts, the longest of those that end at the same byte; so the result does not depend on how the
+  // text is cut into pieces. Cost: bytes of the piece times number of stop strings. Holds at most 255 bytes
+  // back.
   StopVerdict push(std::string_view piece, std::string& out);
 
   // The text ends for another reason: appends what was held back.
@@ -43,6 +44,7 @@ class StopChecker {
   };
 
   std::vector<int32_t> stop_token_ids_;
+  bool show_stop_string_;
   std::vector<Pattern> patterns_;
   std::string held_;  // pushed but not shown
 };

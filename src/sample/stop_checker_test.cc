@@ -41,6 +41,17 @@ TEST(StopChecker, HoldsBackAPossibleBeginning) {
   EXPECT_EQ(out, "Hi\nUsually");
 }
 
+TEST(StopChecker, ShowsTheStopStringWhereAsked) {
+  SamplingParams params = with_stops({"bc"});
+  params.show_stop_string = true;
+  StopChecker checker(params, {});
+  std::string out;
+  EXPECT_EQ(checker.push("ab", out), StopVerdict::kContinue);
+  EXPECT_EQ(out, "a");
+  EXPECT_EQ(checker.push("cd", out), StopVerdict::kStop);
+  EXPECT_EQ(out, "abc");
+}
+
 TEST(StopChecker, FlushShowsWhatWasHeld) {
   StopChecker checker(with_stops({"abcd"}), {});
   std::string out;

@@ -6,29 +6,51 @@
 #include "base/check.h"
 
 namespace fathom {
+namespace {
+
+struct Limit {
+  const char* field;
+  int64_t least;
+  int64_t value;
+};
+
+}  // namespace
 
 Status SchedulerConfig::validate() const {
-  if (max_num_seqs < 1) return invalid_argument("max_num_seqs must be at least 1, is {}", max_num_seqs);
-  if (max_num_waiting < 1)
-    return invalid_argument("max_num_waiting must be at least 1, is {}", max_num_waiting);
+  const Limit limits[] = {
+      {"max_num_seqs", 1, max_num_seqs},         {"max_num_waiting", 1, max_num_waiting},
+      {"min_chunk_tokens", 1, min_chunk_tokens}, {"max_prefill_tokens", 0, max_prefill_tokens},
+      {"max_prefill_seqs", 0, max_prefill_seqs}, {"max_model_len", 2, max_model_len},
+      {"max_preemptions", 0, max_preemptions},   {"max_wait_steps", 0, max_wait_steps},
+      {"min_copy_tokens", 1, min_copy_tokens},   {"expanded_prompt_tokens", 1, expanded_prompt_tokens}};
+  for (const Limit& limit : limits) {
+    if (limit.value < limit.least)
+      return invalid_argument("{} must be at least {}, is {}", limit.field, limit.least, limit.value);
+  }
   if (max_num_batched_tokens < max_num_seqs)
     return invalid_argument("max_num_batched_tokens must be at least max_num_seqs {}, is {}", max_num_seqs,
                             max_num_batched_tokens);
-  if (min_chunk_tokens < 1)
-    return invalid_argument("min_chunk_tokens must be at least 1, is {}", min_chunk_tokens);
-  if (max_model_len < 2) return invalid_argument("max_model_len must be at least 2, is {}", max_model_len);
   return ok_status();
 }
 
-Scheduler::Scheduler(const SchedulerConfig& config, PagePool& pool) : config_(config), pool_(&pool) {
+Scheduler::Scheduler(const SchedulerConfig& config, PagePool& pool, KeyedHash hash)
+    : config_(config),
+      pool_(&pool),
+      index_(pool, std::move(hash), config.min_copy_tokens),
+      step_tokens_(config.max_num_batched_tokens) {
   const Status status = config.validate();
   FATHOM_CHECK(status.ok(), "{}", status.message());
 }
 
-Result<SequenceId> Scheduler::submit(std::vector<int32_t> prompt, int64_t max_tokens) {
-  const int64_t prompt_len = static_cast<int64_t>(prompt.size());
+Scheduler::~Scheduler() { release_copies(); }
+
+Result<std::vector<SequenceId>> Scheduler::submit(SubmitOptions options) {
+  const auto prompt_len = static_cast<int64_t>(options.prompt.size());
   if (prompt_len == 0) return invalid_argument("the prompt is empty");
-  if (max_tokens < 1) return invalid_argument("max_tokens must be at least 1, is {}", max_tokens);
+  if (options.max_tokens < 1)
+    return invalid_argument("max_tokens must be at least 1, is {}", options.max_tokens);
+  if (options.num_sequences < 1)
+    return invalid_argument("num_sequences must be at least 1, is {}", options.num_sequences);
   if (prompt_len >= config_.max_model_len)
     return invalid_argument("the prompt must have fewer tokens than max_model_len {}, has {}",
                             config_.max_model_len, prompt_len);
@@ -36,35 +58,51 @@ Result<SequenceId> Scheduler::submit(std::vector<int32_t> prompt, int64_t max_to
     return invalid_argument("the prompt needs {} cache pages, the cache has {} of {} tokens",
                             pool_->num_pages_for(prompt_len), pool_->num_pages(), pool_->block_size());
   const int64_t num_waiting = statistics().num_waiting;
-  if (num_waiting >= config_.max_num_waiting)
-    return resource_exhausted("{} requests wait, max_num_waiting is {}", num_waiting,
-                              config_.max_num_waiting);
+  if (options.num_sequences > config_.max_num_waiting - num_waiting)
+    return resource_exhausted("{} sequences wait and {} more come, max_num_waiting is {}", num_waiting,
+                              options.num_sequences, config_.max_num_waiting);
 
-  auto sequence = std::make_unique<Sequence>(*pool_);
-  sequence->id = next_id_++;
-  sequence->tokens = std::move(prompt);
-  sequence->prompt_len = prompt_len;
   // The last token's latent is never needed, so a pool holds sequences of one token more than its capacity.
   const int64_t room = std::min(config_.max_model_len, pool_->capacity() + 1) - prompt_len;
-  sequence->max_len = prompt_len + std::min(max_tokens, room);
-  line_.push_back(std::move(sequence));
-  return line_.back()->id;
+  const PrefixKey root = index_.root(options.salt);
+  std::vector<SequenceId> ids;
+  for (int64_t i = 0; i < options.num_sequences; ++i) {
+    auto sequence = std::make_unique<Sequence>(*pool_);
+    sequence->id = next_id_++;
+    sequence->priority = options.priority;
+    sequence->max_cached = options.max_cached_tokens;
+    sequence->tokens = options.prompt;
+    sequence->prompt_len = prompt_len;
+    sequence->num_expanded = prompt_len >= config_.expanded_prompt_tokens ? prompt_len : 0;
+    sequence->max_len = prompt_len + std::min(options.max_tokens, room);
+    sequence->keys.push_back(root);
+    sequence->patience = config_.max_wait_steps;
+    if (ids.empty()) {
+      line_.push(*sequence);
+    } else {
+      sequence->leader = ids.front();
+      followers_.push_back(sequence.get());
+    }
+    ids.push_back(sequence->id);
+    sequences_.emplace(sequence->id, std::move(sequence));
+  }
+  return ids;
 }
 
-bool Scheduler::finish(SequenceId id, FinishReason reason) {
-  FATHOM_CHECK(reason != FinishReason::kNone, "sequence {}", id);
+void Scheduler::set_drafts(SequenceId id, std::span<const int32_t> drafts) {
+  FATHOM_CHECK(plan_state_ == PlanState::kCommitted, "drafts for {} while a step runs", id);
   Sequence* sequence = find_mutable(id);
-  if (sequence == nullptr) return false;
-  sequence->state = SequenceState::kFinished;
-  sequence->finish_reason = reason;
-  sequence->pages.release();
-  return true;
+  if (sequence == nullptr || sequence->state != SequenceState::kRunning) return;
+  sequence->drafts.assign(drafts.begin(), drafts.end());
 }
+
+void Scheduler::set_step_tokens(int64_t num_tokens) { step_tokens_ = num_tokens; }
 
 const BatchPlan& Scheduler::plan() {
   FATHOM_CHECK(plan_state_ == PlanState::kCommitted, "the last plan of {} segments is not committed",
                plan_.segments.size());
   plan_state_ = PlanState::kPending;
+  line_.begin_step(++step_);
   forget_finished();
   extend_running();
   admit();
@@ -73,128 +111,30 @@ const BatchPlan& Scheduler::plan() {
   return plan_;
 }
 
-void Scheduler::commit(std::span<const int32_t> sampled) {
-  FATHOM_CHECK(plan_state_ == PlanState::kPending, "no plan to commit");
-  FATHOM_CHECK(static_cast<int64_t>(sampled.size()) == plan_.num_logits, "{} sampled tokens for {} rows",
-               sampled.size(), plan_.num_logits);
-  plan_state_ = PlanState::kCommitted;
-  size_t next_sampled = 0;
-  for (const Segment& segment : plan_.segments) {
-    const int32_t token = segment.wants_logits ? sampled[next_sampled++] : 0;
-    Sequence& sequence = *find_mutable(segment.sequence_id);
-    if (sequence.state == SequenceState::kFinished) continue;
-    sequence.num_computed = segment.end;
-    if (!segment.wants_logits) continue;
-    sequence.tokens.push_back(token);
-    if (sequence.num_tokens() >= sequence.max_len) finish(sequence.id, FinishReason::kLength);
-  }
-}
-
 const Sequence* Scheduler::find(SequenceId id) const {
-  const auto place =
-      std::lower_bound(line_.begin(), line_.end(), id,
-                       [](const auto& sequence, SequenceId wanted) { return sequence->id < wanted; });
-  return place != line_.end() && (*place)->id == id ? place->get() : nullptr;
+  const auto found = sequences_.find(id);
+  return found == sequences_.end() ? nullptr : found->second.get();
 }
 
 Sequence* Scheduler::find_mutable(SequenceId id) { return const_cast<Sequence*>(find(id)); }
 
-bool Scheduler::idle() const {
-  return std::all_of(line_.begin(), line_.end(),
-                     [](const auto& sequence) { return sequence->state == SequenceState::kFinished; });
-}
-
 SchedulerStatistics Scheduler::statistics() const {
-  SchedulerStatistics statistics;
-  for (const auto& sequence : line_) {
-    if (sequence->state == SequenceState::kWaiting) ++statistics.num_waiting;
-    if (sequence->state == SequenceState::kRunning) ++statistics.num_running;
-  }
-  statistics.num_preemptions = num_preemptions_;
+  SchedulerStatistics statistics = counts_;
+  statistics.num_waiting = line_.size() + static_cast<int64_t>(followers_.size());
+  statistics.num_running = static_cast<int64_t>(running_.size());
+  statistics.num_evictions = pool_->num_evictions();
   statistics.num_pages_used = pool_->num_used();
   statistics.num_pages = pool_->num_pages();
   return statistics;
 }
 
 void Scheduler::forget_finished() {
-  const auto running_end = line_.begin() + static_cast<std::ptrdiff_t>(num_running_);
-  num_running_ -= static_cast<size_t>(std::count_if(line_.begin(), running_end, [](const auto& sequence) {
-    return sequence->state == SequenceState::kFinished;
-  }));
-  std::erase_if(line_, [](const auto& sequence) { return sequence->state == SequenceState::kFinished; });
+  for (SequenceId id : finished_) sequences_.erase(id);
+  finished_.clear();
 }
 
-// Gives the running sequences pages for the tokens they got at the last commit, oldest first.
-void Scheduler::extend_running() {
-  for (size_t i = 0; i < num_running_; ++i) {
-    // The newest may be the sequence itself: then it waits, and the loop is at its end.
-    while (i < num_running_ && !line_[i]->pages.grow(line_[i]->num_tokens())) preempt_newest();
-  }
-}
-
-void Scheduler::preempt_newest() {
-  FATHOM_CHECK(num_running_ > 1, "{} running, {} of {} pages used", num_running_, pool_->num_used(),
-               pool_->num_pages());
-  Sequence& newest = *line_[--num_running_];
-  newest.pages.release();
-  newest.num_computed = 0;
-  newest.state = SequenceState::kWaiting;
-  ++num_preemptions_;
-}
-
-void Scheduler::admit() {
-  // Tokens that a step needs to give every running sequence the least it is promised.
-  int64_t promised = 0;
-  for (size_t i = 0; i < num_running_; ++i)
-    promised += std::min(tokens_to_boundary(*line_[i]), config_.min_chunk_tokens);
-
-  while (num_running_ < line_.size() && static_cast<int64_t>(num_running_) < config_.max_num_seqs &&
-         promised < config_.max_num_batched_tokens) {
-    Sequence& next = *line_[num_running_];
-    // A page to grow for every running sequence, this one included.
-    const int64_t spare = num_running_ == 0 ? 0 : static_cast<int64_t>(num_running_) + 1;
-    if (pool_->num_pages_for(next.num_tokens()) + spare > pool_->num_free()) break;
-    const bool grown = next.pages.grow(next.num_tokens());
-    FATHOM_CHECK(grown, "{} tokens, {} pages free", next.num_tokens(), pool_->num_free());
-    next.state = SequenceState::kRunning;
-    ++num_running_;
-    promised += std::min(tokens_to_boundary(next), config_.min_chunk_tokens);
-  }
-}
-
-void Scheduler::share_budget() {
-  int64_t budget = config_.max_num_batched_tokens;
-  const auto give = [&budget](Grant& grant, int64_t limit) {
-    const int64_t more = std::min({grant.need - grant.num_tokens, limit, budget});
-    grant.num_tokens += more;
-    budget -= more;
-  };
-  grants_.assign(num_running_, Grant());
-  for (size_t i = 0; i < num_running_; ++i) {
-    grants_[i].need = tokens_to_boundary(*line_[i]);
-    if (is_decode(*line_[i])) give(grants_[i], 1);
-  }
-  for (Grant& grant : grants_) give(grant, config_.min_chunk_tokens);
-  for (Grant& grant : grants_) give(grant, budget);
-}
-
-void Scheduler::emit_segments() {
-  plan_.segments.clear();
-  plan_.num_tokens = 0;
-  plan_.num_logits = 0;
-  const auto emit = [this](const Sequence& sequence, int64_t num_tokens) {
-    const int64_t end = sequence.num_computed + num_tokens;
-    const bool wants_logits = end == sequence.num_tokens();
-    plan_.segments.push_back({sequence.id, sequence.num_computed, end, wants_logits});
-    plan_.num_tokens += num_tokens;
-    plan_.num_logits += wants_logits ? 1 : 0;
-  };
-  for (size_t i = 0; i < num_running_; ++i) {
-    if (is_decode(*line_[i])) emit(*line_[i], grants_[i].num_tokens);
-  }
-  for (size_t i = 0; i < num_running_; ++i) {
-    if (!is_decode(*line_[i]) && grants_[i].num_tokens > 0) emit(*line_[i], grants_[i].num_tokens);
-  }
+bool Scheduler::is_settled(const Sequence& sequence) const {
+  return sequence.num_preemptions >= config_.max_preemptions;
 }
 
 // One generated token to compute.
@@ -206,39 +146,6 @@ int64_t Scheduler::tokens_to_boundary(const Sequence& sequence) const {
   const int64_t boundary =
       sequence.num_computed < sequence.prompt_len ? sequence.prompt_len : sequence.num_tokens();
   return boundary - sequence.num_computed;
-}
-
-Status Scheduler::check_integrity() const {
-  std::vector<PageId> held;
-  for (size_t i = 0; i < line_.size(); ++i) {
-    const Sequence& sequence = *line_[i];
-    const std::span<const PageId> pages = sequence.pages.pages();
-    held.insert(held.end(), pages.begin(), pages.end());
-    if (i > 0 && line_[i - 1]->id >= sequence.id)
-      return invalid_data("sequence {} is out of order", sequence.id);
-    if (sequence.prompt_len < 1 || sequence.num_tokens() < sequence.prompt_len ||
-        sequence.num_tokens() > sequence.max_len || sequence.max_len > config_.max_model_len)
-      return invalid_data("sequence {}: prompt_len {}, {} tokens, max_len {}", sequence.id,
-                          sequence.prompt_len, sequence.num_tokens(), sequence.max_len);
-    const bool finished = sequence.state == SequenceState::kFinished;
-    if (finished != (sequence.finish_reason != FinishReason::kNone))
-      return invalid_data("sequence {}: state and finish reason disagree", sequence.id);
-    if (finished) {
-      if (!pages.empty()) return invalid_data("finished sequence {} holds pages", sequence.id);
-      continue;
-    }
-    if ((sequence.state == SequenceState::kRunning) != (i < num_running_))
-      return invalid_data("sequence {}: state disagrees with its place {} of {} running", sequence.id, i,
-                          num_running_);
-    if (sequence.num_computed < 0 || sequence.num_computed >= sequence.num_tokens() ||
-        sequence.num_computed > sequence.pages.capacity())
-      return invalid_data("sequence {}: {} computed of {} tokens, room for {}", sequence.id,
-                          sequence.num_computed, sequence.num_tokens(), sequence.pages.capacity());
-    if (sequence.state == SequenceState::kWaiting && (sequence.num_computed != 0 || !pages.empty()))
-      return invalid_data("waiting sequence {} has {} computed tokens, {} pages", sequence.id,
-                          sequence.num_computed, pages.size());
-  }
-  return pool_->check_integrity(held);
 }
 
 }  // namespace fathom

@@ -2,34 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include "schedule/test_support.h"
 
 namespace fathom {
 namespace {
-
-std::vector<int32_t> make_prompt(int64_t length) {
-  std::vector<int32_t> prompt(static_cast<size_t>(length));
-  std::iota(prompt.begin(), prompt.end(), 0);
-  return prompt;
-}
-
-// Commits token 7 for every wanted row.
-void commit_all(Scheduler& scheduler, const BatchPlan& plan) {
-  scheduler.commit(std::vector<int32_t>(static_cast<size_t>(plan.num_logits), 7));
-  const Status status = scheduler.check_integrity();
-  ASSERT_TRUE(status.ok()) << status.message();
-}
-
-// "id:begin-end" per segment, with a star where logits are wanted.
-std::string describe(const BatchPlan& plan) {
-  std::string text;
-  for (const Segment& segment : plan.segments) {
-    if (!text.empty()) text += ' ';
-    text += fmt::format("{}:{}-{}{}", segment.sequence_id, segment.begin, segment.end,
-                        segment.wants_logits ? "*" : "");
-  }
-  return text;
-}
 
 TEST(SchedulerConfig, RefusesWhatCannotRun) {
   EXPECT_TRUE(SchedulerConfig().validate().ok());
@@ -38,35 +14,49 @@ TEST(SchedulerConfig, RefusesWhatCannotRun) {
   EXPECT_TRUE(config.validate().ok());
   --config.max_num_batched_tokens;
   EXPECT_EQ(config.validate().message(), "max_num_batched_tokens must be at least max_num_seqs 256, is 255");
-  EXPECT_FALSE(SchedulerConfig{.max_num_seqs = 0}.validate().ok());
+  EXPECT_EQ((SchedulerConfig{.max_num_seqs = 0}).validate().message(),
+            "max_num_seqs must be at least 1, is 0");
   EXPECT_FALSE(SchedulerConfig{.max_num_waiting = 0}.validate().ok());
   EXPECT_FALSE(SchedulerConfig{.min_chunk_tokens = 0}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.max_prefill_tokens = -1}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.max_prefill_seqs = -1}.validate().ok());
   EXPECT_FALSE(SchedulerConfig{.max_model_len = 1}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.max_preemptions = -1}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.max_wait_steps = -1}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.min_copy_tokens = 0}.validate().ok());
+  EXPECT_FALSE(SchedulerConfig{.expanded_prompt_tokens = 0}.validate().ok());
 }
 
 TEST(Scheduler, SubmitNamesLimitAndValue) {
   PagePool pool(4, 8);
-  Scheduler scheduler({.max_num_waiting = 2, .max_model_len = 20}, pool);
-  EXPECT_EQ(scheduler.submit({}, 1).status().message(), "the prompt is empty");
-  EXPECT_EQ(scheduler.submit(make_prompt(3), 0).status().message(), "max_tokens must be at least 1, is 0");
-  EXPECT_EQ(scheduler.submit(make_prompt(20), 1).status().message(),
-            "the prompt must have fewer tokens than max_model_len 20, has 20");
-  EXPECT_TRUE(scheduler.submit(make_prompt(19), 1).ok());
-  EXPECT_TRUE(scheduler.submit(make_prompt(1), 1).ok());
-  const Status full = scheduler.submit(make_prompt(1), 1).status();
+  Scheduler scheduler({.max_num_waiting = 4, .max_model_len = 20}, pool, test_hash());
+  const auto refusal = [&](int64_t prompt_len, int64_t max_tokens, int64_t num_sequences) {
+    return scheduler
+        .submit({.prompt = make_prompt(prompt_len), .max_tokens = max_tokens, .num_sequences = num_sequences})
+        .status();
+  };
+  EXPECT_EQ(refusal(0, 1, 1).message(), "the prompt is empty");
+  EXPECT_EQ(refusal(3, 0, 1).message(), "max_tokens must be at least 1, is 0");
+  EXPECT_EQ(refusal(3, 1, 0).message(), "num_sequences must be at least 1, is 0");
+  EXPECT_EQ(refusal(20, 1, 1).message(), "the prompt must have fewer tokens than max_model_len 20, has 20");
+  EXPECT_EQ(refusal(3, 1, 5).message(), "0 sequences wait and 5 more come, max_num_waiting is 4");
+  EXPECT_TRUE(refusal(19, 1, 1).ok());
+  EXPECT_TRUE(refusal(1, 1, 2).ok());
+  const Status full = refusal(1, 1, 2);
   EXPECT_EQ(full.code(), ErrorCode::kResourceExhausted);
-  EXPECT_EQ(full.message(), "2 requests wait, max_num_waiting is 2");
+  EXPECT_EQ(full.message(), "3 sequences wait and 2 more come, max_num_waiting is 4");
+  EXPECT_TRUE(refusal(1, 1, 1).ok());
 
   PagePool small_pool(4, 8);
-  Scheduler small(SchedulerConfig(), small_pool);
-  EXPECT_EQ(small.submit(make_prompt(33), 1).status().message(),
+  Scheduler small(SchedulerConfig(), small_pool, test_hash());
+  EXPECT_EQ(small.submit({.prompt = make_prompt(33)}).status().message(),
             "the prompt needs 5 cache pages, the cache has 4 of 8 tokens");
-  EXPECT_TRUE(small.submit(make_prompt(32), 1).ok());
+  EXPECT_TRUE(small.submit({.prompt = make_prompt(32)}).ok());
 }
 
 TEST(Scheduler, NothingToDoIsAnEmptyPlan) {
   PagePool pool(2);
-  Scheduler scheduler(SchedulerConfig(), pool);
+  Scheduler scheduler(SchedulerConfig(), pool, test_hash());
   EXPECT_TRUE(scheduler.idle());
   const BatchPlan& plan = scheduler.plan();
   EXPECT_EQ(describe(plan), "");
@@ -76,8 +66,9 @@ TEST(Scheduler, NothingToDoIsAnEmptyPlan) {
 
 TEST(Scheduler, OneSequenceInChunksThenTokens) {
   PagePool pool(4, 8);
-  Scheduler scheduler({.max_num_seqs = 2, .max_num_batched_tokens = 4, .min_chunk_tokens = 2}, pool);
-  const SequenceId id = scheduler.submit(make_prompt(9), 3).value();
+  Scheduler scheduler({.max_num_seqs = 2, .max_num_batched_tokens = 4, .min_chunk_tokens = 2}, pool,
+                      test_hash());
+  const SequenceId id = submit_one(scheduler, 9, 3);
   for (const char* expected : {"1:0-4", "1:4-8", "1:8-9*", "1:9-10*", "1:10-11*"}) {
     const BatchPlan& plan = scheduler.plan();
     EXPECT_EQ(describe(plan), expected);
@@ -95,10 +86,11 @@ TEST(Scheduler, OneSequenceInChunksThenTokens) {
 // Decode first, then every prompt its least chunk, then the rest to the oldest.
 TEST(Scheduler, LongPromptsShareTheBudget) {
   PagePool pool(100, 8);
-  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 10, .min_chunk_tokens = 3}, pool);
-  ASSERT_TRUE(scheduler.submit(make_prompt(1), 100).ok());
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 10, .min_chunk_tokens = 3}, pool,
+                      test_hash());
+  submit_one(scheduler, 1, 100);
   commit_all(scheduler, scheduler.plan());
-  for (int64_t length : {20, 20, 2, 5}) ASSERT_TRUE(scheduler.submit(make_prompt(length), 9).ok());
+  for (int64_t length : {20, 20, 2, 5}) submit_one(scheduler, length, 9);
   for (const char* expected :
        {"1:1-2* 2:0-4 3:0-3 4:0-2*", "1:2-3* 4:2-3* 2:4-9 3:3-6", "1:3-4* 4:3-4* 2:9-14 3:6-9"}) {
     const BatchPlan& plan = scheduler.plan();
@@ -108,15 +100,57 @@ TEST(Scheduler, LongPromptsShareTheBudget) {
   }
 }
 
-// A page to grow for each running sequence and for the new one, or the new one waits.
-TEST(Scheduler, AdmissionLeavesRoomToGrow) {
-  for (int32_t num_pages : {4, 5}) {
-    PagePool pool(num_pages, 2);
-    Scheduler scheduler(SchedulerConfig(), pool);
-    ASSERT_TRUE(scheduler.submit(make_prompt(4), 1).ok());
-    ASSERT_TRUE(scheduler.submit(make_prompt(2), 1).ok());
+// What is left after the least chunks goes to the most urgent.
+TEST(Scheduler, TheRestOfTheBudgetGoesByPriority) {
+  PagePool pool(100, 8);
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 10, .min_chunk_tokens = 2}, pool,
+                      test_hash());
+  submit_one(scheduler, 30, 9, 5);
+  commit_all(scheduler, scheduler.plan());
+  submit_one(scheduler, 30, 9, 1);
+  const BatchPlan& plan = scheduler.plan();
+  EXPECT_EQ(describe(plan), "1:10-12 2:0-8");
+  commit_all(scheduler, plan);
+}
+
+TEST(Scheduler, PrefillTokensAreLimited) {
+  PagePool pool(100, 8);
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 20, .max_prefill_tokens = 7}, pool,
+                      test_hash());
+  submit_one(scheduler, 1, 100);
+  commit_all(scheduler, scheduler.plan());
+  submit_one(scheduler, 10, 9);
+  const BatchPlan& plan = scheduler.plan();
+  EXPECT_EQ(describe(plan), "1:1-2* 2:0-7");
+  commit_all(scheduler, plan);
+}
+
+TEST(Scheduler, PrefillSequencesAreLimited) {
+  PagePool pool(100, 8);
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 8, .max_prefill_seqs = 1}, pool,
+                      test_hash());
+  submit_one(scheduler, 9, 9);
+  submit_one(scheduler, 3, 9);
+  for (const char* expected : {"1:0-8", "1:8-9*", "1:9-10* 2:0-3*"}) {
     const BatchPlan& plan = scheduler.plan();
-    EXPECT_EQ(describe(plan), num_pages == 4 ? "1:0-4*" : "1:0-4* 2:0-2*");
+    EXPECT_EQ(describe(plan), expected);
+    commit_all(scheduler, plan);
+  }
+}
+
+// The engine may ask for less, down to one token of one prompt; generated tokens are not touched.
+TEST(Scheduler, StepTokensLowerThePromptsShare) {
+  PagePool pool(100, 8);
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 10}, pool, test_hash());
+  for (int i = 0; i < 2; ++i) submit_one(scheduler, 1, 100);
+  commit_all(scheduler, scheduler.plan());
+  submit_one(scheduler, 50, 9);
+  const std::pair<int64_t, const char*> steps[] = {
+      {6, "1:1-2* 2:1-2* 3:0-4"}, {0, "1:2-3* 2:2-3* 3:4-5"}, {100, "1:3-4* 2:3-4* 3:5-13"}};
+  for (const auto& [num_tokens, expected] : steps) {
+    scheduler.set_step_tokens(num_tokens);
+    const BatchPlan& plan = scheduler.plan();
+    EXPECT_EQ(describe(plan), expected);
     commit_all(scheduler, plan);
   }
 }
@@ -126,9 +160,10 @@ TEST(Scheduler, AdmissionNeedsATokenInTheStep) {
   for (int64_t min_chunk_tokens : {3, 4}) {
     PagePool pool(100, 2);
     Scheduler scheduler(
-        {.max_num_seqs = 4, .max_num_batched_tokens = 4, .min_chunk_tokens = min_chunk_tokens}, pool);
-    ASSERT_TRUE(scheduler.submit(make_prompt(8), 1).ok());
-    const SequenceId second = scheduler.submit(make_prompt(8), 1).value();
+        {.max_num_seqs = 4, .max_num_batched_tokens = 4, .min_chunk_tokens = min_chunk_tokens}, pool,
+        test_hash());
+    submit_one(scheduler, 8, 1);
+    const SequenceId second = submit_one(scheduler, 8, 1);
     const BatchPlan& plan = scheduler.plan();
     EXPECT_EQ(describe(plan), min_chunk_tokens == 4 ? "1:0-4" : "1:0-3 2:0-1");
     EXPECT_EQ(scheduler.find(second)->pages.pages().empty(), min_chunk_tokens == 4);
@@ -138,8 +173,8 @@ TEST(Scheduler, AdmissionNeedsATokenInTheStep) {
 
 TEST(Scheduler, ContextEndFinishesWithLength) {
   PagePool pool(4, 8);
-  Scheduler scheduler({.max_model_len = 5}, pool);
-  const SequenceId id = scheduler.submit(make_prompt(4), 100).value();
+  Scheduler scheduler({.max_model_len = 5}, pool, test_hash());
+  const SequenceId id = submit_one(scheduler, 4, 100);
   commit_all(scheduler, scheduler.plan());
   EXPECT_EQ(scheduler.find(id)->finish_reason, FinishReason::kLength);
   EXPECT_EQ(scheduler.find(id)->num_tokens(), 5);
@@ -147,44 +182,20 @@ TEST(Scheduler, ContextEndFinishesWithLength) {
 
 TEST(Scheduler, PoolEndFinishesWithLength) {
   PagePool pool(2, 2);
-  Scheduler scheduler(SchedulerConfig(), pool);
-  const SequenceId id = scheduler.submit(make_prompt(3), 100).value();
+  Scheduler scheduler(SchedulerConfig(), pool, test_hash());
+  const SequenceId id = submit_one(scheduler, 3, 100);
   commit_all(scheduler, scheduler.plan());
   commit_all(scheduler, scheduler.plan());
   EXPECT_EQ(scheduler.find(id)->finish_reason, FinishReason::kLength);
   EXPECT_EQ(scheduler.find(id)->num_tokens(), 5);
 }
 
-// The newest gives way, keeps its generated tokens, and its prompt and generated tokens are computed again in
-// segments of their own.
-TEST(Scheduler, PreemptsTheNewestAndRecomputesIt) {
-  PagePool pool(6, 2);
-  Scheduler scheduler({.max_num_seqs = 2, .max_num_batched_tokens = 16}, pool);
-  const SequenceId first = scheduler.submit(make_prompt(2), 8).value();
-  const SequenceId second = scheduler.submit(make_prompt(2), 7).value();
-  int64_t num_steps = 0;
-  while (scheduler.statistics().num_preemptions == 0) {
-    ASSERT_LT(++num_steps, 20);
-    commit_all(scheduler, scheduler.plan());
-  }
-  EXPECT_EQ(scheduler.find(first)->state, SequenceState::kRunning);
-  EXPECT_EQ(scheduler.find(second)->state, SequenceState::kWaiting);
-  const int64_t known = scheduler.find(second)->num_tokens();
-  EXPECT_GT(known, 3);
-  while (scheduler.find(first) != nullptr) commit_all(scheduler, scheduler.plan());
-  EXPECT_EQ(scheduler.find(second)->num_tokens(), known);
-  EXPECT_EQ(scheduler.find(second)->num_computed, 2);
-  const BatchPlan& plan = scheduler.plan();
-  EXPECT_EQ(describe(plan), fmt::format("2:2-{}*", known));
-  commit_all(scheduler, plan);
-}
-
 TEST(Scheduler, FinishInEveryState) {
   PagePool pool(8, 4);
-  Scheduler scheduler({.max_num_seqs = 1, .max_num_batched_tokens = 4}, pool);
-  const SequenceId running = scheduler.submit(make_prompt(4), 1).value();
-  const SequenceId waiting = scheduler.submit(make_prompt(4), 9).value();
-  const SequenceId last = scheduler.submit(make_prompt(4), 9).value();
+  Scheduler scheduler({.max_num_seqs = 1, .max_num_batched_tokens = 4}, pool, test_hash());
+  const SequenceId running = submit_one(scheduler, 4, 1);
+  const SequenceId waiting = submit_one(scheduler, 4, 9);
+  const SequenceId last = submit_one(scheduler, 4, 9);
   EXPECT_FALSE(scheduler.cancel(last + 1));
   EXPECT_TRUE(scheduler.cancel(waiting));
   commit_all(scheduler, scheduler.plan());
@@ -202,11 +213,18 @@ TEST(Scheduler, FinishInEveryState) {
 
 TEST(SchedulerDeathTest, PlanAndCommitAlternate) {
   PagePool pool(2);
-  Scheduler scheduler(SchedulerConfig(), pool);
-  EXPECT_DEATH(scheduler.commit({}), "no plan to commit");
+  Scheduler scheduler(SchedulerConfig(), pool, test_hash());
+  EXPECT_DEATH(scheduler.commit({}, {}), "no plan to commit");
   (void)scheduler.plan();
   EXPECT_DEATH((void)scheduler.plan(), "is not committed");
-  EXPECT_DEATH(scheduler.commit(std::vector<int32_t>{1}), "1 sampled tokens for 0 rows");
+  EXPECT_DEATH(scheduler.set_drafts(1, {}), "while a step runs");
+  const std::vector<int32_t> one = {1};
+  EXPECT_DEATH(scheduler.commit(one, one), "1 counts for 0 segments");
+  scheduler.commit({}, {});
+  submit_one(scheduler, 2, 2);
+  (void)scheduler.plan();
+  EXPECT_DEATH(scheduler.commit(one, std::vector<int32_t>{2}), "2 tokens for 1 rows");
+  EXPECT_DEATH(scheduler.commit({}, one), "0 tokens, 1 counted");
 }
 
 }  // namespace

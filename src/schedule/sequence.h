@@ -6,8 +6,14 @@
 #include <vector>
 
 #include "cache/page_table.h"
+#include "cache/prefix_index.h"
 
 namespace fathom {
+
+// Prompts of at least this many tokens are computed in the expanded form of attention, unless configured.
+// Expanding a key costs as much as absorbing saves over 171 queries, whatever the model (docs/performance.md
+// has what was measured).
+inline constexpr int64_t kExpandedPromptTokens = 171;
 
 // Counts up in the order of submission; never used twice.
 using SequenceId = uint64_t;
@@ -30,15 +36,33 @@ struct Sequence {
   explicit Sequence(PagePool& pool) : pages(pool) {}
 
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
+  TokenRun run() const { return {.tokens = tokens, .num_expanded = num_expanded}; }
 
   SequenceId id = 0;
+  int32_t priority = 0;         // smaller is sooner
   std::vector<int32_t> tokens;  // prompt, then generated
   int64_t prompt_len = 0;
+  // Of the first tokens, in the expanded form of attention: the prompt's, or none. The others are absorbed.
+  int64_t num_expanded = 0;
   int64_t num_computed = 0;  // the latents of positions [0, num_computed) are in the cache
   int64_t max_len = 0;       // finished with kLength when num_tokens() reaches it
+  int64_t num_cached = 0;    // tokens of the prompt that were in the cache at the first admission
+  int64_t max_cached = 0;    // of the first tokens, that may be taken over
+  // Guesses at the tokens to come, which a plan has a segment compute behind the known ones.
+  std::vector<int32_t> drafts;
   PageTable pages;
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish_reason = FinishReason::kNone;
+
+  // The scheduler's own.
+  int64_t num_admissions = 0;
+  int64_t num_preemptions = 0;
+  std::vector<PrefixKey> keys;  // PrefixIndex::extend
+  int64_t num_indexed = 0;      // of the first pages, full and in the index where they are worth it
+  SequenceId leader = 0;        // whose prompt, once computed, is this one's too; 0: nobody's
+  int64_t patience = 0;         // steps that it may still stand in line before it starves
+  int64_t starves_at = 0;       // the step after which it starves, while in line
+  bool is_starved = false;
 };
 
 }  // namespace fathom

@@ -13,6 +13,7 @@ struct Names {
 constexpr Names kNames[] = {
     {DType::kFloat32, "F32", "fp32", "float32"}, {DType::kBFloat16, "BF16", "bf16", "bfloat16"},
     {DType::kFloat16, "F16", "fp16", "float16"}, {DType::kInt8, "I8", "int8", "int8"},
+    {DType::kUint8, "U8", "uint8", "uint8"},
     {DType::kInt32, "I32", "int32", "int32"},    {DType::kInt64, "I64", "int64", "int64"},
 };
 

@@ -8,7 +8,7 @@
 
 namespace fathom {
 
-enum class DType : uint8_t { kFloat32, kBFloat16, kFloat16, kInt8, kInt32, kInt64 };
+enum class DType : uint8_t { kFloat32, kBFloat16, kFloat16, kInt8, kUint8, kInt32, kInt64 };
 
 inline size_t dtype_bytes(DType dtype) {
   switch (dtype) {
@@ -19,6 +19,7 @@ inline size_t dtype_bytes(DType dtype) {
     case DType::kFloat16:
       return 2;
     case DType::kInt8:
+    case DType::kUint8:
       return 1;
     case DType::kInt64:
       return 8;
@@ -30,7 +31,7 @@ inline bool is_floating(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kBFloat16 || dtype == DType::kFloat16;
 }
 
-// "F32", "BF16", "F16", "I8", "I32", "I64": the names in a safetensors header.
+// "F32", "BF16", "F16", "I8", "U8", "I32", "I64": the names in a safetensors header.
 std::string_view safetensors_name(DType dtype);
 std::optional<DType> dtype_from_safetensors(std::string_view name);
 

@@ -70,6 +70,10 @@ class Tokenizer {
   // Whether encode() puts BOS first unless told otherwise.
   bool adds_bos() const { return adds_bos_; }
   bool is_special(int32_t id) const;
+  // Whether BPE can make the token; false for added tokens and for an id without a token.
+  bool in_model(int32_t id) const {
+    return file_.vocabulary.contains(id) && file_.vocabulary.in_model(id);
+  }
 
  private:
   Tokenizer(TokenizerFile file, AddedTokens added_tokens);

@@ -103,6 +103,41 @@ TEST_P(Determinism, PreemptionChangesNothing) {
   EXPECT_EQ(tight->statistics().pages_used, 0);
 }
 
+// A request that begins like an earlier one takes its latents over: whole pages, the first rows of a page,
+// its own earlier answer, and nothing where the forms differ.
+TEST_P(Determinism, PrefixReuseChangesNothing) {
+  EngineOptions options = GetParam().options(64);
+  options.block_size = 32;
+  const auto fresh = [&](const Request& request) {
+    const auto engine = load_engine(options);
+    return engine == nullptr ? Answer() : run_all(*engine, {request})[0];
+  };
+  const auto engine = load_engine(options);
+  ASSERT_NE(engine, nullptr);
+  const std::vector<int32_t> text = random_prompt(3, 230, engine->config().vocab_size);
+  std::vector<int32_t> conversation(text.begin(), text.begin() + 60);
+  const Answer first = run_all(*engine, {{conversation, greedy_params(30)}})[0];
+  conversation.insert(conversation.end(), first.ids.begin(), first.ids.end());
+  struct Case {
+    std::vector<int32_t> prompt;
+    int64_t num_cached;
+  };
+  const auto beginning = [&](int64_t size) {
+    return std::vector<int32_t>(text.begin(), text.begin() + size);
+  };
+  std::vector<Case> cases = {{beginning(60), 59},   {beginning(64), 60},
+                             {conversation, 89},    {beginning(230), 0},  // expanded, the others absorbed
+                             {beginning(220), 219}, {beginning(100), 64}};
+  if (GetParam().is_slow()) cases.resize(4);
+  for (const Case& each : cases) {
+    const int64_t cached_before = engine->statistics().num_cached_tokens;
+    const Request request{each.prompt, greedy_params(6)};
+    const std::string name = fmt::format("a prompt of {} tokens", each.prompt.size());
+    expect_equal_answers(run_all(*engine, {request}), {fresh(request)}, name);
+    EXPECT_EQ(engine->statistics().num_cached_tokens - cached_before, each.num_cached) << name;
+  }
+}
+
 class LongSegments : public ::testing::TestWithParam<DeterminismCase> {};
 
 INSTANTIATE_TEST_SUITE_P(All, LongSegments, ::testing::ValuesIn(best_isa_cases()),

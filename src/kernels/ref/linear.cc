@@ -21,7 +21,7 @@ int32_t int8_sum(const LinearParams& p, int64_t row, int64_t output) {
   for (int64_t k = 0; k < p.num_inputs; ++k) {
     // A zero point of 0 means signed bytes.
     const int32_t q = p.int8_zero_point == 0 ? static_cast<int8_t>(x[k]) : x[k] - p.int8_zero_point;
-    sum += q * static_cast<int32_t>(load_packed(p.panels, DType::kInt8, p.num_inputs, output, k));
+    sum += q * static_cast<int32_t>(load_packed(p.panels, p.format, p.num_inputs, output, k));
   }
   return sum;
 }

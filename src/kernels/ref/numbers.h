@@ -57,13 +57,34 @@ inline float round_activation(float value, ActivationRounding rounding) {
   }
 }
 
-// Input k of one output (panel * 16 + place in it) of a packed matrix.
-inline float load_packed(const void* panels, DType format, int64_t cols, int64_t output, int64_t k) {
+// Weight k of one output (panel * 16 + place in it) of packed int4: factor * q.
+inline int32_t load_int4(const void* panels, int64_t cols, int64_t output, int64_t k) {
+  const auto* block = static_cast<const unsigned char*>(panels) +
+                      output / kPanelRows * panel_bytes(cols, PanelFormat::kInt4) +
+                      k / kSuperblockInputs * kSuperblockBytes;
+  const int64_t place = output % kPanelRows;
+  const int64_t in_block = k % kSuperblockInputs;
+  const int byte = block[(1 + in_block / 8) * kLineBytes + 4 * place + in_block % 4];
+  const int q = (in_block % 8 < 4 ? byte % 16 : byte / 16) - 8;
+  return block[in_block / kInt4GroupInputs * kPanelRows + place] * q;
+}
+
+// Weight k of one output of packed panels; of integers without the output's scale.
+inline float load_packed(const void* panels, PanelFormat format, int64_t cols, int64_t output, int64_t k) {
+  if (format == PanelFormat::kInt4) return static_cast<float>(load_int4(panels, cols, output, k));
   const int64_t group = line_inputs(format);
   const int64_t index = output / kPanelRows * kPanelRows * padded_inputs(cols, format) +
                         k / group * kPanelRows * group + output % kPanelRows * group + k % group;
-  if (format == DType::kInt8) return static_cast<const int8_t*>(panels)[index];
-  return load_element(panels, format, index);
+  switch (format) {
+    case PanelFormat::kInt8:
+      return static_cast<const int8_t*>(panels)[index];
+    case PanelFormat::kBFloat16:
+      return load_element(panels, DType::kBFloat16, index);
+    case PanelFormat::kFloat16:
+      return load_element(panels, DType::kFloat16, index);
+    default:
+      return load_element(panels, DType::kFloat32, index);
+  }
 }
 
 // The row of the cache that holds the token at this position of a sequence.

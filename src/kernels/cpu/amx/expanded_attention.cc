@@ -304,7 +304,7 @@ void write_out(const Segment& segment) {
 }  // namespace
 
 void expanded_attention(const ExpandedAttentionParams& p) {
-  if (p.precision != AttentionPrecision::kBFloat16 || p.kv_b_format != DType::kBFloat16) {
+  if (p.precision != AttentionPrecision::kBFloat16 || p.kv_b_format != PanelFormat::kBFloat16) {
     return other_kernels::expanded_attention(p);
   }
   const Segment segment(p);

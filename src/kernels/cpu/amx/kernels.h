@@ -6,6 +6,7 @@
 namespace fathom::kernels::amx {
 
 void linear_int8(const LinearParams& p);  // int8_zero_point 128
+void linear_int4(const LinearParams& p);  // likewise
 void linear_bf16(const LinearParams& p);
 void absorbed_attention(const AbsorbedAttentionParams& p);
 void expanded_attention(const ExpandedAttentionParams& p);
@@ -17,6 +18,7 @@ void expanded_attention(const ExpandedAttentionParams& p);
 namespace fathom::kernels::amx_emulated {
 
 void linear_int8(const LinearParams& p);
+void linear_int4(const LinearParams& p);
 void linear_bf16(const LinearParams& p);
 void absorbed_attention(const AbsorbedAttentionParams& p);
 void expanded_attention(const ExpandedAttentionParams& p);

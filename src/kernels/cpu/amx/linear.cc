@@ -135,6 +135,14 @@ void linear_int8(const LinearParams& p) {
   run_output<Product::kInt8, InputForm::kInt8Pair>(p);
 }
 
+// Pairs of panels, as many as scratch has room for, expanded to int8.
+void linear_int4(const LinearParams& p) {
+  if (p.num_tokens <= kFewTokens) return linear_int4_few_tokens(p);
+  for (int64_t panel = p.begin; panel < p.end; panel += kExpandedPanels) {
+    linear_int8(other_kernels::expand_panels(p, panel, smaller(panel + kExpandedPanels, p.end)));
+  }
+}
+
 void linear_bf16(const LinearParams& p) { run_output<Product::kBFloat16, InputForm::kBFloat16>(p); }
 
 }  // namespace fathom::kernels::FATHOM_AMX_NAMESPACE

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/cpu/avx512/attention.h"
+#include "kernels/cpu/avx512/expand_int4.h"
 #include "kernels/cpu/avx512/kernels.h"
 
 namespace fathom::kernels {
@@ -17,5 +18,6 @@ namespace other_kernels = avx512;
 inline constexpr int64_t kFewTokens = 4;
 
 static inline void linear_int8_few_tokens(const LinearParams& p) { avx512::linear_int8(p); }
+static inline void linear_int4_few_tokens(const LinearParams& p) { avx512::linear_int4(p); }
 
 }  // namespace fathom::kernels

@@ -124,9 +124,9 @@ void expand_block(const ExpandedAttentionParams& p, const Scratch& s, int64_t fi
     decode_latent(p.cache, cached_row(p.cache, p.page_table, first + key), s.latents + key * s.latent_stride,
                   s.latent_stride);
   }
-  if (p.kv_b_format == DType::kBFloat16) {
+  if (p.kv_b_format == PanelFormat::kBFloat16) {
     expand_both<BFloat16Lines>(p, s, count);
-  } else if (p.kv_b_format == DType::kFloat16) {
+  } else if (p.kv_b_format == PanelFormat::kFloat16) {
     expand_both<Float16Lines>(p, s, count);
   } else {
     expand_both<Float32Lines>(p, s, count);

@@ -33,8 +33,8 @@ struct FloatFamily {
 }  // namespace
 
 void linear_float32(const LinearParams& p) {
-  if (p.format == DType::kBFloat16) return linear<FloatFamily<BFloat16Lines>>(p);
-  if (p.format == DType::kFloat16) return linear<FloatFamily<Float16Lines>>(p);
+  if (p.format == PanelFormat::kBFloat16) return linear<FloatFamily<BFloat16Lines>>(p);
+  if (p.format == PanelFormat::kFloat16) return linear<FloatFamily<Float16Lines>>(p);
   linear<FloatFamily<Float32Lines>>(p);
 }
 

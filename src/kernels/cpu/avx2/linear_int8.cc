@@ -1,5 +1,5 @@
 #include "kernels/cpu/avx2/kernels.h"
-#include "kernels/cpu/avx2/linear.h"
+#include "kernels/cpu/avx2/linear_integers.h"
 
 namespace fathom::kernels::avx2 {
 namespace {
@@ -9,7 +9,6 @@ namespace {
 // usual form for bytes, vpmaddubsw of |w| with the sign of w given to x, then vpmaddwd by ones, takes as many
 // multiplies and fewer additions, but 2 sign changes, which share the multipliers on Zen: 142 against 187
 // GOPS in registers, 136 against 151 for 64 rows of 2048 (EPYC 9004, one core, 2026-11).
-constexpr int kByteRows = 6;
 
 // Inputs of a chunk: 6 rows of 512 take 6 KiB of stack, which stay in L1.
 constexpr int64_t kChunk = 512;
@@ -17,11 +16,6 @@ constexpr int64_t kChunk = 512;
 template <int kRows>
 struct Widened {
   alignas(32) int16_t x[kRows][kChunk];  // each four inputs in the order 0 2 1 3
-};
-
-template <int kRows>
-struct ByteSums {
-  __m256i v[kRows][2];
 };
 
 // Inputs [first, first + count) of rows from `row` on.
@@ -47,7 +41,7 @@ inline __m256i unpack(const uint8_t* half_line) {
 
 template <int kOdd, int kRows>
 inline __attribute__((always_inline)) void add_pairs(const Widened<kRows>& widened, int64_t k,
-                                                     const uint8_t* line, ByteSums<kRows>& sums) {
+                                                     const uint8_t* line, IntegerSums<kRows>& sums) {
   const __m256i low = unpack<kOdd>(line);
   const __m256i high = unpack<kOdd>(line + 32);
 #pragma GCC unroll 8
@@ -67,11 +61,9 @@ inline __attribute__((always_inline)) void add_pairs(const Widened<kRows>& widen
 // The exact sums of kRows rows of bytes with one panel.
 template <int kRows>
 inline __attribute__((always_inline)) void byte_sums(const LinearParams& p, int64_t row, int64_t panel,
-                                                     ByteSums<kRows>& sums) {
+                                                     IntegerSums<kRows>& sums) {
   const auto* line = static_cast<const uint8_t*>(p.panels) + panel * panel_bytes(p.num_inputs, p.format);
   Widened<kRows> widened;
-#pragma GCC unroll 8
-  for (int m = 0; m < kRows; ++m) sums.v[m][0] = sums.v[m][1] = _mm256_setzero_si256();
   for (int64_t first = 0; first < p.num_inputs; first += kChunk) {
     const int64_t count = min_of(kChunk, p.num_inputs - first);
     widen(p, row, first, count, widened);
@@ -83,56 +75,15 @@ inline __attribute__((always_inline)) void byte_sums(const LinearParams& p, int6
   }
 }
 
-inline __m256 scaled(const LinearParams& p, __m256 sum, int64_t t, int64_t output) {
-  const __m256 weighted = _mm256_mul_ps(sum, _mm256_loadu_ps(p.weight_scales + output));
-  return _mm256_mul_ps(weighted, _mm256_set1_ps(p.x_scales[t]));
-}
-
-struct Int8Family {
-  static constexpr int kTokens = kByteRows;
-  static constexpr int64_t kTokenBytes = 1;
-
-  template <int kCount>
-  static void values(const LinearParams& p, int64_t t, int64_t panel, float (*out)[kPanelRows]) {
-    ByteSums<kCount> sums;
-    byte_sums(p, t, panel, sums);
-#pragma GCC unroll 8
-    for (int m = 0; m < kCount; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; ++v) {
-        const __m256 sum = _mm256_cvtepi32_ps(sums.v[m][v]);
-        _mm256_store_ps(out[m] + v * kLanes, scaled(p, sum, t + m, panel * kPanelRows + v * kLanes));
-      }
-    }
-  }
-};
-
-struct Int8PairFamily {
-  static constexpr int kTokens = kByteRows / 2;
-  static constexpr int64_t kTokenBytes = 2;
-
-  template <int kCount>
-  static void values(const LinearParams& p, int64_t t, int64_t panel, float (*out)[kPanelRows]) {
-    ByteSums<2 * kCount> sums;
-    byte_sums(p, 2 * t, panel, sums);
-#pragma GCC unroll 8
-    for (int m = 0; m < kCount; ++m) {
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; ++v) {
-        const __m256 high = _mm256_cvtepi32_ps(sums.v[2 * m][v]);
-        const __m256 low = _mm256_cvtepi32_ps(sums.v[2 * m + 1][v]);
-        const __m256 sum = _mm256_fmadd_ps(high, _mm256_set1_ps(kDigitBase), low);
-        _mm256_store_ps(out[m] + v * kLanes, scaled(p, sum, t + m, panel * kPanelRows + v * kLanes));
-      }
-    }
+struct Int8Sums {
+  template <int kRows>
+  static void add(const LinearParams& p, int64_t row, int64_t panel, IntegerSums<kRows>& sums) {
+    byte_sums(p, row, panel, sums);
   }
 };
 
 }  // namespace
 
-void linear_int8(const LinearParams& p) {
-  if (p.form == InputForm::kInt8Pair) return linear<Int8PairFamily>(p);
-  linear<Int8Family>(p);
-}
+void linear_int8(const LinearParams& p) { linear_integers<Int8Sums>(p); }
 
 }  // namespace fathom::kernels::avx2

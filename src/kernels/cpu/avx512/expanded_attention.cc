@@ -317,9 +317,9 @@ void run(const ExpandedAttentionParams& p) {
 void expanded_attention(const ExpandedAttentionParams& p) {
   if (p.precision == AttentionPrecision::kBFloat16) return run<BFloat16Words, PlainLines>(p);
   switch (p.kv_b_format) {
-    case DType::kBFloat16:
+    case PanelFormat::kBFloat16:
       return run<Float32Words, BFloat16Lines>(p);
-    case DType::kFloat16:
+    case PanelFormat::kFloat16:
       return run<Float32Words, Float16Lines>(p);
     default:
       return run<Float32Words, PlainLines>(p);

@@ -39,6 +39,15 @@ static inline void put(const LinearParams& p, int64_t t, int64_t j, __m512 value
   _mm512_mask_storeu_ps(y, lanes, value);
 }
 
+// v of LinearParams from one or two exact sums of integers.
+template <int kDigits>
+static inline __m512 scale_sums(const LinearParams& p, int64_t t, int64_t panel, __m512 high, __m512 low) {
+  __m512 value = high;
+  if constexpr (kDigits == 2) value = _mm512_fmadd_ps(value, _mm512_set1_ps(kDigitBase), low);
+  value = _mm512_mul_ps(value, _mm512_loadu_ps(p.weight_scales + panel * kPanelRows));
+  return _mm512_mul_ps(value, _mm512_set1_ps(p.x_scales[t]));
+}
+
 // The outputs of one token in kPanels panels from `panel` on.
 template <int kPanels>
 static inline void put_panels(const LinearParams& p, int64_t t, int64_t panel,
@@ -115,67 +124,73 @@ static void rows_of_tile(const LinearParams& p, int64_t panel) {
   }
 }
 
-// The outputs of rows [row, row + kRows) in one panel, by token.
-template <typename Product, int kRows>
-static inline void stream_rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) {
-  constexpr int kUnroll = 4;
-  static_assert(kTileLines % kUnroll == 0);
-  typename Product::Sum sums[kRows];
+// How a panel of lines is streamed. Another Stream has the same two members.
+template <typename Product>
+struct LineStream {
+  static constexpr int kRowsOfToken = Product::kRowsOfToken;
+
+  // The outputs of rows [row, row + kRows) in one panel, by token.
+  template <int kRows>
+  void rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) const {
+    constexpr int kUnroll = 4;
+    static_assert(kTileLines % kUnroll == 0);
+    typename Product::Sum sums[kRows];
 #pragma GCC unroll 8
-  for (int m = 0; m < kRows; ++m) sums[m] = Product::zero();
-  const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
-  const char* lines = static_cast<const char*>(p.panels) + panel * bytes;
-  const char* x = static_cast<const char*>(p.x) + row * p.x_stride * Product::kInputBytes;
-  const int64_t x_stride = p.x_stride * Product::kInputBytes;
-  const int64_t num_lines = bytes / kLineBytes;
-  Product::prefetch(p, panel);
-  for (int64_t first = 0; first < num_lines; first += kUnroll) {
+    for (int m = 0; m < kRows; ++m) sums[m] = Product::zero();
+    const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
+    const char* lines = static_cast<const char*>(p.panels) + panel * bytes;
+    const char* x = static_cast<const char*>(p.x) + row * p.x_stride * Product::kInputBytes;
+    const int64_t x_stride = p.x_stride * Product::kInputBytes;
+    const int64_t num_lines = bytes / kLineBytes;
+    Product::prefetch(p, panel);
+    for (int64_t first = 0; first < num_lines; first += kUnroll) {
 #pragma GCC unroll 4
-    for (int64_t line = first; line < first + kUnroll; ++line) {
-      const typename Product::Line weights = Product::load(lines + line * kLineBytes);
+      for (int64_t line = first; line < first + kUnroll; ++line) {
+        const typename Product::Line weights = Product::load(lines + line * kLineBytes);
 #pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m) {
-        sums[m] = Product::multiply(sums[m], weights,
-                                    Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine));
+        for (int m = 0; m < kRows; ++m) {
+          sums[m] = Product::multiply(sums[m], weights,
+                                      Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine));
+        }
       }
     }
-  }
 #pragma GCC unroll 8
-  for (int m = 0; m < kRows; m += Product::kRowsOfToken) {
-    const int64_t t = (row + m) / Product::kRowsOfToken;
-    values[m / Product::kRowsOfToken] =
-        Product::finish(p, t, panel, sums[m], sums[m + Product::kRowsOfToken - 1]);
+    for (int m = 0; m < kRows; m += kRowsOfToken) {
+      const int64_t t = (row + m) / kRowsOfToken;
+      values[m / kRowsOfToken] = Product::finish(p, t, panel, sums[m], sums[m + kRowsOfToken - 1]);
+    }
   }
-}
+};
 
 // The same for a number of rows that is not known before; at most kStreamTile.
-template <typename Product>
-static inline void stream_some_rows(const LinearParams& p, int64_t row, int64_t count, int64_t panel,
-                                    __m512* values) {
+template <typename Stream>
+static inline void stream_some_rows(const Stream& stream, const LinearParams& p, int64_t row, int64_t count,
+                                    int64_t panel, __m512* values) {
   static_assert(kStreamTile == 8);
-  if constexpr (Product::kRowsOfToken == 1) {
-    if (count == 1) return stream_rows<Product, 1>(p, row, panel, values);
-    if (count == 3) return stream_rows<Product, 3>(p, row, panel, values);
-    if (count == 5) return stream_rows<Product, 5>(p, row, panel, values);
-    if (count == 7) return stream_rows<Product, 7>(p, row, panel, values);
+  if constexpr (Stream::kRowsOfToken == 1) {
+    if (count == 1) return stream.template rows<1>(p, row, panel, values);
+    if (count == 3) return stream.template rows<3>(p, row, panel, values);
+    if (count == 5) return stream.template rows<5>(p, row, panel, values);
+    if (count == 7) return stream.template rows<7>(p, row, panel, values);
   }
-  if (count == 2) return stream_rows<Product, 2>(p, row, panel, values);
-  if (count == 4) return stream_rows<Product, 4>(p, row, panel, values);
-  if (count == 6) return stream_rows<Product, 6>(p, row, panel, values);
-  return stream_rows<Product, 8>(p, row, panel, values);
+  if (count == 2) return stream.template rows<2>(p, row, panel, values);
+  if (count == 4) return stream.template rows<4>(p, row, panel, values);
+  if (count == 6) return stream.template rows<6>(p, row, panel, values);
+  return stream.template rows<8>(p, row, panel, values);
 }
 
-template <typename Product>
-static void stream_panels(const LinearParams& p) {
+// At most kStreamRows rows.
+template <typename Stream>
+static void stream_panels(const Stream& stream, const LinearParams& p) {
   const bool paired = p.output == LinearParams::Output::kSiluMul;
-  const int64_t num_rows = p.num_tokens * Product::kRowsOfToken;
+  const int64_t num_rows = p.num_tokens * Stream::kRowsOfToken;
   for (int64_t panel = p.begin; panel < p.end; panel += paired ? 2 : 1) {
     __m512 values[kStreamRows], ups[kStreamRows];
     for (int part = 0; part < (paired ? 2 : 1); ++part) {
       for (int64_t row = 0; row < num_rows; row += kStreamTile) {
         const int64_t count = num_rows - row < kStreamTile ? num_rows - row : kStreamTile;
-        stream_some_rows<Product>(p, row, count, panel + part,
-                                  (part == 0 ? values : ups) + row / Product::kRowsOfToken);
+        stream_some_rows(stream, p, row, count, panel + part,
+                         (part == 0 ? values : ups) + row / Stream::kRowsOfToken);
       }
     }
     const int64_t j = (paired ? panel / 2 : panel) * kPanelRows;
@@ -187,7 +202,9 @@ static void stream_panels(const LinearParams& p) {
 
 template <typename Product>
 static void run_linear(const LinearParams& p) {
-  if (p.num_tokens * Product::kRowsOfToken <= kStreamRows) return stream_panels<Product>(p);
+  if (p.num_tokens * Product::kRowsOfToken <= kStreamRows) {
+    return stream_panels(LineStream<Product>{}, p);
+  }
   int64_t panel = p.begin;
   for (; panel + kPanelTile <= p.end; panel += kPanelTile) rows_of_tile<Product, kPanelTile>(p, panel);
   for (; panel + 2 <= p.end; panel += 2) rows_of_tile<Product, 2>(p, panel);

@@ -7,7 +7,7 @@ namespace {
 struct Bf16Product {
   using Sum = __m512;
   using Line = __m512bh;
-  static constexpr DType kFormat = DType::kBFloat16;
+  static constexpr PanelFormat kFormat = PanelFormat::kBFloat16;
   static constexpr int64_t kInputBytes = 2;
   static constexpr int64_t kInputsOfLine = 4;  // bytes: two inputs
   static constexpr int kRowsOfToken = 1;

@@ -7,7 +7,7 @@ namespace {
 struct Float32Product {
   using Sum = __m512;
   using Line = __m512;
-  static constexpr DType kFormat = DType::kFloat32;
+  static constexpr PanelFormat kFormat = PanelFormat::kFloat32;
   static constexpr int64_t kInputBytes = 4;
   static constexpr int64_t kInputsOfLine = 4;  // bytes
   static constexpr int kRowsOfToken = 1;
@@ -47,7 +47,7 @@ struct WidenedProduct {
 };
 
 struct WidenedBf16Product : WidenedProduct {
-  static constexpr DType kFormat = DType::kBFloat16;
+  static constexpr PanelFormat kFormat = PanelFormat::kBFloat16;
   static Line load(const char* line) {
     const __m512i bits = _mm512_loadu_si512(line);
     return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)),
@@ -56,7 +56,7 @@ struct WidenedBf16Product : WidenedProduct {
 };
 
 struct WidenedFp16Product : WidenedProduct {
-  static constexpr DType kFormat = DType::kFloat16;
+  static constexpr PanelFormat kFormat = PanelFormat::kFloat16;
   static Line load(const char* line) {
     const __m512i bits = _mm512_loadu_si512(line);
     return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits)),
@@ -67,9 +67,9 @@ struct WidenedFp16Product : WidenedProduct {
 }  // namespace
 
 void linear_float32(const LinearParams& p) {
-  if (p.format == DType::kBFloat16) {
+  if (p.format == PanelFormat::kBFloat16) {
     run_linear<WidenedBf16Product>(p);
-  } else if (p.format == DType::kFloat16) {
+  } else if (p.format == PanelFormat::kFloat16) {
     run_linear<WidenedFp16Product>(p);
   } else {
     run_linear<Float32Product>(p);

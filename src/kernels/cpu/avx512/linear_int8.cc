@@ -10,7 +10,7 @@ template <int kDigits>
 struct Int8Product {
   using Sum = __m512i;
   using Line = __m512i;
-  static constexpr DType kFormat = DType::kInt8;
+  static constexpr PanelFormat kFormat = PanelFormat::kInt8;
   static constexpr int64_t kInputBytes = 1;
   static constexpr int64_t kInputsOfLine = 4;  // bytes
   static constexpr int kRowsOfToken = kDigits;
@@ -35,11 +35,7 @@ struct Int8Product {
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
   }
   static __m512 finish(const LinearParams& p, int64_t t, int64_t panel, Sum high, Sum low) {
-    __m512 value = exact(p, panel, high);
-    if constexpr (kDigits == 2)
-      value = _mm512_fmadd_ps(value, _mm512_set1_ps(kDigitBase), exact(p, panel, low));
-    value = _mm512_mul_ps(value, _mm512_loadu_ps(p.weight_scales + panel * kPanelRows));
-    return _mm512_mul_ps(value, _mm512_set1_ps(p.x_scales[t]));
+    return scale_sums<kDigits>(p, t, panel, exact(p, panel, high), exact(p, panel, low));
   }
 };
 

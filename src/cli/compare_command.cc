@@ -1,0 +1,144 @@
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/compare_report.h"
+#include "cli/console.h"
+#include "cli/engine_options.h"
+#include "evaluate/compare.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom compare models/demo models/demo --b-kv-cache-dtype int8 --text-file models/demo/held_out_en.txt
+  fathom compare models/demo models/demo --dtype fp32 --b-dtype bf16 --text-file a.txt --text-file b.txt --json
+  fathom compare /models/v2-lite /models/v2-lite-w8a8 --text-file chapter.txt --limit 20k
+
+Feeds both the same windows of tokens, BOS in front of each, and compares what they predict for every token. Options hold
+for both unless they begin with --b-. One model is in memory at a time: A's logits wait in a temporary file in TMPDIR (or
+/var/tmp), four bytes per token of the text and token of the vocabulary; --limit bounds them.)";
+
+struct Options {
+  std::string a, b;
+  EngineFlags engine;
+  std::string b_dtype, b_kv_cache_dtype;
+  std::vector<std::string> text_files;
+  std::string context, limit;
+  bool json = false;
+};
+
+ComparedSides side_flags(const Options& options) {
+  ComparedSides sides{options.engine, options.engine};
+  sides.a.model = options.a;
+  sides.b.model = options.b;
+  if (!options.b_dtype.empty()) sides.b.dtype = options.b_dtype;
+  if (!options.b_kv_cache_dtype.empty()) sides.b.kv_cache_dtype = options.b_kv_cache_dtype;
+  return sides;
+}
+
+Status parse_count(const std::string& text, const char* option, std::optional<int64_t>& count) {
+  if (text.empty()) return ok_status();
+  FATHOM_ASSIGN_OR_RETURN(const uint64_t value, parse_size(text, option));
+  count = static_cast<int64_t>(std::min<uint64_t>(value, std::numeric_limits<int64_t>::max()));
+  return ok_status();
+}
+
+Result<TextWindows> read_texts(const Options& options) {
+  ComparedTexts texts{.model_a = options.a, .model_b = options.b, .files = options.text_files};
+  FATHOM_RETURN_IF_ERROR(parse_count(options.context, "--context", texts.context));
+  FATHOM_RETURN_IF_ERROR(parse_count(options.limit, "--limit", texts.limit));
+  return read_compared_texts(texts);
+}
+
+// The cache need not hold more than a window.
+Status fit_to_context(EngineOptions& options, int64_t context) {
+  if (options.max_model_len && *options.max_model_len < context) {
+    return invalid_argument("--max-model-len: {} is less than --context {}", *options.max_model_len, context);
+  }
+  options.max_model_len = context;
+  return ok_status();
+}
+
+std::string temporary_directory() {
+  const char* directory = std::getenv("TMPDIR");
+  return directory != nullptr && *directory != '\0' ? directory : "/var/tmp";
+}
+
+Result<std::unique_ptr<ScratchFile>> make_scratch(uint64_t num_bytes) {
+  auto scratch = ScratchFile::create(temporary_directory(), num_bytes);
+  if (scratch.status().code() != ErrorCode::kResourceExhausted) return scratch;
+  return resource_exhausted("{}; give --limit, or set TMPDIR to another folder", scratch.status().message());
+}
+
+// The engine lives no longer than the call of compute.
+template <typename Compute>
+Status with_engine(const EngineOptions& options, const char* side, const Compute& compute) {
+  std::unique_ptr<Engine> engine;
+  {
+    ProgressBar progress;
+    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(options, &progress));
+  }
+  ProgressBar progress(ProgressUnit::kSteps);
+  return compute(*engine, &progress).with_context(fmt::format("{} ({})", side, options.model_dir));
+}
+
+Result<DivergenceSummary> compute(EngineOptions a, EngineOptions b, const TextWindows& windows) {
+  FATHOM_RETURN_IF_ERROR(fit_to_context(a, windows.context()));
+  FATHOM_RETURN_IF_ERROR(fit_to_context(b, windows.context()));
+  FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(a.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(const auto kept, make_scratch(kept_bytes(windows, config.vocab_size)));
+  FATHOM_RETURN_IF_ERROR(with_engine(a, "A", [&](Engine& engine, ProgressSink* progress) {
+    return keep_logits(engine, windows, *kept, progress);
+  }));
+  DivergenceSummary summary;
+  FATHOM_RETURN_IF_ERROR(with_engine(b, "B", [&](Engine& engine, ProgressSink* progress) -> Status {
+    FATHOM_ASSIGN_OR_RETURN(summary, compare_with_kept(engine, windows, *kept, progress));
+    return ok_status();
+  }));
+  return summary;
+}
+
+Status compare(const Options& options) {
+  const ComparedSides sides = side_flags(options);
+  FATHOM_ASSIGN_OR_RETURN(const EngineOptions a, to_engine_options(sides.a));
+  FATHOM_ASSIGN_OR_RETURN(const EngineOptions b, to_engine_options(sides.b, "--b-"));
+  FATHOM_ASSIGN_OR_RETURN(const TextWindows windows, read_texts(options));
+  FATHOM_ASSIGN_OR_RETURN(const DivergenceSummary summary, compute(a, b, windows));
+  if (options.json) {
+    print_json(comparison_json(sides, windows, summary));
+  } else {
+    print_text(comparison_table(sides, windows, summary));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("compare", "how far two models' predictions of a text lie apart");
+  command->footer(kExamples);
+  command->add_option("A", options->a, "checkpoint folder")->required();
+  command->add_option("B", options->b, "the one compared with it, or the same")->required();
+  add_engine_options(*command, options->engine);
+  const std::string group = "B alone";
+  command->add_option("--b-dtype", options->b_dtype, "--dtype of B")->group(group);
+  command->add_option("--b-kv-cache-dtype", options->b_kv_cache_dtype, "--kv-cache-dtype of B")->group(group);
+  command->add_option("--text-file", options->text_files, "a file of text; may be given several times")
+      ->required()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--context", options->context,
+                      "tokens of a window, BOS included (default: 512, or the model's length if less)");
+  command->add_option("--limit", options->limit, "compare on the first so many tokens");
+  command->add_flag("--json", options->json, "print one JSON document");
+  command->callback([options, &exit_status] {
+    const Status status = compare(*options);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,213 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <ctime>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/engine_options.h"
+#include "evaluate/engine_scorer.h"
+#include "evaluate/eval_report.h"
+#include "evaluate/eval_run.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  fathom eval models/demo --tasks boolq --data /data/eval --limit 100
+  fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite
+  fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite --resume
+  fathom eval /models/v2-lite --tasks ceval:law,ceval:logic --style modeltest --batch 8 --data /data/eval
+  fathom eval /models/v2-lite --tasks perplexity --data mine --max-model-len 4k     mine/perplexity/*.txt
+
+Data sets do not come with fathom: a task whose files are not below --data says which it wants and who publishes them
+(docs/evaluation.md has the list). --out gets the harness' results and samples, a csv of cases and a page; while a run
+goes on, its progress.jsonl is what --resume starts from.)";
+
+struct Options {
+  EngineFlags engine;
+  std::vector<std::string> tasks;
+  std::string data;
+  std::string style = "harness";
+  std::string out;
+  int64_t shots = 0;
+  int64_t limit = 0;
+  int64_t batch = 0;
+  bool resume = false;
+  bool json = false;
+};
+
+struct Given {
+  CLI::Option* shots = nullptr;
+  CLI::Option* limit = nullptr;
+  CLI::Option* batch = nullptr;
+};
+
+struct WantedTask {
+  std::string name;
+  std::vector<std::string> subjects;  // empty: all
+};
+
+// "ceval:law" and "ceval:logic" are one task with two subjects.
+std::vector<WantedTask> parse_tasks(const std::vector<std::string>& texts) {
+  std::vector<WantedTask> tasks;
+  for (const std::string& text : texts) {
+    const size_t colon = text.find(':');
+    const std::string name = text.substr(0, colon);
+    auto task =
+        std::find_if(tasks.begin(), tasks.end(), [&](const WantedTask& one) { return one.name == name; });
+    if (task == tasks.end()) task = tasks.insert(tasks.end(), {name, {}});
+    if (colon != std::string::npos) task->subjects.push_back(text.substr(colon + 1));
+  }
+  return tasks;
+}
+
+TaskOptions task_options(const Options& options, const Given& given, const Engine& engine) {
+  TaskOptions task{.data_dir = options.data};
+  task.style = options.style == "harness" ? PromptStyle::kHarness : PromptStyle::kModeltest;
+  if (given.shots->count() > 0) task.num_shots = options.shots;
+  if (given.limit->count() > 0) task.limit = options.limit;
+  task.tokenizer = engine.tokenizer();
+  task.max_model_len = engine.max_model_len();
+  return task;
+}
+
+Result<std::vector<Task>> open_tasks(const Options& options, TaskOptions task_options) {
+  std::vector<Task> tasks;
+  for (const WantedTask& wanted : parse_tasks(options.tasks)) {
+    task_options.subjects = wanted.subjects;
+    FATHOM_ASSIGN_OR_RETURN(Task task, open_task(wanted.name, task_options));
+    tasks.push_back(std::move(task));
+  }
+  return tasks;
+}
+
+// What decides the answers, for results and for --resume.
+Json setup_json(const Options& options, const Given& given, const Engine& engine) {
+  return {{"model", options.engine.model},
+          {"tasks", options.tasks},
+          {"data", options.data},
+          {"style", options.style},
+          {"shots", given.shots->count() > 0 ? Json(options.shots) : Json(nullptr)},
+          {"limit", given.limit->count() > 0 ? Json(options.limit) : Json(nullptr)},
+          {"device", options.engine.device},
+          {"dtype", options.engine.dtype},
+          {"kv_cache_dtype", options.engine.kv_cache_dtype},
+          {"max_model_len", engine.max_model_len()},
+          {"fathom", FATHOM_VERSION}};
+}
+
+// All files of a finished run.
+Status write_files(const Options& options, const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
+  const std::string folder = join_path(options.out, name_for_folder(options.engine.model));
+  FATHOM_RETURN_IF_ERROR(make_directories(folder));
+  const std::string time = time_for_file_name(info.start_time);
+  const auto path = [&](std::string_view kind, std::string_view ending) {
+    return join_path(folder, fmt::format("{}_{}.{}", kind, time, ending));
+  };
+  FATHOM_RETURN_IF_ERROR(write_file(path("results", "json"), dump_json(results_json(tasks, info), 2) + "\n"));
+  FATHOM_RETURN_IF_ERROR(write_file(path("report", "html"), results_html(tasks, info)));
+  for (const FinishedTask& task : tasks) {
+    const std::string& name = task.task.name;
+    FATHOM_RETURN_IF_ERROR(write_file(path("samples_" + name, "jsonl"), samples_jsonl(task)));
+    FATHOM_RETURN_IF_ERROR(write_file(path("cases_" + name, "csv"), cases_csv(task)));
+  }
+  return ok_status();
+}
+
+Result<std::vector<FinishedTask>> run_tasks(std::vector<Task> tasks, Scorer& scorer, EvalJournal* journal) {
+  std::vector<FinishedTask> finished;
+  ProgressBar progress(ProgressUnit::kSteps);
+  for (Task& task : tasks) {
+    FATHOM_ASSIGN_OR_RETURN(std::vector<ExampleResult> results, run_task(task, scorer, journal, &progress));
+    std::vector<Score> scores;
+    for (const ExampleResult& result : results) scores.push_back(result.score);
+    std::vector<ResultRow> rows = summarise(task, scores);
+    finished.push_back({std::move(task), std::move(results), std::move(rows)});
+  }
+  return finished;
+}
+
+Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const Json& setup) {
+  if (options.out.empty()) return std::unique_ptr<EvalJournal>();
+  FATHOM_RETURN_IF_ERROR(make_directories(options.out));
+  return EvalJournal::open(join_path(options.out, "progress.jsonl"), setup,
+                           options.resume ? Resume::kYes : Resume::kNo);
+}
+
+Status evaluate(const Options& options, const Given& given) {
+  FATHOM_ASSIGN_OR_RETURN(EngineOptions engine_options, to_engine_options(options.engine));
+  if (given.batch->count() > 0) engine_options.max_num_seqs = options.batch;
+  std::unique_ptr<Engine> engine;
+  {
+    ProgressBar progress;
+    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
+  }
+  if (engine->tokenizer() == nullptr)
+    return invalid_argument("{}: no tokenizer.json, which an evaluation needs", options.engine.model);
+  const TaskOptions with = task_options(options, given, *engine);
+  FATHOM_ASSIGN_OR_RETURN(std::vector<Task> tasks, open_tasks(options, with));
+  const Json setup = setup_json(options, given, *engine);
+  FATHOM_ASSIGN_OR_RETURN(const auto journal, open_journal(options, setup));
+  EvalInfo info{
+      .model = options.engine.model, .style = with.style, .config = setup, .version = FATHOM_VERSION};
+  info.start_time = static_cast<double>(std::time(nullptr));
+  const double started = monotonic_seconds();
+  EngineScorer scorer(*engine, engine_options.max_num_seqs);
+  FATHOM_ASSIGN_OR_RETURN(const auto finished, run_tasks(std::move(tasks), scorer, journal.get()));
+  info.end_time = info.start_time + (monotonic_seconds() - started);
+  if (journal != nullptr) {
+    FATHOM_RETURN_IF_ERROR(write_files(options, finished, info));
+    FATHOM_RETURN_IF_ERROR(journal->remove());
+  }
+  if (options.json) {
+    print_json(results_json(finished, info));
+  } else {
+    print_text(results_table(finished, with.style));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, int& exit_status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("eval", "benchmarks, scored as lm-evaluation-harness or modeltest do");
+  command->footer(kExamples);
+  add_engine_flags(*command, options->engine);
+  Given given;
+  command
+      ->add_option(
+          "--tasks", options->tasks,
+          fmt::format("{}; ceval, cmmlu and mmlu also by subject, ceval:law", fmt::join(task_names(), ", ")))
+      ->required()
+      ->delimiter(',')
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--data", options->data, "folder with the data sets")->required();
+  command->add_option("--style", options->style, "whose prompts and rules")
+      ->check(CLI::IsMember({"harness", "modeltest"}))
+      ->capture_default_str();
+  given.shots =
+      command->add_option("--shots", options->shots, "examples before each question (default: the style's)")
+          ->check(CLI::Range(0, 100));
+  given.limit = command->add_option("--limit", options->limit, "only the first questions of each subject")
+                    ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  given.batch =
+      command
+          ->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
+          ->check(CLI::Range(1, 4096));
+  CLI::Option* out =
+      command->add_option("--out", options->out, "folder for results, made where it is missing");
+  command->add_flag("--resume", options->resume, "go on with the run in --out that did not end")->needs(out);
+  command->add_flag("--json", options->json, "print one JSON document: the harness' results");
+  command->callback([options, given, &exit_status] {
+    const Status status = evaluate(*options, given);
+    if (!status.ok()) exit_status = print_error(status);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,106 @@
+// The page for people: no script, nothing loaded from anywhere, values from 0 to 1 as bars with an interval
+// of 95 % by the standard error.
+#include <algorithm>
+
+#include "evaluate/eval_report.h"
+#include "evaluate/plain_text.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kStyle =
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;"
+    "background:#fff}table{border-collapse:collapse}td,th{padding:.15rem .7rem;text-align:left;"
+    "border-bottom:1px solid "
+    "#ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
+    ".bar{fill:#4878a8}.group{fill:#274a6d}.line{stroke:#c33;stroke-width:2}.axis{stroke:#bbb}"
+    "text{font:13px system-ui,sans-serif;fill:#222}"
+    "@media(prefers-color-scheme:dark){body{background:#181a1b;color:#ddd}text{fill:#ddd}td,th{border-color:#"
+    "444}}";
+
+// Pixels.
+constexpr int kLabel = 300, kBars = 400, kNumber = 170, kRow = 22, kTop = 24;
+
+std::string escaped(std::string_view text) {
+  std::string out(text);
+  for (const auto& [from, to] : {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}}) {
+    out = replace_all(std::move(out), from, to);
+  }
+  return out;
+}
+
+double x_of(double value) { return kLabel + kBars * std::clamp(value, 0.0, 1.0); }
+
+std::string bar(const ResultRow& row, const MetricValue& metric, int y) {
+  std::string svg = fmt::format(
+      "<text x='{}' y='{}' text-anchor='end'>{}</text><rect class='{}' x='{}' y='{}' width='{:.1f}' "
+      "height='{}'/>",
+      kLabel - 8, y + 15, escaped(row.alias), row.members.empty() ? "bar" : "group", kLabel, y + 4,
+      x_of(metric.value) - kLabel, kRow - 8);
+  std::string number = fmt::format("{:.4f}", metric.value);
+  if (metric.error) {
+    constexpr double kNormal95 = 1.96;
+    svg += fmt::format("<line class='line' x1='{:.1f}' x2='{:.1f}' y1='{}' y2='{}'/>",
+                       x_of(metric.value - kNormal95 * *metric.error),
+                       x_of(metric.value + kNormal95 * *metric.error), y + kRow / 2, y + kRow / 2);
+    number += fmt::format(" ± {:.4f}", *metric.error);
+  }
+  return svg + fmt::format("<text x='{}' y='{}'>{} of {}</text>", kLabel + kBars + 8, y + 15, number,
+                           row.num_examples);
+}
+
+std::string chart(const FinishedTask& finished, size_t metric) {
+  const int height = kTop + kRow * static_cast<int>(finished.rows.size()) + 4;
+  std::string svg = fmt::format("<svg role='img' width='{0}' height='{1}' viewBox='0 0 {0} {1}'>",
+                                kLabel + kBars + kNumber, height);
+  for (int percent = 0; percent <= 100; percent += 25) {
+    const double x = x_of(percent / 100.0);
+    svg += fmt::format(
+        "<line class='axis' x1='{0:.1f}' x2='{0:.1f}' y1='{1}' y2='{2}'/>"
+        "<text x='{0:.1f}' y='14' text-anchor='middle'>{3}</text>",
+        x, kTop - 4, height, percent / 100.0);
+  }
+  int y = kTop;
+  for (const ResultRow& row : finished.rows) {
+    svg += bar(row, row.metrics[metric], y);
+    y += kRow;
+  }
+  return svg + "</svg>\n";
+}
+
+std::string number_table(const FinishedTask& finished) {
+  std::string html = "<table><tr><th>metric</th><th>value</th></tr>";
+  for (size_t i = 0; i < finished.task.metrics.size(); ++i) {
+    html += fmt::format("<tr><td>{}</td><td class='n'>{:.6g}</td></tr>",
+                        escaped(finished.task.metrics[i].name), finished.rows[0].metrics[i].value);
+  }
+  return html + "</table>\n";
+}
+
+std::string section(const FinishedTask& finished) {
+  const Task& task = finished.task;
+  std::string html = fmt::format("<h2>{}</h2><p>{} examples, {}-shot, version {}</p>\n", escaped(task.name),
+                                 task.examples.size(), task.num_shots, escaped(task.version));
+  for (size_t i = 0; i < task.metrics.size(); ++i) {
+    if (task.metrics[i].aggregation != Aggregation::kMean) return html + number_table(finished);
+    html += fmt::format("<h3>{}</h3>\n", escaped(metric_key(task.metrics[i]))) + chart(finished, i);
+  }
+  return html;
+}
+
+}  // namespace
+
+std::string results_html(const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
+  std::string html = fmt::format(
+      "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>fathom eval: {0}</title>"
+      "<meta name='viewport' content='width=device-width'><style>{1}</style></head><body><h1>{0}</h1>\n"
+      "<p>fathom {2}, prompts of {3}, {4} UTC, {5:.1f} s. Red lines are 95 % intervals.</p>\n",
+      escaped(info.model), kStyle, escaped(info.version),
+      info.style == PromptStyle::kHarness ? "lm-evaluation-harness" : "modeltest",
+      time_for_file_name(info.start_time), info.end_time - info.start_time);
+  for (const FinishedTask& finished : tasks) html += section(finished);
+  return html +
+         fmt::format("<h2>Options</h2><pre>{}</pre></body></html>\n", escaped(dump_json(info.config, 2)));
+}
+
+}  // namespace fathom

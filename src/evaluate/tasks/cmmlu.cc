@@ -1,0 +1,99 @@
+// CMMLU: Chinese examinations, 67 subjects.
+#include <algorithm>
+
+#include "evaluate/pair_encoding.h"
+#include "evaluate/tasks/exam_tasks.h"
+#include "evaluate/tasks/task_parts.h"
+
+namespace fathom {
+namespace {
+
+// modeltest leaves examples out, the longest first, until a prompt has fewer tokens.
+constexpr size_t kMaxPromptTokens = 2048;
+
+ExamFiles files() {
+  return {.info = {"CMMLU", "folders dev and test of csv files with the columns Question, A, B, C, D, Answer",
+                   "cmmlu_v1_0_1.zip of haonan-li/CMMLU"},
+          .shots = {"cmmlu/dev/{}.csv"},
+          .questions = {"cmmlu/test/{}.csv"},
+          .has_header = true};
+}
+
+std::string header(const ExamSubject& subject) {
+  return fmt::format("以下是关于{}的单项选择题，请直接给出正确答案的选项。\n\n", subject.name);
+}
+
+Result<Query> harness_query(const ExamSubject& subject, const ExamQuestion& question) {
+  return harness_exam_query(harness_exam_prompt(header(subject), "答案：", subject.shots, question));
+}
+
+std::string modeltest_item(const ExamQuestion& question) {
+  return fmt::format("题目：{}\n{}\n答案是：", question.question, option_lines(question));
+}
+
+struct Shot {
+  std::string text;
+  size_t num_tokens = 0;
+};
+
+// Leaves out the longest (all of that length) until the rest has fewer than most tokens.
+void drop_longest(std::vector<Shot>& shots, size_t most) {
+  const auto total = [&] {
+    size_t sum = 0;
+    for (const Shot& shot : shots) sum += shot.num_tokens;
+    return sum;
+  };
+  while (!shots.empty() && total() >= most) {
+    size_t longest = 0;
+    for (const Shot& shot : shots) longest = std::max(longest, shot.num_tokens);
+    std::erase_if(shots, [&](const Shot& shot) { return shot.num_tokens == longest; });
+  }
+}
+
+Result<std::string> modeltest_prompt(const ExamSubject& subject, const ExamQuestion& question,
+                                     const Tokenizer& tokenizer) {
+  const std::string item = modeltest_item(question);
+  std::string prompt = header(subject);
+  FATHOM_ASSIGN_OR_RETURN(const auto header_ids, encode_prompt(tokenizer, prompt));
+  FATHOM_ASSIGN_OR_RETURN(const auto item_ids, encode_prompt(tokenizer, item));
+  const size_t fixed = header_ids.size() + item_ids.size();
+  if (fixed > kMaxPromptTokens) return item;
+  std::vector<Shot> shots;
+  for (const ExamQuestion& shot : subject.shots) {
+    std::string text = fmt::format("{}{}\n\n", modeltest_item(shot), answer_letter(shot));
+    FATHOM_ASSIGN_OR_RETURN(const auto ids, encode_prompt(tokenizer, text));
+    shots.push_back({std::move(text), ids.size()});
+  }
+  drop_longest(shots, kMaxPromptTokens - fixed);
+  for (const Shot& shot : shots) prompt += shot.text;
+  return prompt + item;
+}
+
+}  // namespace
+
+Result<Task> open_cmmlu(const TaskOptions& options) {
+  const bool is_harness = options.style == PromptStyle::kHarness;
+  Task task;
+  task.name = "cmmlu";
+  task.version = "1.0";
+  task.num_shots = options.num_shots.value_or(is_harness ? 0 : 5);
+  FATHOM_ASSIGN_OR_RETURN(const auto subjects,
+                          read_exam(files(), cmmlu_subjects(), options, static_cast<size_t>(task.num_shots)));
+  MakeExamQuery make_query = harness_query;
+  if (is_harness) {
+    task.metrics = {{.name = "acc"}, {.name = "acc_norm"}};
+    task.judge = judge_acc_and_norm;
+  } else {
+    task.metrics = {{.name = "acc"}};
+    task.judge = judge_acc;
+    make_query = [&options](const ExamSubject& subject, const ExamQuestion& question) -> Result<Query> {
+      FATHOM_ASSIGN_OR_RETURN(std::string prompt, modeltest_prompt(subject, question, *options.tokenizer));
+      return Query{
+          .kind = QueryKind::kNextToken, .prompt = std::move(prompt), .choices = {"A", "B", "C", "D"}};
+    };
+  }
+  FATHOM_RETURN_IF_ERROR(add_exam(subjects, "cmmlu_", make_query, task));
+  return task;
+}
+
+}  // namespace fathom

@@ -1,0 +1,206 @@
+#include "server/app.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "server/completion_exchange.h"
+#include "server/page_route.h"
+
+namespace fathom {
+namespace {
+
+// Parsing and tokenising a body of this size takes a few milliseconds: longer ones would hold up all streams.
+constexpr size_t kInlineBodyBytes = size_t{16} << 10;
+
+// Keeps a task's result from reaching a client that has left.
+class PendingWork : public Exchange {};
+
+// Names and paths come from clients: no control character may reach the log.
+std::string for_log(std::string_view text) {
+  constexpr size_t kMaxLogged = 200;
+  std::string out;
+  for (unsigned char c : text.substr(0, kMaxLogged)) {
+    if (c < 0x21 || c > 0x7e) {
+      out += fmt::format("\\x{:02x}", c);
+    } else {
+      out.push_back(static_cast<char>(c));
+    }
+  }
+  return out;
+}
+
+void log_unknown_fields(const std::string& request_id, const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  constexpr size_t kMaxNames = 10;
+  std::string list;
+  for (size_t i = 0; i < std::min(kMaxNames, names.size()); ++i) list += " " + for_log(names[i]);
+  log_info("{}: {} fields without a meaning here:{}", request_id, names.size(), list);
+}
+
+std::variant<Json, ApiError> parse_body(const std::string& body, const ServerLimits& limits) {
+  auto json = parse_json(body, "body",
+                         {.max_bytes = limits.max_body_bytes,
+                          .max_depth = limits.max_json_depth,
+                          .max_object_keys = JsonLimits().max_object_keys});
+  if (!json.ok()) return bad_request("", json.status().message());
+  if (!json->is_object()) return bad_request("", "the body must be a JSON object");
+  return std::move(json).value();
+}
+
+}  // namespace
+
+const App::Route App::kRoutes[] = {
+    {"POST", "/v1/chat/completions", Guard::kKey, &App::chat_completions},
+    {"POST", "/v1/completions", Guard::kKey, &App::completions},
+    {"GET", "/v1/models", Guard::kKey, &App::models},
+    {"GET", "/v1/models/*", Guard::kKey, &App::one_model},
+    {"POST", "/tokenize", Guard::kKey, &App::tokenize},
+    {"POST", "/detokenize", Guard::kKey, &App::detokenize},
+    {"GET", "/tokenizer_info", Guard::kKey, &App::tokenizer_info},
+    {"POST", "/apply-template", Guard::kKey, &App::apply_template},
+    {"GET", "/version", Guard::kKey, &App::version},
+    {"GET", "/load", Guard::kKey, &App::load},
+    {"GET", "/metrics", Guard::kKey, &App::metrics},
+    {"GET", "/ping", Guard::kOpen, &App::ping},
+    {"GET", "/health/live", Guard::kOpen, &App::ping},
+    {"GET", "/health", Guard::kOpen, &App::ready},
+    {"GET", "/health/ready", Guard::kOpen, &App::ready},
+    {"GET", "/v1/health", Guard::kOpen, &App::ready},
+    {"POST", "/v1/embeddings", Guard::kKey, &App::not_offered},
+    {"POST", "/v1/messages", Guard::kKey, &App::not_offered},
+    {"POST", "/v1/responses", Guard::kKey, &App::not_offered},
+    {"POST", "/rerank", Guard::kKey, &App::not_offered},
+    {"POST", "/score", Guard::kKey, &App::not_offered},
+};
+
+App::App(AppOptions options, EngineClient& client, ServerMetrics& metrics, Post worker, Post io)
+    : options_(std::move(options)),
+      access_(options_.access),
+      client_(client),
+      metrics_(metrics),
+      worker_(std::move(worker)),
+      io_(std::move(io)) {}
+
+bool App::matches(const Route& route, std::string_view path) {
+  const std::string_view pattern = route.path;
+  if (!pattern.ends_with("/*")) return path == pattern;
+  const std::string_view stem = pattern.substr(0, pattern.size() - 1);
+  return path.starts_with(stem) && path.size() > stem.size();
+}
+
+// allowed: the methods of a path that has others.
+const App::Route* App::find_route(const std::string& method, std::string_view path, std::string& allowed) {
+  for (const Route& route : kRoutes) {
+    if (!matches(route, path)) continue;
+    if (method == route.method) return &route;
+    allowed += allowed.empty() ? route.method : std::string(", ") + route.method;
+  }
+  return nullptr;
+}
+
+std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& writer) {
+  const auto refuse = [&writer](const ApiError& error) -> std::shared_ptr<Exchange> {
+    writer.reply(error_reply(error));
+    return nullptr;
+  };
+  const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  if (const server::PageFile* file = find_page_file(request.path); file != nullptr && method == "GET") {
+    if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
+    writer.reply(page_reply(request, *file));
+    return nullptr;
+  }
+  std::string allowed;
+  const Route* route = find_route(method, request.path, allowed);
+  // Deny by default: what has no route asks for the key too, save for what browsers ask before they send one.
+  const Guard guard = route != nullptr ? route->guard : method == "OPTIONS" ? Guard::kOpen : Guard::kKey;
+  if (auto error = access_.check(request, guard)) return refuse(*error);
+  if (route != nullptr) return (this->*route->handler)(std::move(request), writer);
+  if (method == "OPTIONS" && !allowed.empty()) {
+    writer.reply(
+        {.status = 204,
+         .headers = {{"Access-Control-Allow-Methods", allowed},
+                     {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-Request-Id"},
+                     {"Access-Control-Max-Age", "600"}}});
+    return nullptr;
+  }
+  if (!allowed.empty()) {
+    HttpReply reply = error_reply({.status = 405, .message = "this path takes " + allowed});
+    reply.headers.emplace_back("Allow", allowed);
+    writer.reply(std::move(reply));
+    return nullptr;
+  }
+  return refuse({.status = 404, .message = "no such path", .code = "not_found"});
+}
+
+void App::run_work(size_t body_bytes, std::weak_ptr<void> alive,
+                   std::function<std::function<void()>()> work) {
+  if (body_bytes <= kInlineBodyBytes) return work()();
+  worker_([this, alive = std::move(alive), work = std::move(work)] {
+    if (alive.expired()) return;
+    io_([alive, then = work()] {
+      if (const auto held = alive.lock()) then();
+    });
+  });
+}
+
+std::shared_ptr<Exchange> App::compute(HttpRequest request, ResponseWriter& writer, Compute compute) {
+  if (!model_) {
+    writer.reply(error_reply(unavailable("the model is being loaded")));
+    return nullptr;
+  }
+  auto exchange = std::make_shared<PendingWork>();
+  const size_t bytes = request.body.size();
+  run_work(bytes, exchange,
+           [this, &writer, compute = std::move(compute),
+            body = std::move(request.body)]() -> std::function<void()> {
+             auto json = parse_body(body, options_.limits);
+             const auto* error = std::get_if<ApiError>(&json);
+             HttpReply reply =
+                 error != nullptr ? error_reply(*error) : compute(std::get<Json>(json), *model_);
+             return [&writer, reply = std::move(reply)] { writer.reply(reply); };
+           });
+  return exchange;
+}
+
+std::shared_ptr<Exchange> App::complete(CompletionKind kind, HttpRequest request, ResponseWriter& writer) {
+  if (!model_) {
+    writer.reply(error_reply(unavailable("the model is being loaded")));
+    return nullptr;
+  }
+  auto exchange = std::make_shared<CompletionExchange>(request.id, *model_, client_, writer);
+  const size_t bytes = request.body.size();
+  run_work(bytes, exchange, [this, kind, target = exchange.get(), request = std::move(request)] {
+    auto json = parse_body(request.body, options_.limits);
+    const auto* error = std::get_if<ApiError>(&json);
+    using Parsed = std::variant<CompletionRequest, ApiError>;
+    const auto parsed = std::make_shared<Parsed>(
+        error != nullptr ? Parsed(*error)
+                         : parse_completion(kind, std::get<Json>(json), *model_, options_.limits));
+    if (const auto* completion = std::get_if<CompletionRequest>(parsed.get())) {
+      log_unknown_fields(request.id, completion->unknown);
+    }
+    return std::function<void()>([target, parsed] { target->start(std::move(*parsed)); });
+  });
+  return exchange;
+}
+
+std::shared_ptr<Exchange> App::chat_completions(HttpRequest request, ResponseWriter& writer) {
+  return complete(CompletionKind::kChat, std::move(request), writer);
+}
+
+std::shared_ptr<Exchange> App::completions(HttpRequest request, ResponseWriter& writer) {
+  return complete(CompletionKind::kText, std::move(request), writer);
+}
+
+void App::record(const RequestRecord& record) {
+  std::string allowed;
+  const Route* route = find_route(record.method == "HEAD" ? "GET" : record.method, record.path, allowed);
+  metrics_.http_request(route != nullptr ? route->path : "other", route != nullptr ? record.method : "other",
+                        record.status, record.seconds);
+  const bool quiet = route != nullptr && (route->guard == Guard::kOpen || route->handler == &App::metrics);
+  if (quiet && record.status < 400) return;
+  log_info("{} {} {} {} {} {:.1f} ms{}", for_log(record.client), for_log(record.method), for_log(record.path),
+           record.status, record.id, record.seconds * 1e3, record.note);
+}
+
+}  // namespace fathom

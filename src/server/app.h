@@ -1,0 +1,97 @@
+// What the server answers to which path: checks access, finds the route, replies or starts an exchange. I/O
+// thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/access.h"
+#include "server/engine_client.h"
+#include "server/http_message.h"
+#include "server/limits.h"
+#include "server/openai.h"
+#include "server/served_model.h"
+#include "server/server_metrics.h"
+
+namespace fathom {
+
+// Runs a task elsewhere, later.
+using Post = std::function<void(std::function<void()>)>;
+
+struct AppOptions {
+  AccessOptions access;
+  ServerLimits limits;
+  std::string metrics_prefix = "fathom";
+  std::string version;
+};
+
+// How a request ended, for log and metrics.
+struct RequestRecord {
+  std::string method = {}, path = {}, id = {}, client = {};
+  int status = 0;  // 499: the client left before its reply was complete
+  double seconds = 0;
+  std::string note = {};  // Exchange::log_note
+};
+
+class App {
+ public:
+  // client and metrics must outlive the app. worker runs tasks on another thread, io on this one.
+  App(AppOptions options, EngineClient& client, ServerMetrics& metrics, Post worker, Post io);
+
+  std::vector<std::pair<std::string, std::string>> cors_headers(const HttpRequest& request) const {
+    return access_.cors_headers(request);
+  }
+  void set_model(std::unique_ptr<ServedModel> model) { model_ = std::move(model); }
+
+  // Replies through the writer, now or later; the exchange, where there is one, is for the caller to keep
+  // until then.
+  std::shared_ptr<Exchange> handle(HttpRequest request, ResponseWriter& writer);
+  void record(const RequestRecord& record);
+
+ private:
+  using Handler = std::shared_ptr<Exchange> (App::*)(HttpRequest, ResponseWriter&);
+  struct Route {
+    const char* method;
+    const char* path;  // ends in "/*": every path below
+    Guard guard;
+    Handler handler;
+  };
+  static const Route kRoutes[];
+  static bool matches(const Route& route, std::string_view path);
+  static const Route* find_route(const std::string& method, std::string_view path, std::string& allowed);
+
+  // A reply computed from the body, away from the I/O thread where the body is large.
+  using Compute = std::function<HttpReply(const Json& body, const ServedModel& model)>;
+  std::shared_ptr<Exchange> compute(HttpRequest request, ResponseWriter& writer, Compute compute);
+  // Calls work on the worker where the body is large, else at once; then its result on this thread, unless
+  // alive has gone.
+  void run_work(size_t body_bytes, std::weak_ptr<void> alive, std::function<std::function<void()>()> work);
+
+  std::shared_ptr<Exchange> complete(CompletionKind kind, HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> chat_completions(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> completions(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> models(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> one_model(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> tokenize(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> detokenize(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> tokenizer_info(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> apply_template(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> version(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> ping(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> ready(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> load(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> metrics(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> not_offered(HttpRequest request, ResponseWriter& writer);
+
+  AppOptions options_;
+  AccessControl access_;
+  EngineClient& client_;
+  ServerMetrics& metrics_;
+  Post worker_;
+  Post io_;
+  std::unique_ptr<ServedModel> model_;  // null while it loads
+};
+
+}  // namespace fathom

@@ -1,0 +1,94 @@
+#include "server/engine_client.h"
+
+#include "base/clock.h"
+#include "server/submission.h"
+
+namespace fathom {
+
+Generation::~Generation() { client_->give_up(ticket_); }
+
+EngineClient::EngineClient(const ServerLimits& limits, int64_t max_running, ServerMetrics& metrics)
+    : limits_(limits), max_running_(max_running), metrics_(&metrics) {}
+
+bool EngineClient::is_hung() const {
+  return thread_ != nullptr && thread_->seconds_without_progress() > limits_.step_timeout;
+}
+
+std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(GenerationRequest request,
+                                                                        GenerationListener& listener) {
+  if (phase_ == EnginePhase::kLoading) return unavailable("the model is being loaded");
+  if (phase_ == EnginePhase::kDraining) return unavailable("the server is shutting down");
+  if (phase_ == EnginePhase::kFailed) return unavailable("the engine has failed");
+  const int64_t wanted = request.num_sequences();
+  const int64_t capacity = max_running_ + limits_.max_queue;
+  if (wanted > capacity) {
+    return bad_request(
+        "n", fmt::format("{} answers are more than the server holds at once, {}", wanted, capacity));
+  }
+  if (num_sequences_ + wanted > capacity) {
+    return ApiError{.status = 429,
+                    .message = fmt::format("the queue is full: {} sequences are under way, {} is the limit",
+                                           num_sequences_, capacity),
+                    .code = "queue_full"};
+  }
+  metrics_->request_submitted(request);
+  const uint64_t ticket = next_ticket_++;
+  const double now = monotonic_seconds();
+  Entry& entry = entries_[ticket];
+  entry.listener = &listener;
+  for (const auto& prompt : request.prompts) {
+    for (int32_t choice = 0; choice < request.n; ++choice) {
+      entry.sequences.push_back({.submitted = now, .prompt_tokens = static_cast<int64_t>(prompt.size())});
+    }
+  }
+  num_sequences_ += wanted;
+  num_waiting_ += wanted;
+  thread_->submit({.ticket = ticket,
+                   .sequences = plan_sequences(request),
+                   .queue_deadline = now + limits_.queue_timeout,
+                   .total_deadline = now + limits_.total_timeout});
+  return std::make_unique<Generation>(*this, ticket);
+}
+
+void EngineClient::give_up(uint64_t ticket) {
+  const auto found = entries_.find(ticket);
+  if (found == entries_.end()) return;
+  found->second.listener = nullptr;
+  metrics_->client_left();
+  if (thread_ != nullptr) thread_->cancel(ticket);
+}
+
+void EngineClient::cancel_all() {
+  for (const auto& [ticket, entry] : entries_) thread_->cancel(ticket);
+}
+
+void EngineClient::observe(Entry& entry, const GenerationEvent& event) {
+  if (event.kind == GenerationEventKind::kAccepted) return;
+  SequenceTimes& times = entry.sequences[static_cast<size_t>(event.index)];
+  if (event.kind == GenerationEventKind::kStarted) {
+    times.started = event.time;
+    metrics_->sequence_started(times);
+    --num_waiting_;
+  }
+  if (event.kind == GenerationEventKind::kToken) metrics_->token(times, event.cached_tokens, event.time);
+  if (!event.ends()) return;
+  metrics_->sequence_ended(times, event);
+  if (times.started == 0) --num_waiting_;
+  --num_sequences_;
+  ++entry.num_ended;
+}
+
+void EngineClient::deliver(const EngineReport& report) {
+  statistics_ = report.statistics;
+  for (const GenerationEvent& event : report.events) {
+    const auto found = entries_.find(event.ticket);
+    if (found == entries_.end()) continue;
+    observe(found->second, event);
+    GenerationListener* listener = found->second.listener;
+    if (found->second.num_ended == found->second.sequences.size()) entries_.erase(found);
+    if (listener != nullptr) listener->on_event(event);
+  }
+  if (entries_.empty() && on_idle_) on_idle_();
+}
+
+}  // namespace fathom

@@ -1,0 +1,109 @@
+// The thread that owns the Engine: takes jobs and cancellations from a queue, steps while there is work, and
+// reports what each step brought. It never waits for a client, only for work.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/generation.h"
+#include "server/submission.h"
+
+namespace fathom {
+
+struct GenerationJob {
+  uint64_t ticket = 0;
+  std::vector<PlannedSequence> sequences;
+  double queue_deadline = 0;  // monotonic seconds
+  double total_deadline = 0;
+};
+
+struct EngineReport {
+  std::vector<GenerationEvent> events;  // in the order in which they happened
+  EngineStatistics statistics;
+};
+
+class EngineThread {
+ public:
+  // Runs on the engine thread, as its compute threads belong to the thread that loads.
+  using Loader = std::function<Result<std::unique_ptr<Engine>>()>;
+  // Called on the engine thread; may not block.
+  struct Callbacks {
+    std::function<void(const Engine&)> loaded;  // its immutable parts may be read by others from now on
+    std::function<void(EngineReport)> report;   // after a step, and when something else happened
+    std::function<void(Status)> failed;         // loading or the engine failed: the last call
+  };
+
+  EngineThread(Loader loader, Callbacks callbacks);
+  // Abandons what is under way after the current step, and joins.
+  ~EngineThread();
+
+  // Any thread. Jobs start in the order in which they come; the caller bounds their number.
+  void submit(GenerationJob job);
+  // Ends a job's sequences before the next step; its events end without further ado. Unknown tickets are
+  // ignored.
+  void cancel(uint64_t ticket);
+  // Seconds since the engine last got ahead; 0 while it has nothing to do.
+  double seconds_without_progress() const;
+
+ private:
+  struct Sequence {
+    PlannedSequence planned;  // moved out at submission
+    RequestId request_id = 0;
+    enum class State : uint8_t { kPending, kQueued, kStarted, kEnded } state = State::kPending;
+  };
+  struct Job {
+    GenerationJob job;
+    std::vector<Sequence> sequences;
+    size_t num_ended = 0;
+    size_t next = 0;  // the first that is not with the engine yet
+  };
+  struct Commands {
+    std::vector<GenerationJob> jobs;
+    std::vector<uint64_t> cancelled;
+    bool stop = false;
+  };
+  enum class Admission { kDone, kWait };
+
+  void run(const Loader& loader);
+  Status serve();
+  // Waits for commands where the engine has nothing to do; false: stop.
+  bool take_commands();
+  void accept(GenerationJob job);
+  void cancel_now(uint64_t ticket, const Status& why, bool timed_out);
+  void admit_pending();
+  Admission admit(uint64_t ticket, Job& job, int32_t index);
+  Admission score(uint64_t ticket, Job& job, int32_t index);
+  void mark_started();
+  void expire();
+  void end_sequence(uint64_t ticket, int32_t index);
+  void emit(uint64_t ticket, int32_t index, GenerationEvent event);
+  void fail_all(const Status& status);
+  void forget_ended();
+  void report();
+  void beat();
+  bool is_cancelled(uint64_t ticket);
+
+  Callbacks callbacks_;
+  std::unique_ptr<Engine> engine_;
+  std::map<uint64_t, Job> jobs_;  // by ticket, which counts up
+  std::deque<uint64_t> pending_;  // jobs with sequences that are not with the engine yet
+  std::vector<uint64_t> ended_;   // jobs to forget
+  EngineReport report_;
+  bool scored_ = false;  // since the last step
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Commands commands_;                 // guarded by mutex_
+  std::atomic<double> last_beat_{0};  // 0: idle
+  std::thread thread_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,55 @@
+// The HTTP edge: one thread that accepts connections, reads requests within limits and times, hands them to a
+// handler and writes responses. Knows nothing of models. No client can block it, end it or make it grow
+// without bound.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "server/app.h"
+#include "server/http_message.h"
+#include "server/limits.h"
+#include "server/listen_socket.h"
+
+namespace fathom {
+
+struct EdgeOptions {
+  ListenOptions listen;
+  std::string certificate_file;  // PEM chain; with key_file: HTTPS
+  std::string key_file;
+  ServerLimits limits;
+};
+
+// All called on the thread that runs the edge.
+struct EdgeCallbacks {
+  std::function<std::shared_ptr<Exchange>(HttpRequest, ResponseWriter&)> handle;
+  std::function<std::vector<std::pair<std::string, std::string>>(const HttpRequest&)> reply_headers;
+  std::function<void(const RequestRecord&)> record;
+  std::function<void()> tick;    // twice a second
+  std::function<void()> signal;  // SIGTERM or SIGINT came
+};
+
+class HttpEdge {
+ public:
+  // Listens at once, so that a port in use is known before a model is loaded.
+  static Result<std::unique_ptr<HttpEdge>> create(const EdgeOptions& options);
+  ~HttpEdge();
+
+  // "http://127.0.0.1:8000", "unix:PATH".
+  std::string url() const;
+  bool loopback() const;
+  // Runs a task on the edge's thread; from any thread.
+  void post(std::function<void()> task);
+  // Until stop() has been called and all is closed.
+  void run(EdgeCallbacks callbacks);
+  // Accepts nobody any more; responses under way may end within a short time. From the edge's thread.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit HttpEdge(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fathom

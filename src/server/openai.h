@@ -1,0 +1,94 @@
+// OpenAI's interface as typed data: what requests mean and how replies look. Pure functions, any thread; the
+// conversation with the engine is in completion_exchange.h. Beside OpenAI's fields it takes those of vLLM.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/api_error.h"
+#include "server/generation.h"
+#include "server/limits.h"
+#include "server/served_model.h"
+
+namespace fathom {
+
+enum class CompletionKind { kChat, kText };
+
+// What a request asks of its reply.
+struct ReplyOptions {
+  CompletionKind kind = CompletionKind::kChat;
+  bool stream = false;
+  bool include_usage = false;     // a last chunk of usage
+  bool continuous_usage = false;  // usage in every chunk
+  bool logprobs = false;
+  bool echo = false;       // text completions: the prompt stands before its answer
+  bool token_ids = false;  // return_token_ids
+};
+
+struct CompletionRequest {
+  GenerationRequest generation;
+  ReplyOptions reply;
+  std::vector<std::string> echoed;   // [prompts], the texts where reply.echo
+  std::vector<std::string> unknown;  // fields without a meaning here
+};
+
+// A request's body, checked and turned into tokens. Errors name the field.
+std::variant<CompletionRequest, ApiError> parse_completion(CompletionKind kind, const Json& body,
+                                                           const ServedModel& model,
+                                                           const ServerLimits& limits);
+
+// messages as the template takes them: only roles, contents (parts of type text joined) and names.
+std::variant<Json, ApiError> parse_messages(const Json& body);
+// chat_template_kwargs: an object of plain values, or null.
+std::variant<Json, ApiError> parse_template_variables(const Json& body);
+
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;
+};
+Json usage_json(const Usage& usage);
+
+// Log-probabilities of consecutive tokens of an answer, in either of OpenAI's forms.
+Json chat_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens);
+// offset: characters of the text before the first token, moved on behind the last.
+Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens, int64_t& offset);
+
+// A piece of one choice, or all of it.
+struct ChoicePiece {
+  int32_t index = 0;
+  std::string text = {};
+  std::vector<SampledToken> prompt_scores = {};  // of the echoed prompt, before the tokens
+  std::vector<SampledToken> tokens = {};
+  const std::vector<int32_t>* prompt_ids = nullptr;  // of the choice's prompt, where they are to be shown
+  FinishReason finish_reason = FinishReason::kNone;
+};
+
+// Writes the JSON of one request's reply.
+class ReplyWriter {
+ public:
+  ReplyWriter(const ReplyOptions& options, std::string request_id, const ServedModel& model);
+
+  // Streams: the first chunk of a chat's choice, a chunk, and the last with the usage alone.
+  std::string role_chunk(int32_t index) const;
+  std::string chunk(const ChoicePiece& piece, const std::optional<Usage>& usage);
+  std::string usage_chunk(const Usage& usage) const;
+
+  std::string whole(const std::vector<ChoicePiece>& choices, const Usage& usage);
+
+ private:
+  Json frame(bool is_chunk) const;
+  Json logprobs(const ChoicePiece& piece);
+  void add_token_ids(const ChoicePiece& piece, Json& choice) const;
+  std::string chunk_of(Json choice, const std::optional<Usage>& usage) const;
+
+  ReplyOptions options_;
+  std::string id_;
+  const ServedModel* model_;
+  int64_t created_;
+  std::vector<int64_t> offsets_;  // [choices], of text_logprobs_json
+};
+
+}  // namespace fathom

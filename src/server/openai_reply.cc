@@ -1,0 +1,188 @@
+// Replies of OpenAI's interface.
+#include <algorithm>
+#include <ctime>
+
+#include "server/openai.h"
+#include "text/utf8.h"
+
+namespace fathom {
+namespace {
+
+int64_t count_characters(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xc0) != 0x80; });
+}
+
+std::string_view bytes_of(const Tokenizer* tokenizer, int32_t id) {
+  return tokenizer == nullptr ? std::string_view() : tokenizer->token_bytes(id);
+}
+
+// A token on its own may be part of a character: then OpenAI writes its bytes.
+std::string token_text(std::string_view bytes) {
+  if (find_invalid_utf8(bytes) == std::string_view::npos) return std::string(bytes);
+  std::string text = "bytes:";
+  for (unsigned char byte : bytes) text += fmt::format("\\x{:02x}", byte);
+  return text;
+}
+
+Json bytes_json(std::string_view bytes) {
+  Json list = Json::array();
+  for (unsigned char byte : bytes) list.push_back(byte);
+  return list;
+}
+
+Json chat_token_json(const Tokenizer* tokenizer, int32_t id, double logprob) {
+  const std::string_view bytes = bytes_of(tokenizer, id);
+  return {{"token", replace_invalid_utf8(bytes)}, {"logprob", logprob}, {"bytes", bytes_json(bytes)}};
+}
+
+Json finish_json(FinishReason reason) {
+  if (reason == FinishReason::kNone) return nullptr;
+  return finish_reason_name(reason);
+}
+
+}  // namespace
+
+Json usage_json(const Usage& usage) {
+  return {{"prompt_tokens", usage.prompt_tokens},
+          {"completion_tokens", usage.completion_tokens},
+          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+}
+
+Json chat_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens) {
+  Json content = Json::array();
+  for (const SampledToken& token : tokens) {
+    Json entry = chat_token_json(tokenizer, token.id, token.logprob.value_or(0));
+    Json top = Json::array();
+    for (const TokenLogprob& other : token.top_logprobs) {
+      top.push_back(chat_token_json(tokenizer, other.id, other.logprob));
+    }
+    entry["top_logprobs"] = std::move(top);
+    content.push_back(std::move(entry));
+  }
+  return {{"content", std::move(content)}, {"refusal", nullptr}};
+}
+
+Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens,
+                        int64_t& offset) {
+  Json texts = Json::array(), logprobs = Json::array(), tops = Json::array(), offsets = Json::array();
+  for (const SampledToken& token : tokens) {
+    const std::string_view bytes = bytes_of(tokenizer, token.id);
+    std::string text = token_text(bytes);
+    offsets.push_back(offset);
+    const bool hidden = tokenizer != nullptr && tokenizer->is_special(token.id);
+    if (!hidden) offset += count_characters(bytes);
+    logprobs.push_back(token.logprob ? Json(*token.logprob) : Json(nullptr));
+    if (token.logprob) {
+      Json top = Json::object();
+      for (const TokenLogprob& other : token.top_logprobs) {
+        // Distinct tokens may be spelled alike: the likeliest counts.
+        top.emplace(token_text(bytes_of(tokenizer, other.id)), other.logprob);
+      }
+      top.emplace(text, *token.logprob);
+      tops.push_back(std::move(top));
+    } else {
+      tops.push_back(nullptr);
+    }
+    texts.push_back(std::move(text));
+  }
+  return {{"text_offset", std::move(offsets)},
+          {"token_logprobs", std::move(logprobs)},
+          {"tokens", std::move(texts)},
+          {"top_logprobs", std::move(tops)}};
+}
+
+ReplyWriter::ReplyWriter(const ReplyOptions& options, std::string request_id, const ServedModel& model)
+    : options_(options),
+      id_((options.kind == CompletionKind::kChat ? "chatcmpl-" : "cmpl-") + std::move(request_id)),
+      model_(&model),
+      created_(static_cast<int64_t>(std::time(nullptr))) {}
+
+Json ReplyWriter::frame(bool is_chunk) const {
+  const bool chat = options_.kind == CompletionKind::kChat;
+  return {{"id", id_},
+          {"object", !chat      ? "text_completion"
+                     : is_chunk ? "chat.completion.chunk"
+                                : "chat.completion"},
+          {"created", created_},
+          {"model", model_->name()}};
+}
+
+Json ReplyWriter::logprobs(const ChoicePiece& piece) {
+  if (!options_.logprobs || (piece.tokens.empty() && piece.prompt_scores.empty())) return nullptr;
+  if (options_.kind == CompletionKind::kChat) return chat_logprobs_json(model_->tokenizer(), piece.tokens);
+  const auto index = static_cast<size_t>(piece.index);
+  if (offsets_.size() <= index) offsets_.resize(index + 1, 0);
+  std::vector<SampledToken> tokens = piece.prompt_scores;
+  tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
+  return text_logprobs_json(model_->tokenizer(), tokens, offsets_[index]);
+}
+
+void ReplyWriter::add_token_ids(const ChoicePiece& piece, Json& choice) const {
+  if (!options_.token_ids) return;
+  if (piece.prompt_ids != nullptr) choice["prompt_token_ids"] = *piece.prompt_ids;
+  Json ids = Json::array();
+  for (const SampledToken& token : piece.tokens) ids.push_back(token.id);
+  choice["token_ids"] = std::move(ids);
+}
+
+std::string ReplyWriter::chunk_of(Json choice, const std::optional<Usage>& usage) const {
+  Json chunk = frame(true);
+  chunk["choices"] = Json::array({std::move(choice)});
+  if (usage) {
+    chunk["usage"] = usage_json(*usage);
+  } else if (options_.include_usage) {
+    chunk["usage"] = nullptr;
+  }
+  return dump_json(chunk);
+}
+
+std::string ReplyWriter::role_chunk(int32_t index) const {
+  return chunk_of({{"index", index},
+                   {"delta", {{"role", "assistant"}, {"content", ""}}},
+                   {"logprobs", nullptr},
+                   {"finish_reason", nullptr}},
+                  std::nullopt);
+}
+
+std::string ReplyWriter::chunk(const ChoicePiece& piece, const std::optional<Usage>& usage) {
+  Json choice = {{"index", piece.index}};
+  if (options_.kind == CompletionKind::kText) {
+    choice["text"] = piece.text;
+  } else {
+    choice["delta"] = piece.text.empty() ? Json::object() : Json{{"content", piece.text}};
+  }
+  choice["logprobs"] = logprobs(piece);
+  choice["finish_reason"] = finish_json(piece.finish_reason);
+  add_token_ids(piece, choice);
+  return chunk_of(std::move(choice), usage);
+}
+
+std::string ReplyWriter::usage_chunk(const Usage& usage) const {
+  Json chunk = frame(true);
+  chunk["choices"] = Json::array();
+  chunk["usage"] = usage_json(usage);
+  return dump_json(chunk);
+}
+
+std::string ReplyWriter::whole(const std::vector<ChoicePiece>& choices, const Usage& usage) {
+  Json reply = frame(false);
+  Json list = Json::array();
+  for (const ChoicePiece& piece : choices) {
+    Json choice = {{"index", piece.index}};
+    if (options_.kind == CompletionKind::kText) {
+      choice["text"] = piece.text;
+    } else {
+      choice["message"] = {{"role", "assistant"}, {"content", piece.text}, {"refusal", nullptr}};
+    }
+    choice["logprobs"] = logprobs(piece);
+    choice["finish_reason"] = finish_json(piece.finish_reason);
+    add_token_ids(piece, choice);
+    list.push_back(std::move(choice));
+  }
+  reply["choices"] = std::move(list);
+  reply["usage"] = usage_json(usage);
+  return dump_json(reply);
+}
+
+}  // namespace fathom

@@ -1,0 +1,345 @@
+// Requests of OpenAI's interface: fields, ranges, defaults.
+#include <random>
+
+#include "server/openai.h"
+#include "server/request_fields.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kNoLimit = SIZE_MAX;  // of what the body's own limit bounds
+constexpr int64_t kDefaultTextTokens = 16;
+constexpr size_t kMaxTemplateVariables = 16;
+constexpr size_t kMaxMessages = 8192;
+
+struct Context {
+  const ServedModel& model;
+  const ServerLimits& limits;
+};
+
+uint64_t random_seed() {
+  static thread_local std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+void read_logit_bias(RequestFields& fields, int32_t vocab_size, SamplingParams& sampling) {
+  const Json* bias = fields.value("logit_bias");
+  if (bias == nullptr) return;
+  if (!bias->is_object()) return fields.fail("logit_bias", "must be an object of token ids and numbers");
+  if (bias->size() > kMaxLogitBiases) {
+    return fields.fail("logit_bias",
+                       fmt::format("must have at most {} tokens, has {}", kMaxLogitBiases, bias->size()));
+  }
+  for (const auto& [key, value] : bias->items()) {
+    const bool is_id =
+        !key.empty() && key.size() <= 9 && key.find_first_not_of("0123456789") == std::string::npos;
+    const int32_t id = is_id ? std::stoi(key) : -1;
+    if (id < 0 || id >= vocab_size) {
+      return fields.fail("logit_bias", fmt::format("must hold token ids from 0 to {}", vocab_size - 1));
+    }
+    const double number = value.is_number() ? value.get<double>() : kMaxAbsoluteLogitBias + 1;
+    if (!(-kMaxAbsoluteLogitBias <= number && number <= kMaxAbsoluteLogitBias)) {
+      return fields.fail("logit_bias", fmt::format("must hold numbers from {} to {}", -kMaxAbsoluteLogitBias,
+                                                   kMaxAbsoluteLogitBias));
+    }
+    sampling.logit_bias.push_back({id, number});
+  }
+}
+
+SamplingParams read_sampling(RequestFields& fields, const Context& context) {
+  SamplingParams sampling = context.model.default_sampling();
+  const auto number = [&fields](const char* key, double low, double high, double& value) {
+    if (const auto given = fields.number(key, low, high)) value = *given;
+  };
+  const auto flag = [&fields](const char* key, bool& value) {
+    if (const auto given = fields.boolean(key)) value = *given;
+  };
+  number("temperature", 0, kMaxTemperature, sampling.temperature);
+  number("top_p", 0, 1, sampling.top_p);
+  number("min_p", 0, 1, sampling.min_p);
+  number("repetition_penalty", kMinRepetitionPenalty, kMaxRepetitionPenalty, sampling.repetition_penalty);
+  number("presence_penalty", -kMaxAbsolutePenalty, kMaxAbsolutePenalty, sampling.presence_penalty);
+  number("frequency_penalty", -kMaxAbsolutePenalty, kMaxAbsolutePenalty, sampling.frequency_penalty);
+  if (const auto top_k = fields.integer("top_k", -1, INT32_MAX))
+    sampling.top_k = static_cast<int32_t>(*top_k);
+  if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) {
+    sampling.seed = static_cast<uint64_t>(*seed);
+  } else {
+    sampling.seed = random_seed();
+  }
+  if (const auto least = fields.integer("min_tokens", 0, context.model.max_model_len()))
+    sampling.min_tokens = *least;
+  flag("ignore_eos", sampling.ignore_eos);
+  flag("include_stop_str_in_output", sampling.show_stop_string);
+  if (const auto skip = fields.boolean("skip_special_tokens")) sampling.show_special_tokens = !*skip;
+  sampling.stop_strings = fields.text_or_list("stop", kMaxStopStrings, kMaxStopStringBytes);
+  std::erase(sampling.stop_strings, std::string());  // some clients send "" for none
+  sampling.stop_token_ids = fields.token_ids("stop_token_ids", context.model.vocab_size(), kMaxStopTokenIds);
+  read_logit_bias(fields, context.model.vocab_size(), sampling);
+  return sampling;
+}
+
+// What other servers offer and this one does not (yet): refused rather than silently left out.
+void refuse_unsupported(RequestFields& fields, int32_t n) {
+  fields.only("best_of", n);
+  fields.only("response_format", Json{{"type", "text"}});
+  fields.only("tools", Json::array());
+  fields.only("functions", Json::array());
+  if (const Json* choice = fields.value("tool_choice");
+      choice != nullptr && *choice != "none" && *choice != "auto") {
+    fields.fail("tool_choice", "is not supported: there are no tools");
+  }
+  for (const char* key : {"use_beam_search", "watermark"}) fields.only(key, false);
+  for (const char* key :
+       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "json_schema",
+        "regex", "ebnf", "grammar", "chat_template", "logits_processors", "truncate_prompt_tokens",
+        "prompt_logprobs", "modalities", "audio", "documents"}) {
+    fields.only(key, nullptr);
+  }
+  fields.only("typical_p", 1.0);
+  for (const char* key : {"mirostat", "dry_multiplier", "xtc_probability"}) fields.only(key, 0);
+  fields.only("suffix", "");
+  fields.only("continue_final_message", false);
+}
+
+// n, logprobs, stream and what else both kinds have.
+void read_common(RequestFields& fields, const Context& context, CompletionRequest& request) {
+  fields.text("model", kNoLimit);  // its name is checked before all else
+  GenerationRequest& generation = request.generation;
+  generation.n = static_cast<int32_t>(fields.integer("n", 1, context.limits.max_choices).value_or(1));
+  generation.sampling = read_sampling(fields, context);
+  generation.priority = static_cast<int32_t>(fields.integer("priority", INT32_MIN, INT32_MAX).value_or(0));
+  generation.cache_salt = fields.text("cache_salt", 1024).value_or("");
+  ReplyOptions& reply = request.reply;
+  reply.stream = fields.boolean("stream").value_or(false);
+  reply.token_ids = fields.boolean("return_token_ids").value_or(false);
+  if (const Json* options = fields.value("stream_options")) {
+    if (!options->is_object()) {
+      fields.fail("stream_options", "must be an object");
+    } else if (!reply.stream) {
+      fields.fail("stream_options", "is for streams only (stream: true)");
+    } else {
+      RequestFields inner(*options, "stream_options.");
+      reply.include_usage = inner.boolean("include_usage").value_or(false);
+      reply.continuous_usage = inner.boolean("continuous_usage_stats").value_or(false);
+      fields.take_error(inner);
+    }
+  }
+  refuse_unsupported(fields, generation.n);
+  for (const char* key : {"user", "metadata", "store", "service_tier", "parallel_tool_calls",
+                          "safety_identifier", "prompt_cache_key", "request_id"}) {
+    fields.ignore(key);
+  }
+}
+
+// What the context leaves, where the request does not say; 400 where prompt and answer do not fit.
+std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<int64_t> wanted,
+                                          GenerationRequest& generation) {
+  int64_t longest = 0;
+  for (const auto& prompt : generation.prompts)
+    longest = std::max<int64_t>(longest, static_cast<int64_t>(prompt.size()));
+  const int64_t room = context.model.max_model_len() - longest;
+  const int64_t least = generation.generates ? 1 : 0;
+  if (room < least) return context_exceeded(longest, wanted.value_or(0), context.model.max_model_len());
+  if (wanted && *wanted > room) return context_exceeded(longest, *wanted, context.model.max_model_len());
+  generation.sampling.max_tokens = std::max<int64_t>(1, wanted.value_or(room));
+  if (generation.sampling.min_tokens > *generation.sampling.max_tokens) {
+    return bad_request("min_tokens",
+                       fmt::format("min_tokens must be at most max_tokens {}, is {}",
+                                   *generation.sampling.max_tokens, generation.sampling.min_tokens));
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> finish_request(const RequestFields& fields, const Context& context,
+                                       std::optional<int64_t> max_tokens, CompletionRequest& request) {
+  request.unknown = fields.unknown();
+  if (auto error = settle_max_tokens(context, max_tokens, request.generation)) return error;
+  const Status status = request.generation.sampling.validate();
+  if (!status.ok()) return api_error_of(status, "");
+  return std::nullopt;
+}
+
+std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Context& context) {
+  RequestFields fields(body);
+  CompletionRequest request;
+  request.reply.kind = CompletionKind::kChat;
+  read_common(fields, context, request);
+  auto max_tokens = fields.integer("max_completion_tokens", 1, INT64_MAX);
+  const auto older = fields.integer("max_tokens", 1, INT64_MAX);
+  if (!max_tokens) max_tokens = older;
+  request.reply.logprobs = fields.boolean("logprobs").value_or(false);
+  const auto top = fields.integer("top_logprobs", 0, kMaxLogprobs);
+  if (top && *top > 0 && !request.reply.logprobs) fields.fail("top_logprobs", "needs logprobs: true");
+  if (request.reply.logprobs) request.generation.sampling.logprobs = static_cast<int32_t>(top.value_or(0));
+  const bool opens_answer = fields.boolean("add_generation_prompt").value_or(true);
+  fields.ignore("messages");
+  fields.ignore("chat_template_kwargs");
+  fields.only("echo", false);
+  if (fields.error()) return *fields.error();
+
+  const auto messages = parse_messages(body);
+  if (const auto* error = std::get_if<ApiError>(&messages)) return *error;
+  const auto variables = parse_template_variables(body);
+  if (const auto* error = std::get_if<ApiError>(&variables)) return *error;
+  auto rendered = context.model.render(std::get<Json>(messages),
+                                       opens_answer ? GenerationPrompt::kAdd : GenerationPrompt::kOmit,
+                                       std::get<Json>(variables));
+  if (const auto* error = std::get_if<ApiError>(&rendered)) return *error;
+  std::vector<int32_t>& ids = std::get<ServedModel::Rendered>(rendered).ids;
+  if (ids.empty()) return bad_request("messages", "the chat template makes an empty prompt of the messages");
+  request.generation.prompts.push_back(std::move(ids));
+  if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
+  return request;
+}
+
+bool is_token_list(const Json& value) { return value.is_array() && !value.empty() && value[0].is_number(); }
+
+// One prompt: a string, or a list of token ids.
+std::optional<ApiError> add_prompt(const Json& value, const Context& context,
+                                   const EncodeOptions& encode_options, CompletionRequest& request) {
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    ServedModel::Ids ids = context.model.encode(text, encode_options);
+    if (const auto* error = std::get_if<ApiError>(&ids)) return *error;
+    request.generation.prompts.push_back(std::get<std::vector<int32_t>>(std::move(ids)));
+    request.echoed.push_back(text);
+  } else if (is_token_list(value)) {
+    const Json holder = Json{{"prompt", value}};
+    RequestFields fields(holder);
+    request.generation.prompts.push_back(fields.token_ids("prompt", context.model.vocab_size(), kNoLimit));
+    if (fields.error()) return fields.error();
+    const Tokenizer* tokenizer = context.model.tokenizer();
+    request.echoed.push_back(
+        tokenizer == nullptr || !request.reply.echo
+            ? std::string()
+            : tokenizer->decode(request.generation.prompts.back(), SpecialInOutput::kSkip));
+  } else {
+    return bad_request("prompt", "prompt must be a string, a list of token ids, or a list of either");
+  }
+  if (request.generation.prompts.back().empty()) return bad_request("prompt", "prompt must not be empty");
+  return std::nullopt;
+}
+
+std::optional<ApiError> add_prompts(const Json& body, const Context& context,
+                                    const EncodeOptions& encode_options, CompletionRequest& request) {
+  const auto found = body.find("prompt");
+  if (found == body.end() || found->is_null()) return bad_request("prompt", "prompt is missing");
+  if (!found->is_array() || is_token_list(*found))
+    return add_prompt(*found, context, encode_options, request);
+  if (found->empty()) return bad_request("prompt", "prompt must not be empty");
+  if (found->size() > context.limits.max_prompts) {
+    return bad_request("prompt", fmt::format("prompt must be at most {} prompts, is {}",
+                                             context.limits.max_prompts, found->size()));
+  }
+  for (const Json& entry : *found) {
+    if (auto error = add_prompt(entry, context, encode_options, request)) return error;
+  }
+  return std::nullopt;
+}
+
+std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Context& context) {
+  RequestFields fields(body);
+  CompletionRequest request;
+  request.reply.kind = CompletionKind::kText;
+  read_common(fields, context, request);
+  const int64_t max_tokens = fields.integer("max_tokens", 0, INT64_MAX).value_or(kDefaultTextTokens);
+  request.reply.echo = fields.boolean("echo").value_or(false);
+  if (const auto logprobs = fields.integer("logprobs", 0, kMaxLogprobs)) {
+    request.reply.logprobs = true;
+    request.generation.sampling.logprobs = static_cast<int32_t>(*logprobs);
+  }
+  if (max_tokens == 0 && !request.reply.echo) fields.fail("max_tokens", "must be at least 1 without echo");
+  EncodeOptions encode_options;
+  if (!fields.boolean("add_special_tokens").value_or(true)) encode_options.add_bos = AddBos::kNever;
+  fields.ignore("prompt");
+  if (fields.error()) return *fields.error();
+
+  if (auto error = add_prompts(body, context, encode_options, request)) return *error;
+  request.generation.generates = max_tokens > 0;
+  if (request.reply.echo && request.reply.logprobs) {
+    request.generation.prompt_logprobs = request.generation.sampling.logprobs;
+  }
+  if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
+  return request;
+}
+
+// A string, null, or a list of parts of type text.
+std::variant<std::string, ApiError> content_text(const Json& message) {
+  const auto content = message.find("content");
+  if (content == message.end() || content->is_null()) return std::string();
+  if (content->is_string()) return content->get<std::string>();
+  if (!content->is_array())
+    return bad_request("messages", "a message's content must be a string or a list of parts");
+  std::string text;
+  for (const Json& part : *content) {
+    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" &&
+                         part.contains("text") && part["text"].is_string();
+    if (!is_text) {
+      return bad_request(
+          "messages", "a message's content may have parts of type text only: the model takes nothing else");
+    }
+    text += part["text"].get_ref<const std::string&>();
+  }
+  return text;
+}
+
+}  // namespace
+
+std::variant<Json, ApiError> parse_messages(const Json& body) {
+  const auto messages = body.find("messages");
+  if (messages == body.end() || !messages->is_array() || messages->empty()) {
+    return bad_request("messages", "messages must be a list of at least one message");
+  }
+  if (messages->size() > kMaxMessages) {
+    return bad_request("messages",
+                       fmt::format("messages must be at most {}, are {}", kMaxMessages, messages->size()));
+  }
+  Json parsed = Json::array();
+  for (const Json& message : *messages) {
+    if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
+      return bad_request("messages", "each message must be an object with a role and a content");
+    }
+    std::string role = message["role"].get<std::string>();
+    if (role == "developer") role = "system";
+    if (role != "system" && role != "user" && role != "assistant") {
+      return bad_request("messages", "a message's role must be system, developer, user or assistant");
+    }
+    if (const auto calls = message.find("tool_calls"); calls != message.end() && !calls->empty()) {
+      return bad_request("messages", "tool_calls are not supported");
+    }
+    auto text = content_text(message);
+    if (const auto* error = std::get_if<ApiError>(&text)) return *error;
+    Json one = {{"role", role}, {"content", std::get<std::string>(std::move(text))}};
+    if (message.contains("name") && message["name"].is_string()) one["name"] = message["name"];
+    parsed.push_back(std::move(one));
+  }
+  return parsed;
+}
+
+std::variant<Json, ApiError> parse_template_variables(const Json& body) {
+  const auto variables = body.find("chat_template_kwargs");
+  if (variables == body.end() || variables->is_null()) return Json();
+  const auto refuse = [](const char* why) {
+    return bad_request("chat_template_kwargs", std::string("chat_template_kwargs must be ") + why);
+  };
+  if (!variables->is_object()) return refuse("an object");
+  if (variables->size() > kMaxTemplateVariables) return refuse("at most 16 values");
+  for (const auto& [key, value] : variables->items()) {
+    if (value.is_structured()) return refuse("of strings, numbers, true, false and null");
+  }
+  return *variables;
+}
+
+std::variant<CompletionRequest, ApiError> parse_completion(CompletionKind kind, const Json& body,
+                                                           const ServedModel& model,
+                                                           const ServerLimits& limits) {
+  const Context context{model, limits};
+  if (!body.is_object()) return bad_request("", "the body must be a JSON object");
+  if (const auto name = body.find("model"); name != body.end() && name->is_string()) {
+    if (auto error = model.check_name(name->get<std::string>())) return *error;
+  }
+  return kind == CompletionKind::kChat ? parse_chat(body, context) : parse_text(body, context);
+}
+
+}  // namespace fathom

@@ -1,0 +1,77 @@
+// The loaded model as the handlers need it: names, sizes, tokenizer, template, defaults. Immutable after
+// loading: any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/api_error.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+// The sampling parameters that a request leaves out.
+enum class SamplingDefaults { kModel, kNeutral };  // generation_config.json's, or OpenAI's
+
+class ServedModel {
+ public:
+  // The engine must outlive this. names: what requests may call the model; the first is shown.
+  static Result<std::unique_ptr<ServedModel>> create(const Engine& engine, const std::string& model_dir,
+                                                     std::vector<std::string> names,
+                                                     SamplingDefaults defaults);
+
+  const std::string& name() const { return names_.front(); }
+  const std::vector<std::string>& names() const { return names_; }
+  // Null, or the 404 for a name that is not served.
+  std::optional<ApiError> check_name(const std::string& name) const;
+  int64_t created() const { return created_; }  // seconds since 1970
+  int64_t max_model_len() const { return max_model_len_; }
+  int32_t vocab_size() const { return vocab_size_; }
+  const SamplingParams& default_sampling() const { return default_sampling_; }
+  // Null where the folder has none.
+  const Tokenizer* tokenizer() const { return tokenizer_; }
+
+  using Text = std::variant<std::string, ApiError>;
+  using Ids = std::variant<std::vector<int32_t>, ApiError>;
+
+  struct Rendered {
+    std::string text;
+    std::vector<int32_t> ids;
+  };
+  // The chat template over messages, a list of {"role", "content"} with content a string; variables: an
+  // object or null. Special tokens written out in a content stay text: only the template's own become ids.
+  std::variant<Rendered, ApiError> render(const Json& messages, GenerationPrompt generation_prompt,
+                                          const Json& variables) const;
+
+  // Text of a completion. The error's param is "prompt".
+  Ids encode(const std::string& text, const EncodeOptions& options) const;
+
+ private:
+  ServedModel() = default;
+  // A text so long that no cutting into tokens could fit.
+  std::optional<ApiError> check_text_bytes(size_t bytes, const char* param) const;
+  bool holds_special(const std::string& text) const;
+  // mark: what breaks special tokens that a content spells; empty: none does.
+  Ids encode_rendered(const std::string& text, const std::string& mark) const;
+
+  std::vector<std::string> names_;
+  int64_t created_ = 0;
+  int64_t max_model_len_ = 0;
+  int32_t vocab_size_ = 0;
+  SamplingParams default_sampling_;
+  const Tokenizer* tokenizer_ = nullptr;
+  std::unique_ptr<ChatTemplate> template_;
+  std::vector<std::string> special_spellings_;
+  size_t longest_token_bytes_ = 0;
+};
+
+// The 400 for a prompt, or a prompt and its answer, over the context.
+ApiError context_exceeded(int64_t prompt_tokens, int64_t answer_tokens, int64_t max_model_len);
+
+}  // namespace fathom

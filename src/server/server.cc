@@ -1,0 +1,144 @@
+#include "server/server.h"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace fathom {
+namespace {
+
+constexpr double kLogSeconds = 10;  // between the engine's lines in the log
+
+// Everything on the I/O thread, but for the engine thread and the worker.
+class Server {
+ public:
+  Server(const ServerOptions& options, const ServerCallbacks& callbacks, HttpEdge& edge)
+      : options_(options),
+        callbacks_(callbacks),
+        edge_(edge),
+        client_(options.edge.limits, options.max_num_seqs, metrics_),
+        app_(
+            options.app, client_, metrics_,
+            [this](std::function<void()> task) { boost::asio::post(worker_, std::move(task)); },
+            [this](std::function<void()> task) { edge_.post(std::move(task)); }) {}
+
+  Status run(EngineThread::Loader loader) {
+    client_.on_idle([this] {
+      if (client_.phase() == EnginePhase::kDraining) edge_.stop();
+    });
+    EngineThread engine(std::move(loader),
+                        {.loaded = [this](const Engine& made) { loaded(made); },
+                         .report = [this](EngineReport report) { deliver(std::move(report)); },
+                         .failed = [this](Status status) { failed(std::move(status)); }});
+    client_.attach(&engine);
+    edge_.run({.handle = [this](HttpRequest request,
+                                ResponseWriter& writer) { return app_.handle(std::move(request), writer); },
+               .reply_headers = [this](const HttpRequest& request) { return app_.cors_headers(request); },
+               .record = [this](const RequestRecord& record) { app_.record(record); },
+               .tick = [this] { tick(); },
+               .signal = [this] { shut_down(); }});
+    client_.attach(nullptr);
+    worker_.join();
+    return status_;
+  }
+
+ private:
+  // On the engine thread: what takes time is done here.
+  void loaded(const Engine& engine) {
+    auto model =
+        ServedModel::create(engine, options_.model_dir, options_.model_names, options_.sampling_defaults);
+    if (!model.ok()) return failed(model.status());
+    const auto shared = std::make_shared<std::unique_ptr<ServedModel>>(std::move(model).value());
+    edge_.post([this, shared] {
+      metrics_.set_model((*shared)->name(), (*shared)->max_model_len(), options_.block_size);
+      app_.set_model(std::move(*shared));
+      client_.set_phase(EnginePhase::kReady);
+      callbacks_.ready(edge_.url());
+    });
+  }
+
+  void deliver(EngineReport report) {
+    const auto shared = std::make_shared<EngineReport>(std::move(report));
+    edge_.post([this, shared] { client_.deliver(*shared); });
+  }
+
+  void failed(Status status) {
+    edge_.post([this, status = std::move(status)] {
+      log_warning("the engine has failed: {}", status.message());
+      status_ = status;
+      client_.set_phase(EnginePhase::kFailed);
+      edge_.stop();
+    });
+  }
+
+  void shut_down() {
+    if (client_.phase() != EnginePhase::kReady) {
+      const bool drains = client_.phase() == EnginePhase::kDraining;
+      return callbacks_.end_now(drains ? 1 : 0);
+    }
+    log_info("shutting down: {} sequences are under way", client_.num_sequences());
+    client_.set_phase(EnginePhase::kDraining);
+    drain_until_ = monotonic_seconds() + options_.shutdown_timeout;
+    if (client_.num_sequences() == 0) edge_.stop();
+  }
+
+  void tick() {
+    const double now = monotonic_seconds();
+    if (client_.phase() == EnginePhase::kDraining && now > drain_until_) {
+      log_warning("shutting down: {} sequences were not done in time", client_.num_sequences());
+      client_.cancel_all();
+      drain_until_ = now + options_.shutdown_timeout + kLogSeconds;
+    }
+    if (now - logged_at_ >= kLogSeconds) log_engine(now);
+  }
+
+  void log_engine(double now) {
+    const int64_t prompt = metrics_.prompt_tokens() - logged_prompt_tokens_;
+    const int64_t answer = metrics_.generation_tokens() - logged_generation_tokens_;
+    const double seconds = now - logged_at_;
+    logged_at_ = now;
+    logged_prompt_tokens_ += prompt;
+    logged_generation_tokens_ += answer;
+    if (prompt + answer + client_.num_sequences() == 0) return;
+    const EngineStatistics& statistics = client_.statistics();
+    log_info(
+        "engine: {} running, {} waiting, cache {:.0f} %, prompt {:.1f} tokens/s, generation {:.1f} tokens/s",
+        client_.num_sequences() - client_.num_waiting(), client_.num_waiting(),
+        100.0 * static_cast<double>(statistics.pages_used) /
+            static_cast<double>(std::max<int64_t>(1, statistics.pages_total)),
+        static_cast<double>(prompt) / seconds, static_cast<double>(answer) / seconds);
+  }
+
+  const ServerOptions& options_;
+  const ServerCallbacks& callbacks_;
+  HttpEdge& edge_;
+  ServerMetrics metrics_;
+  EngineClient client_;
+  boost::asio::thread_pool worker_{1};
+  App app_;
+  Status status_;
+  double drain_until_ = 0;
+  double logged_at_ = monotonic_seconds();
+  int64_t logged_prompt_tokens_ = 0;
+  int64_t logged_generation_tokens_ = 0;
+};
+
+}  // namespace
+
+Status run_server(const ServerOptions& options, EngineThread::Loader loader,
+                  const ServerCallbacks& callbacks) {
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<HttpEdge> edge, HttpEdge::create(options.edge));
+  ServerOptions settled = options;
+  if (edge->loopback() && options.edge.listen.unix_path.empty() && settled.app.access.allowed_hosts.empty()) {
+    settled.app.access.allowed_hosts = {"localhost", "127.0.0.1", "::1", options.edge.listen.host};
+  }
+  if (!edge->loopback() && options.app.access.api_keys.empty()) {
+    log_warning("{} can be reached from other machines and asks for no --api-key", edge->url());
+  }
+  Server server(settled, callbacks, *edge);
+  return server.run(std::move(loader));
+}
+
+}  // namespace fathom

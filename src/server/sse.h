@@ -1,0 +1,23 @@
+// Server-sent events as clients of OpenAI's interface read them: one "data:" line of JSON an event.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace fathom {
+
+inline constexpr std::string_view kSseDone = "data: [DONE]\n\n";
+// A comment: keeps proxies from giving up on a silent stream.
+inline constexpr std::string_view kSsePing = ": ping\n\n";
+
+// json has no line end in it, which dump_json on one line guarantees.
+inline std::string sse_event(std::string_view json) {
+  std::string event;
+  event.reserve(json.size() + 8);
+  event += "data: ";
+  event += json;
+  event += "\n\n";
+  return event;
+}
+
+}  // namespace fathom

@@ -1,0 +1,365 @@
+#!/usr/bin/env python3
+"""`fathom serve` against hostile, careless and vanishing clients, and its life cycle. Standard library only.
+
+usage: serve_robustness_test.py FATHOM_BINARY"""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from serving import PATIENCE, Server, events_of, in_threads, wait_until
+
+BINARY = ""
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+LONG = {"prompt": "The old house", "max_tokens": 4000, "ignore_eos": True, "seed": 1}
+HEAD = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def status_of(server, data, hold_open=True):
+    """Status of the reply to raw bytes; 0 where the connection ends without one."""
+    with server.connect() as sock:
+        sock.sendall(data if isinstance(data, bytes) else data.encode())
+        if not hold_open:
+            sock.shutdown(socket.SHUT_WR)
+        line = sock.makefile("rb").readline().split()
+        return int(line[1]) if line else 0
+
+
+class OneServer(unittest.TestCase):
+    """A server with short limits, shared by the tests of a class, that must have lost nothing at the end."""
+    FLAGS = ("--max-num-seqs", 4, "--max-queue", 4, "--head-timeout", 1, "--body-timeout", 1, "--max-body-size", "256k")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(BINARY, *cls.FLAGS)
+        cls.server.__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.wait_for_load(server_load=0, cache_pages_used=0)
+        cls.server.__exit__()
+        assert cls.server.status == 0, (cls.server.status, cls.server.log)
+
+
+class BadRequests(OneServer):
+    USER = [{"role": "user", "content": "x"}]
+    # (path, body or bytes, status, param)
+    BODIES = [
+        (TEXT, b"", 400, None), (TEXT, b"{", 400, None), (TEXT, b"[]", 400, None), (TEXT, b'{"prompt": "\xff"}', 400, None),
+        (TEXT, b'{"x":' + b"[" * 100_000, 400, None), (TEXT, b'{"prompt":"x","prompt":"y"}', 400, None),
+        (TEXT, b'{"prompt":"x","temperature":NaN}', 400, None), (TEXT, b'{"prompt":"x","temperature":1e999}', 400, None),
+        (TEXT, {}, 400, "prompt"), (TEXT, {"prompt": []}, 400, "prompt"), (TEXT, {"prompt": [[]]}, 400, "prompt"),
+        (TEXT, {"prompt": [-1]}, 400, "prompt"), (TEXT, {"prompt": [8192]}, 400, "prompt"), (TEXT, {"prompt": {}}, 400, "prompt"),
+        (TEXT, {"prompt": ["x"] * 65}, 400, "prompt"), (TEXT, {"prompt": [1.5]}, 400, "prompt"),
+        (TEXT, {"prompt": "x" * 200_000}, 400, "prompt"), (TEXT, {"prompt": "x", "max_tokens": 4096}, 400, "prompt"),
+        (TEXT, {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": -1}, 400, "max_tokens"),
+        (TEXT, {"prompt": "x", "max_tokens": "9"}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": 1 << 63}, 400, "max_tokens"),
+        (TEXT, {"prompt": "x", "n": 0}, 400, "n"), (TEXT, {"prompt": "x", "n": 17}, 400, "n"), (TEXT, {"prompt": "x", "n": 10**9}, 400, "n"),
+        (TEXT, {"prompt": "x", "n": 9}, 400, "n"), (TEXT, {"prompt": "x", "best_of": 2}, 400, "best_of"),
+        (TEXT, {"prompt": "x", "temperature": -0.1}, 400, "temperature"), (TEXT, {"prompt": "x", "temperature": 2.1}, 400, "temperature"),
+        (TEXT, {"prompt": "x", "top_p": 1.1}, 400, "top_p"), (TEXT, {"prompt": "x", "top_k": -2}, 400, "top_k"),
+        (TEXT, {"prompt": "x", "min_p": -1}, 400, "min_p"), (TEXT, {"prompt": "x", "logprobs": 21}, 400, "logprobs"),
+        (TEXT, {"prompt": "x", "logprobs": True}, 400, "logprobs"), (TEXT, {"prompt": "x", "stop": ["x"] * 17}, 400, "stop"),
+        (TEXT, {"prompt": "x", "stop": "x" * 257}, 400, "stop"), (TEXT, {"prompt": "x", "stop": [1]}, 400, "stop"),
+        (TEXT, {"prompt": "x", "stop_token_ids": [-1]}, 400, "stop_token_ids"), (TEXT, {"prompt": "x", "stream": 1}, 400, "stream"),
+        (TEXT, {"prompt": "x", "logit_bias": {"8192": 1}}, 400, "logit_bias"), (TEXT, {"prompt": "x", "logit_bias": {"-1": 1}}, 400, "logit_bias"),
+        (TEXT, {"prompt": "x", "logit_bias": {"1": 101}}, 400, "logit_bias"), (TEXT, {"prompt": "x", "logit_bias": {"x": 1}}, 400, "logit_bias"),
+        (TEXT, {"prompt": "x", "logit_bias": {str(i): 1 for i in range(1025)}}, 400, "logit_bias"),
+        (TEXT, {"prompt": "x", "stream_options": {"include_usage": True}}, 400, "stream_options"),
+        (TEXT, {"prompt": "x", "model": "other"}, 404, "model"), (TEXT, {"prompt": "x", "guided_regex": "a+"}, 400, "guided_regex"),
+        (TEXT, {"prompt": "x", "min_tokens": 17}, 400, "min_tokens"), (TEXT, {"prompt": "x", "use_beam_search": True}, 400, "use_beam_search"),
+        (CHAT, {}, 400, "messages"), (CHAT, {"messages": []}, 400, "messages"), (CHAT, {"messages": ["x"]}, 400, "messages"),
+        (CHAT, {"messages": [{"role": "king", "content": "x"}]}, 400, "messages"), (CHAT, {"messages": [{"content": "x"}]}, 400, "messages"),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]}, 400, "messages"),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": 1, "text": "x"}]}]}, 400, "messages"),
+        (CHAT, {"messages": USER, "chat_template": "{{ x }}"}, 400, "chat_template"),
+        (CHAT, {"messages": USER, "chat_template_kwargs": {"messages": []}}, 400, "chat_template_kwargs"),
+        (CHAT, {"messages": USER, "tools": [{"type": "function"}]}, 400, "tools"),
+        (CHAT, {"messages": USER, "response_format": {"type": "json_object"}}, 400, "response_format"),
+        (CHAT, {"messages": USER, "top_logprobs": 2}, 400, "top_logprobs"), (CHAT, {"messages": USER, "max_tokens": 0}, 400, "max_tokens"),
+        (CHAT, {"messages": [{"role": "user", "content": "x" * 100_000}]}, 400, None),
+        ("/detokenize", {"tokens": [8192]}, 400, "tokens"), ("/detokenize", {}, 400, "tokens"), ("/tokenize", {}, 400, "prompt"),
+        ("/nope", {}, 404, None), ("/v1/models", {}, 405, None), ("/v1/embeddings", {}, 501, None), ("//v1/models", {}, 404, None),
+    ]
+    RAW = [
+        ("GET / HTTP/9.9\r\n\r\n", 400), ("nonsense\r\n\r\n", 400), ("GET  HTTP/1.1\r\n\r\n", 400), (b"\x16\x03\x01\x02\x00", 400),
+        ("GET /health HTTP/1.1\r\n\r\n", 400), ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\n" + "".join(f"A{i}: 1\r\n" for i in range(101)) + "\r\n", 431),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nA: " + "x" * 40_000 + "\r\n\r\n", 431), ("GET /" + "x" * 40_000, 431),
+        (HEAD + "Content-Length: 9999999999\r\n\r\n", 413), (HEAD + "Content-Length: 300000\r\n\r\n", 413),
+        (HEAD + "Content-Length: -2\r\n\r\n", 400), (HEAD + "Content-Length: 2, 3\r\n\r\n{}", 400),
+        (HEAD + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
+        (HEAD + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff1\r\n", 400),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n50000\r\n" + "x" * 0x50000, 413),
+        (HEAD + "Content-Length: 10\r\n\r\n{", 408), ("GET /hea", 408),
+        ("OPTIONS /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", 204), ("GET /health HTTP/1.0\r\n\r\n", 200),
+        (HEAD + "Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n{}", 403),
+    ]
+
+    def test_each_gets_its_status_while_a_stream_goes_on_unchanged(self):
+        body = {**LONG, "max_tokens": 1500, "return_token_ids": True}
+        alone = self.server.post(TEXT, body)["choices"][0]["token_ids"]
+        response, connection = self.server.send("POST", TEXT, {**body, "stream": True})
+        first = response.read(100)
+        for path, sent, status, param in self.BODIES:
+            with self.subTest(path=path, body=str(sent)[:80]):
+                got, headers, text = self.server.request("POST", path, sent)
+                self.assertEqual(got, status, text)
+                error = json.loads(text)["error"]
+                self.assertTrue(error["message"] and error["type"])
+                if param:
+                    self.assertEqual(error["param"], param)
+                self.assertTrue(headers["X-Request-Id"])
+        events = events_of((first + response.read()).decode())
+        connection.close()
+        self.assertEqual([i for e in events for c in e["choices"] for i in c["token_ids"]], alone)
+
+    def test_raw_requests_get_their_status(self):
+        found = in_threads([lambda data=data: status_of(self.server, data) for data, _ in self.RAW])
+        for (data, status), got in zip(self.RAW, found):
+            with self.subTest(data=data[:90]):
+                self.assertEqual(got, status)
+
+    def test_context_overflow_says_by_how_much(self):
+        error = json.loads(self.server.request("POST", TEXT, {"prompt": [5] * 4000, "max_tokens": 200})[2])["error"]
+        self.assertEqual((error["code"], error["n_prompt_tokens"], error["n_ctx"]), ("context_length_exceeded", 4000, 4096))
+        status, _, text = self.server.request("POST", TEXT, {"prompt": [5] * 4090, "max_tokens": 6, "ignore_eos": True})
+        self.assertEqual(status, 200, text)
+
+    def test_body_at_the_limit(self):
+        filler = "x" * ((256 << 10) - len('{"u":""}'))
+        self.assertEqual(self.server.request("POST", TEXT, '{"u":"%s"}' % filler)[0], 400)
+        self.assertEqual(self.server.request("POST", TEXT, '{"u":"%sx"}' % filler)[0], 413)
+
+    def test_keep_alive_pipelining_and_continue(self):
+        with self.server.connect() as sock:
+            sock.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+            got = b""
+            while got.count(b"HTTP/1.1 200") < 3:
+                got += sock.recv(4096)
+            sock.sendall((HEAD + "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n").encode())
+            self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 100 Continue"))
+            sock.sendall(b"{}")
+            self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 400"))
+
+    def test_request_ids(self):
+        self.assertEqual(self.server.request("GET", "/ping", headers={"X-Request-Id": "abc-1"})[1]["X-Request-Id"], "abc-1")
+        odd = self.server.request("GET", "/ping", headers={"X-Request-Id": "a b\x7f"})[1]["X-Request-Id"]
+        self.assertEqual(len(odd), 32)
+
+    def test_unknown_fields_are_ignored(self):
+        self.server.post(TEXT, {"prompt": "x", "max_tokens": 1, "no_such_field\n": {"a": [1]}, "user": "me", "seed": None})
+
+
+class Leaving(OneServer):
+    def leave(self, body, when):
+        response, connection = None, None
+        if body.get("stream"):
+            response, connection = self.server.send("POST", TEXT, body)
+            response.read(200)
+        else:
+            data = json.dumps(body)
+            sock = self.server.connect()
+            sock.sendall((HEAD + f"Content-Length: {len(data)}\r\n\r\n{data}").encode())
+        when()
+        if response:
+            response.close()
+            connection.close()
+        else:
+            sock.close()
+
+    def test_stream_prompt_queue_and_whole(self):
+        for body in ({**LONG, "stream": True}, LONG, {**LONG, "prompt": [5] * 4000, "max_tokens": 90}):
+            with self.subTest(body=str(body)[:60]):
+                self.leave(body, lambda: self.server.wait_for_load(server_load=1))
+                self.server.wait_for_load(server_load=0, cache_pages_used=0)
+        holders = [self.server.send("POST", TEXT, {**LONG, "stream": True}) for _ in range(4)]
+        self.leave(LONG, lambda: self.server.wait_for_load(server_load=5, waiting=1))
+        self.server.wait_for_load(server_load=4)
+        for _, connection in holders:
+            connection.sock.close() if connection.sock else None
+        for response, connection in holders:
+            response.close()
+            connection.close()
+        self.server.wait_for_load(server_load=0, cache_pages_used=0)
+
+    def test_full_queue(self):
+        holders = [self.server.send("POST", TEXT, {**LONG, "stream": True}) for _ in range(8)]
+        self.server.wait_for_load(server_load=8)
+        status, headers, text = self.server.request("POST", TEXT, {"prompt": "x", "max_tokens": 1})
+        self.assertEqual((status, headers["Retry-After"]), (429, "1"), text)
+        self.assertEqual(json.loads(text)["error"]["type"], "rate_limit_error")
+        for response, connection in holders:
+            response.close()
+            connection.close()
+        self.server.wait_for_load(server_load=0)
+        self.server.post(TEXT, {"prompt": "x", "max_tokens": 1})
+
+    def test_half_closed_clients_get_what_is_ready(self):
+        self.assertEqual(status_of(self.server, "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n", hold_open=False), 200)
+
+    def test_slow_readers_lose_their_stream(self):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", self.server.port))
+        data = json.dumps({**LONG, "n": 4, "logprobs": 20, "stream": True})
+        sock.sendall((HEAD + f"Content-Length: {len(data)}\r\n\r\n{data}").encode())
+        self.server.wait_for_load(server_load=4)
+        left = self.server.metric("fathom:clients_left_total")
+        self.server.wait_for_load(server_load=0)
+        self.assertEqual(self.server.metric("fathom:clients_left_total"), left + 1)
+        sock.close()
+
+    def test_hundreds_of_silent_connections(self):
+        idle = [self.server.connect() for _ in range(300)]
+        start = time.monotonic()
+        self.server.post(TEXT, {"prompt": "x", "max_tokens": 2})
+        self.assertLess(time.monotonic() - start, PATIENCE)
+        for sock in idle:
+            self.assertEqual(sock.recv(1), b"")  # closed by the server: nothing came in --head-timeout
+            sock.close()
+
+
+class Doors(unittest.TestCase):
+    def test_api_keys(self):
+        with tempfile.TemporaryDirectory() as folder:
+            keys = pathlib.Path(folder, "keys")
+            keys.write_text("# team\n key-b \n")
+            with Server(BINARY, "--api-key", "key-a", "--api-key-file", keys, env={"FATHOM_API_KEY": "key-c"}) as server:
+                for path in ("/v1/models", "/metrics", "/version", "/nope", "/v1//models"):
+                    self.assertEqual(server.request("GET", path)[0], 401, path)
+                for path in ("/health", "/ping", "/health/live", "/health/ready"):
+                    self.assertEqual(server.request("GET", path)[0], 200, path)
+                for header in ({"Authorization": "Bearer key-a"}, {"X-API-Key": "key-b"}, {"authorization": "bearer key-c"}):
+                    self.assertEqual(server.request("GET", "/v1/models", headers=header)[0], 200, header)
+                for header in ({"Authorization": "Bearer key"}, {"Authorization": "key-a"}, {"X-API-Key": ""}, {"X-API-Key": "key-a "*9}):
+                    self.assertEqual(server.request("GET", "/v1/models", headers=header)[0], 401, header)
+                self.assertEqual(server.request("POST", TEXT, LONG)[0], 401)
+            self.assertNotIn("key-", server.log)
+
+    def test_origins(self):
+        with Server(BINARY, "--allowed-origins", "https://page.example") as server:
+            ours, theirs = {"Origin": "https://page.example"}, {"Origin": "https://evil.example"}
+            status, headers, _ = server.request("POST", TEXT, {"prompt": "x", "max_tokens": 1}, ours)
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "https://page.example"))
+            status, headers, _ = server.request("OPTIONS", TEXT, headers=ours)
+            self.assertEqual((status, headers["Access-Control-Allow-Methods"]), (204, "POST"))
+            self.assertIsNone(server.request("GET", "/ping", headers=theirs)[1]["Access-Control-Allow-Origin"])
+            self.assertEqual(server.request("POST", TEXT, {}, theirs)[0], 403)
+            own = {"Origin": f"http://127.0.0.1:{server.port}", "Host": f"127.0.0.1:{server.port}"}
+            self.assertEqual(server.request("POST", TEXT, {"prompt": "x", "max_tokens": 1}, own)[0], 200)
+
+    def test_tls(self):
+        with tempfile.TemporaryDirectory() as folder:
+            key, certificate = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+                            "-keyout", key, "-out", certificate], capture_output=True, check=True)
+            with Server(BINARY, "--ssl-keyfile", key, "--ssl-certfile", certificate, "--head-timeout", 1) as server:
+                self.assertTrue(server.url.startswith("https://"))
+                self.assertEqual(len(server.stream(TEXT, {"prompt": "The", "max_tokens": 20, "ignore_eos": True})), 21)
+                response, connection = server.send("POST", TEXT, {**LONG, "stream": True})
+                response.read(100)
+                connection.sock.close() if connection.sock else None
+                response.close()
+                connection.close()
+                server.wait_for_load(server_load=0)
+                with socket.create_connection(("127.0.0.1", server.port)) as plain:  # no handshake
+                    plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    plain.settimeout(PATIENCE)
+                    while plain.recv(100):
+                        pass
+            self.assertEqual(server.status, 0)
+            done = subprocess.run([BINARY, "serve", "x", "--port", "0", "--ssl-keyfile", key], capture_output=True, check=False)
+            self.assertEqual((done.returncode, b"--ssl-certfile" in done.stderr), (1, True))
+
+    def test_unix_socket(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            stale = socket.socket(socket.AF_UNIX)
+            stale.bind(path)
+            stale.close()
+            with Server(BINARY, "--uds", path) as server:
+                self.assertEqual(server.request("GET", "/health", headers={"Host": "anything"})[0], 200)
+                done = subprocess.run([BINARY, "serve", "x", "--uds", path], capture_output=True, check=False)
+                self.assertEqual((done.returncode, b"in use" in done.stderr), (1, True), done.stderr)
+            self.assertFalse(os.path.exists(path))
+
+    def test_refuses_to_start(self):
+        with Server(BINARY) as server:
+            done = subprocess.run([BINARY, "serve", "x", "--port", str(server.port)], capture_output=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"in use", done.stderr)
+        done = subprocess.run([BINARY, "serve", "/no/such", "--port", "0"], capture_output=True, check=False, timeout=PATIENCE)
+        self.assertEqual((done.returncode, b"/no/such" in done.stderr), (1, True), done.stderr)
+
+
+class LifeCycle(unittest.TestCase):
+    def test_drain(self):
+        with Server(BINARY) as server:
+            whole = server.post(TEXT, {**LONG, "max_tokens": 800})["choices"][0]["text"]
+            response, connection = server.send("POST", TEXT, {**LONG, "max_tokens": 800, "stream": True})
+            first = response.read(100)
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: server.request("GET", "/health")[0] == 503, "health turns 503")
+            status, headers, _ = server.request("POST", TEXT, {"prompt": "x"})
+            self.assertEqual((status, headers["Retry-After"]), (503, "1"))
+            events = events_of((first + response.read()).decode())
+            self.assertEqual("".join(c["text"] for e in events for c in e["choices"]), whole)
+            connection.close()
+        self.assertEqual(server.status, 0)
+
+    def test_drain_has_an_end(self):
+        with Server(BINARY, "--shutdown-timeout", 0) as server:
+            response, _ = server.send("POST", TEXT, {**LONG, "n": 8, "stream": True})
+            first = response.read(100)
+            server.process.send_signal(signal.SIGTERM)
+            events = events_of((first + response.read()).decode())
+            self.assertEqual(events[-1]["error"]["type"], "unavailable_error")
+        self.assertEqual(server.status, 0)
+
+    def test_second_signal_ends_at_once(self):
+        with Server(BINARY) as server:
+            response, _ = server.send("POST", TEXT, {**LONG, "n": 8, "stream": True})
+            response.read(100)
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: server.request("GET", "/health")[0] == 503, "health turns 503")
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(PATIENCE), 1)
+
+    def test_deadlines(self):
+        with Server(BINARY, "--request-timeout", 0.2) as server:
+            status, _, text = server.request("POST", TEXT, {**LONG, "n": 8})
+            self.assertEqual((status, json.loads(text)["error"]["type"]), (504, "timeout_error"))
+            self.assertEqual(server.stream(TEXT, {**LONG, "n": 8})[-1]["error"]["code"], "deadline_exceeded")
+            server.wait_for_load(server_load=0, cache_pages_used=0)
+        with Server(BINARY, "--max-num-seqs", 1, "--queue-timeout", 0.2) as server:
+            response, connection = server.send("POST", TEXT, {**LONG, "stream": True})
+            response.read(100)
+            self.assertEqual(server.request("POST", TEXT, {"prompt": "x"})[0], 504)
+            response.close()
+            connection.close()
+
+    def test_config_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = pathlib.Path(folder, "serve.json")
+            config.write_text(json.dumps({"api-key": ["one", "two"], "served-model-name": "m", "metrics-prefix": "vllm"}))
+            with Server(BINARY, "--config", config) as server:
+                for key in ("one", "two"):
+                    listed = json.loads(server.request("GET", "/v1/models", headers={"X-API-Key": key})[2])
+                    self.assertEqual([model["id"] for model in listed["data"]], ["m"])
+                text = server.request("GET", "/metrics", headers={"X-API-Key": "one"})[2]
+                self.assertIn('\nvllm:num_requests_running{model_name="m"} 0\n', text)
+
+
+if __name__ == "__main__":
+    BINARY = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=1)

@@ -1,0 +1,137 @@
+"""A `fathom serve` process for tests, and HTTP as raw as a test needs it. Standard library only."""
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = ROOT / "models" / "demo"
+PATIENCE = 120  # seconds; sanitizer builds are slow
+
+
+class Server:
+    """Starts on entry, ends with SIGTERM on exit. `log` holds what it wrote to stderr after the exit."""
+
+    def __init__(self, binary, *flags, model=DEMO, env=None):
+        self.arguments = [binary, "serve", str(model), "--port", "0", "--threads", "2", *map(str, flags)]
+        self.env = {**os.environ, **(env or {})}
+
+    def __enter__(self):
+        self.stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(self.arguments, stdout=subprocess.PIPE, stderr=self.stderr, env=self.env)
+        line = self.process.stdout.readline().decode()
+        if not line.startswith("fathom serves at "):
+            self.process.wait(PATIENCE)
+            raise AssertionError(self.read_log())
+        self.url = line.split()[-1]
+        self.port = None if self.url.startswith("unix:") else int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.process.stdout.close()
+            self.log = self.read_log()
+            self.stderr.close()
+
+    def read_log(self):
+        self.stderr.seek(0)
+        return self.stderr.read().decode()
+
+    def connect(self, timeout=PATIENCE):
+        if self.url.startswith("unix:"):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout)
+            sock.connect(self.url[len("unix:"):])
+            return sock
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout)
+        if self.url.startswith("https:"):
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            sock = context.wrap_socket(sock)
+        return sock
+
+    def send(self, method, path, body=None, headers=None):
+        """The response object, its body unread, and the connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port or 80, timeout=PATIENCE)
+        connection.sock = self.connect()
+        data = body if isinstance(body, (bytes, str, type(None))) else json.dumps(body)
+        connection.request(method, path, data, headers or {})
+        return connection.getresponse(), connection
+
+    def request(self, method, path, body=None, headers=None):
+        """(status, headers, body text)"""
+        response, connection = self.send(method, path, body, headers)
+        text = response.read().decode()
+        connection.close()
+        return response.status, response.headers, text
+
+    def post(self, path, body, headers=None):
+        """The JSON of a reply that must be a 200."""
+        status, _, text = self.request("POST", path, body, headers)
+        assert status == 200, (status, text)
+        return json.loads(text)
+
+    def stream(self, path, body):
+        """The events of a stream as JSON, without the last, which must be [DONE]."""
+        status, headers, text = self.request("POST", path, {**body, "stream": True})
+        assert status == 200, (status, text)
+        assert headers["Content-Type"] == "text/event-stream; charset=utf-8", headers
+        return events_of(text)
+
+    def load(self):
+        return json.loads(self.request("GET", "/load")[2])
+
+    def wait_for_load(self, **wanted):
+        wait_until(lambda: all(self.load()[key] == value for key, value in wanted.items()), wanted)
+
+    def metric(self, name):
+        lines = self.request("GET", "/metrics")[2].splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
+
+
+def events_of(text):
+    events = [part for part in text.split("\n\n") if part and not part.startswith(":")]
+    assert events[-1] == "data: [DONE]", events[-1:]
+    return [json.loads(event[len("data: "):]) for event in events[:-1]]
+
+
+def wait_until(condition, what, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen in {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def in_threads(functions):
+    """Calls all at once; their results in order. The first exception is raised."""
+    results, errors = [None] * len(functions), []
+
+    def run(i, function):
+        try:
+            results[i] = function()
+        except BaseException as error:  # noqa: the test's thread raises it
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
