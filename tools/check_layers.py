@@ -24,7 +24,7 @@ ALLOWED = {
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
-    "server": {"base", "text", "sample", "engine"},
+    "server": {"base", "text", "sample", "constrain", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
             "engine", "benchmark", "evaluate", "quantize", "server"},
 }

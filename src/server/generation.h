@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "constrain/constraint.h"
 #include "engine/engine.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
@@ -24,6 +26,7 @@ struct GenerationRequest {
   bool generates = true;        // false: only the prompts' log-probabilities are wanted
   int32_t priority = 0;         // reserved for the engine's
   std::string cache_salt = {};  // reserved for the engine's
+  std::shared_ptr<const CompiledConstraint> constraint = {};  // on each answer; null: none
 
   int64_t num_sequences() const { return static_cast<int64_t>(prompts.size()) * n; }
 };
