@@ -99,7 +99,8 @@ Json messages_for_template(const Json& messages, const ToolUse& use, const ToolF
     std::string& content = out[0]["content"].get_ref<std::string&>();
     content += (content.empty() ? "" : "\n\n") + tools_text(use);
   } else {
-    out.insert(out.begin(), {{"role", "system"}, {"content", tools_text(use)}});
+    const Json system = {{"role", "system"}, {"content", tools_text(use)}};
+    out.insert(out.begin(), system);
   }
   return out;
 }

@@ -79,8 +79,9 @@ Json ResponsesWriter::response(const char* status) const {
 }
 
 std::string ResponsesWriter::begin(const Usage&) {
-  return event("response.created", {{"response", response("in_progress")}}) +
-         event("response.in_progress", {{"response", response("in_progress")}});
+  std::string events = event("response.created", {{"response", response("in_progress")}});
+  events += event("response.in_progress", {{"response", response("in_progress")}});
+  return events;
 }
 
 std::string ResponsesWriter::piece(size_t index, const AnswerItem& piece, bool opens) {
@@ -120,7 +121,8 @@ std::string ResponsesWriter::item_end(size_t index, const AnswerItem& item) {
     Json text = place, part = place;
     text.update({{"text", item.text}, {"logprobs", logprobs(item)}});
     part["part"] = text_part(item);
-    events = event("response.output_text.done", text) + event("response.content_part.done", part);
+    events = event("response.output_text.done", text);
+    events += event("response.content_part.done", part);
   }
   return events + event("response.output_item.done",
                         {{"output_index", index}, {"item", item_json(index, item, "completed")}});
