@@ -79,6 +79,7 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
   for (size_t i = first; i < first + static_cast<size_t>(request_.generation.n); ++i) {
     if (request_.reply.echo) choices_[i].text = request_.echoed[prompt_of(i)];
     choices_[i].prompt_scores = event.prompt_scores;
+    choices_[i].prompt_ranks = event.prompt_ranks;
     if (!request_.reply.stream) continue;
     send(reply_->chunk(choices_[i], chunk_usage()));
     choices_[i].text.clear();
@@ -89,7 +90,8 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
 void CompletionExchange::count(const GenerationEvent& event) {
   if (event.kind != GenerationEventKind::kToken) return;
   ++usage_.completion_tokens;
-  usage_.cached_tokens += event.cached_tokens;
+  // The choices of a prompt have it in common.
+  if (event.index % request_.generation.n == 0) usage_.cached_tokens += event.cached_tokens;
   if (request_.reply.timings) reply_->set_timings(times_.timings_json(usage_));
 }
 

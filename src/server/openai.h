@@ -60,7 +60,9 @@ Json chat_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledTok
 Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens, int64_t& offset);
 
 // vLLM's prompt_logprobs: null for the first token, then an object of the token's and the likeliest ids.
-Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens);
+// ranks: [tokens].
+Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens,
+                          const std::vector<int64_t>& ranks);
 
 // A piece of a call, or all of it.
 struct CallPiece {
@@ -74,6 +76,7 @@ struct ChoicePiece {
   int32_t index = 0;
   std::string text = {};
   std::vector<SampledToken> prompt_scores = {};  // of the echoed prompt, before the tokens
+  std::vector<int64_t> prompt_ranks = {};        // [prompt_scores]
   std::vector<SampledToken> tokens = {};
   const std::vector<int32_t>* prompt_ids = nullptr;  // of the choice's prompt, where they are to be shown
   FinishReason finish_reason = FinishReason::kNone;

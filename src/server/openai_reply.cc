@@ -105,28 +105,26 @@ Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledTok
           {"top_logprobs", std::move(tops)}};
 }
 
-Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens) {
+Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens,
+                          const std::vector<int64_t>& ranks) {
   Json list = Json::array();
-  for (const SampledToken& token : tokens) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const SampledToken& token = tokens[i];
     if (!token.logprob) {
       list.push_back(nullptr);
       continue;
     }
     Json entry = Json::object();
-    const auto add = [&](int32_t id, double logprob, Json rank) {
-      Json& one = entry[std::to_string(id)];
-      if (!one.is_null()) return;
-      one = {{"logprob", logprob},
-             {"rank", std::move(rank)},
-             {"decoded_token", replace_invalid_utf8(bytes_of(tokenizer, id))}};
+    const auto add = [&](int32_t id, double logprob, int64_t rank) {
+      entry[std::to_string(id)] = {{"logprob", logprob},
+                                   {"rank", rank},
+                                   {"decoded_token", replace_invalid_utf8(bytes_of(tokenizer, id))}};
     };
-    const auto same = [&token](const TokenLogprob& other) { return other.id == token.id; };
-    const auto place = std::find_if(token.top_logprobs.begin(), token.top_logprobs.end(), same);
-    // Beyond the alternatives that were asked for the rank is not known.
-    const bool has_rank = place != token.top_logprobs.end();
-    add(token.id, *token.logprob, has_rank ? Json(place - token.top_logprobs.begin() + 1) : Json(nullptr));
-    for (size_t i = 0; i < token.top_logprobs.size(); ++i) {
-      add(token.top_logprobs[i].id, token.top_logprobs[i].logprob, i + 1);
+    add(token.id, *token.logprob, ranks.at(i));
+    int64_t rank = 0;
+    for (const TokenLogprob& other : token.top_logprobs) {
+      ++rank;
+      if (other.id != token.id) add(other.id, other.logprob, rank);
     }
     list.push_back(std::move(entry));
   }
@@ -237,14 +235,16 @@ std::string ReplyWriter::whole(const std::vector<ChoicePiece>& choices, const Us
     choice["logprobs"] = logprobs(piece);
     add_end(piece, choice);
     if (options_.prompt_scores && options_.kind == CompletionKind::kText) {
-      choice["prompt_logprobs"] = prompt_logprobs_json(model_->tokenizer(), piece.prompt_scores);
+      choice["prompt_logprobs"] =
+          prompt_logprobs_json(model_->tokenizer(), piece.prompt_scores, piece.prompt_ranks);
     }
     add_token_ids(piece, choice);
     list.push_back(std::move(choice));
   }
   reply["choices"] = std::move(list);
   if (options_.prompt_scores && options_.kind == CompletionKind::kChat) {
-    reply["prompt_logprobs"] = prompt_logprobs_json(model_->tokenizer(), choices.front().prompt_scores);
+    reply["prompt_logprobs"] = prompt_logprobs_json(model_->tokenizer(), choices.front().prompt_scores,
+                                                    choices.front().prompt_ranks);
   }
   reply["usage"] = usage_json(usage);
   if (!timings_.is_null()) reply["timings"] = timings_;

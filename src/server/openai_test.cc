@@ -5,7 +5,7 @@
 
 #include "server/sse.h"
 #include "server/submission.h"
-#include "server/test_support.h"
+#include "support/served_model.h"
 
 namespace fathom::testing {
 namespace {
@@ -75,20 +75,26 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   EXPECT_EQ(request.unknown, std::vector<std::string>{"odd"});
 }
 
-TEST_F(OpenAiTest, ChoicesHaveSeedsOfTheirOwn) {
+TEST_F(OpenAiTest, PromptsBecomeRequestsOfTheEngine) {
   GenerationRequest request;
-  request.prompts = {{1}, {2}};
+  request.prompts = {{1}, {2, 3}};
   request.n = 2;
-  request.prompt_logprobs = 1;
+  request.prompt_logprobs = 4;
+  request.priority = -7;
+  request.cache_salt = "s";
   request.sampling.seed = 9;
-  const std::vector<PlannedSequence> planned = plan_sequences(request);
-  ASSERT_EQ(planned.size(), 4u);
-  EXPECT_EQ(planned[0].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.sampling.seed, 9u);
-  EXPECT_NE(planned[1].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.prompt_ids, std::vector<int32_t>{2});
-  EXPECT_TRUE(planned[0].prompt_logprobs && planned[2].prompt_logprobs);
-  EXPECT_FALSE(planned[1].prompt_logprobs || planned[3].prompt_logprobs);
+  const std::vector<PlannedPrompt> planned = plan_prompts(request);
+  ASSERT_EQ(planned.size(), 2u);
+  EXPECT_EQ(planned[1].first_index, 2);
+  EXPECT_EQ(planned[1].request.prompt_ids, (std::vector<int32_t>{2, 3}));
+  EXPECT_EQ(planned[1].request.sampling.seed, 9u);
+  EXPECT_EQ(planned[1].request.n, 2);
+  EXPECT_EQ(planned[1].request.priority, -7);
+  EXPECT_EQ(planned[1].request.cache_salt, "s");
+  EXPECT_EQ(planned[1].request.scoring.first, 1);
+  EXPECT_EQ(planned[1].request.scoring.num_top, 4);
+  EXPECT_FALSE(planned[0].request.scoring.first.has_value());  // nothing comes before its only token
+  EXPECT_TRUE(planned[0].scores_prompt);
 }
 
 TEST_F(OpenAiTest, TextLogprobsCountCharacters) {
@@ -179,12 +185,13 @@ TEST_F(OpenAiTest, PromptLogprobsAreVllms) {
       {.id = 5, .logprob = {}, .top_logprobs = {}},
       {.id = 6, .logprob = -1.5, .top_logprobs = {{7, -0.5}, {6, -1.5}}},
       {.id = 8, .logprob = -9.0, .top_logprobs = {{7, -0.5}}}};
-  const Json list = prompt_logprobs_json(model_->tokenizer(), tokens);
+  const Json list = prompt_logprobs_json(model_->tokenizer(), tokens, {0, 2, 77});
   EXPECT_TRUE(list[0].is_null());
   EXPECT_EQ(list[1].size(), 2u);
   EXPECT_EQ(list[1]["6"]["rank"], 2);
   EXPECT_EQ(list[1]["7"]["logprob"], -0.5);
   EXPECT_EQ(list[2]["8"]["logprob"], -9.0);
+  EXPECT_EQ(list[2]["8"]["rank"], 77);
   EXPECT_EQ(list[2]["7"]["rank"], 1);
 }
 

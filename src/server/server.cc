@@ -56,10 +56,8 @@ class Server {
     };
     const auto shared = std::make_shared<Loaded>();
     shared->model = std::move(model).value();
-    if (engine.tokenizer() != nullptr) {
-      shared->constraints = std::make_unique<ConstraintCache>(
-          TokenTrie::create(*engine.tokenizer(), {*engine.tokenizer()->eos_id()}).value());
-    }
+    // Made here, where it holds up no stream.
+    if (const auto trie = engine.token_trie()) shared->constraints = std::make_unique<ConstraintCache>(trie);
     edge_.post([this, shared] {
       metrics_.set_model(shared->model->name(), shared->model->max_model_len(), options_.block_size);
       app_.set_model(std::move(shared->model), std::move(shared->constraints));

@@ -1,6 +1,6 @@
 #include "server/anthropic/messages_reply.h"
 #include "server/anthropic/messages_request.h"
-#include "server/test_support.h"
+#include "support/served_model.h"
 
 namespace fathom::testing {
 namespace {

@@ -1,6 +1,6 @@
 #include "server/openai/responses_reply.h"
 #include "server/openai/responses_request.h"
-#include "server/test_support.h"
+#include "support/served_model.h"
 
 namespace fathom::testing {
 namespace {
