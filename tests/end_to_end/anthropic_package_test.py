@@ -15,8 +15,8 @@ PACKAGES = ("anthropic==2.13.0",)
 TOOL = {"name": "get_weather", "description": "The weather of a city.", "input_schema": {
     "type": "object", "properties": {"city": {"type": "string", "maxLength": 8}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
     "required": ["city", "days"], "additionalProperties": False}}
-COMMON = {"model": "demo", "max_tokens": 12, "temperature": 0.7, "system": "Go on.",
-          "messages": [{"role": "user", "content": "The old house"}], "extra_body": {"seed": 5}}
+COMMON = {"model": "demo", "max_tokens": 12, "system": "Go on.",
+          "messages": [{"role": "user", "content": "The old house"}], "extra_body": {"seed": 5, "temperature": 0.7}}
 
 
 def check_answers(anthropic, client):
@@ -43,7 +43,7 @@ def check_tools(client):
     def is_valid(arguments):
         return len(arguments) == 2 and len(arguments["city"]) <= 8 and 1 <= arguments["days"] <= 9
 
-    fields = {**COMMON, "max_tokens": 120, "tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}}
+    fields = {**COMMON, "max_tokens": 500, "tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}}
     whole = client.messages.create(**fields)
     (call,) = whole.content
     assert whole.stop_reason == "tool_use" and call.type == "tool_use" and call.name == "get_weather" and is_valid(call.input), whole
@@ -58,7 +58,7 @@ def check_tools(client):
 
 
 def check_errors(anthropic, client):
-    for fields, error, status in (({"temperature": 3}, anthropic.BadRequestError, 400), ({"model": "other"}, anthropic.NotFoundError, 404),
+    for fields, error, status in (({"extra_body": {"temperature": 3}}, anthropic.BadRequestError, 400), ({"model": "other"}, anthropic.NotFoundError, 404),
                                   ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, anthropic.BadRequestError, 400)):
         try:
             client.messages.create(**{**COMMON, **fields})

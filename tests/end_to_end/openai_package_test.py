@@ -84,7 +84,7 @@ def check_constraints(openai, client):
     import jsonschema
 
     def create(**fields):
-        return client.chat.completions.create(**{"model": "demo", "messages": MESSAGES, "max_tokens": 120, "temperature": 1, **fields})
+        return client.chat.completions.create(**{"model": "demo", "messages": MESSAGES, "max_tokens": 500, "temperature": 1, **fields})
 
     for schema in SCHEMAS:
         wanted = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
@@ -116,7 +116,7 @@ def check_tools(openai, client):
     import jsonschema
 
     def create(**fields):
-        return client.chat.completions.create(**{"model": "demo", "messages": MESSAGES, "max_tokens": 300, "temperature": 1, "seed": 4,
+        return client.chat.completions.create(**{"model": "demo", "messages": MESSAGES, "max_tokens": 500, "temperature": 1, "seed": 4,
                                                  "tools": [WEATHER, TIME], **fields})
 
     named = {"type": "function", "function": {"name": "get_weather"}}
@@ -163,22 +163,23 @@ def check_responses(openai, client):
     assert events[0].type == "response.created" and events[-1].type == "response.incomplete"
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == whole.output_text == events[-1].response.output_text, (text, whole.output_text)
-    with client.responses.stream(**common) as stream:
-        assert stream.until_done().get_final_response().output_text == text
+    ending = {**common, "max_output_tokens": 200, "extra_body": {"seed": 5, "stop": ["e"]}}
+    with client.responses.stream(**ending) as stream:  # the package's helper knows complete responses only
+        assert stream.until_done().get_final_response().output_text == client.responses.create(**ending).output_text
     scored = client.responses.create(**common, include=["message.output_text.logprobs"], top_logprobs=2)
     assert len(scored.output[0].content[0].logprobs) > 0
 
-    formatted = client.responses.create(**{**common, "max_output_tokens": 120}, text={
+    formatted = client.responses.create(**{**common, "max_output_tokens": 500}, text={
         "format": {"type": "json_schema", "name": "place", "schema": PLACE, "strict": True}})
     assert formatted.status == "completed"
     jsonschema.validate(json.loads(formatted.output_text), PLACE)
 
     tools = [{"type": "function", "name": "get_weather", "parameters": PLACE, "strict": True}]
-    called = client.responses.create(**{**common, "max_output_tokens": 120}, tools=tools, tool_choice="required", parallel_tool_calls=False)
+    called = client.responses.create(**{**common, "max_output_tokens": 500}, tools=tools, tool_choice="required", parallel_tool_calls=False)
     (call,) = called.output
     assert call.type == "function_call" and call.name == "get_weather"
     jsonschema.validate(json.loads(call.arguments), PLACE)
-    events = list(client.responses.create(**{**common, "max_output_tokens": 120}, tools=tools, tool_choice="required",
+    events = list(client.responses.create(**{**common, "max_output_tokens": 500}, tools=tools, tool_choice="required",
                                           parallel_tool_calls=False, stream=True))
     assert "".join(e.delta for e in events if e.type == "response.function_call_arguments.delta") == call.arguments
     client.responses.create(**{**common, "input": [
