@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "constrain/constraint.h"
 #include "engine/engine.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
@@ -48,7 +49,8 @@ struct GenerationEvent {
   SampledToken token = {};
   std::string text = {};  // may be shown now
   std::vector<SampledToken> prompt_scores = {};
-  int64_t cached_tokens = 0;  // with a choice's first token: of the prompt, found in the cache
+  std::vector<int64_t> prompt_ranks = {};  // [prompt_scores]; 1: no token was likelier; 0: not known
+  int64_t cached_tokens = 0;               // with a choice's first token: of the prompt, found in the cache
   FinishReason finish_reason = FinishReason::kNone;
   Status status = {};  // not ok: finish_reason is kError
   bool timed_out = false;

@@ -20,4 +20,9 @@ inline std::string sse_event(std::string_view json) {
   return event;
 }
 
+// An event with a name, as the protocols of "responses" and "messages" have them.
+inline std::string sse_event(std::string_view name, std::string_view json) {
+  return "event: " + std::string(name) + "\n" + sse_event(json);
+}
+
 }  // namespace fathom

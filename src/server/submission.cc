@@ -54,10 +54,12 @@ GenerationEvent to_scores_event(const PlannedPrompt& prompt, const RequestEvent&
   out.kind = GenerationEventKind::kPromptScores;
   for (int32_t id : prompt.request.prompt_ids)
     out.prompt_scores.push_back({.id = id, .logprob = {}, .top_logprobs = {}});
+  out.prompt_ranks.resize(out.prompt_scores.size(), 0);
   if (event.prompt_scores == nullptr) return out;
   const PromptScores& scores = *event.prompt_scores;
   for (size_t i = 0; i < scores.logprobs.size(); ++i) {
     out.prompt_scores[i + 1].logprob = scores.logprobs[i];
+    out.prompt_ranks[i + 1] = scores.ranks[i];
     if (!scores.top_logprobs.empty()) out.prompt_scores[i + 1].top_logprobs = scores.top_logprobs[i];
   }
   return out;
