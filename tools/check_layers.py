@@ -21,10 +21,11 @@ ALLOWED = {
     "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels"},
     "quantize": {"base", "tensor", "checkpoint", "model"},
-    "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text"},
+    "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text",
+               "constrain"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
-    "server": {"base", "text", "sample", "engine"},
+    "server": {"base", "text", "sample", "constrain", "engine"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
             "engine", "benchmark", "evaluate", "quantize", "server"},
 }

@@ -31,6 +31,9 @@ std::variant<Json, ApiError> parse_body(const std::string& body, const ServerLim
 const App::Route App::kRoutes[] = {
     {"POST", "/v1/chat/completions", Guard::kKey, &App::chat_completions},
     {"POST", "/v1/completions", Guard::kKey, &App::completions},
+    {"POST", "/v1/responses", Guard::kKey, &App::responses},
+    {"POST", "/v1/messages", Guard::kKey, &App::messages},
+    {"POST", "/v1/messages/count_tokens", Guard::kKey, &App::count_tokens},
     {"GET", "/v1/models", Guard::kKey, &App::models},
     {"GET", "/v1/models/*", Guard::kKey, &App::one_model},
     {"POST", "/tokenize", Guard::kKey, &App::tokenize},
@@ -47,8 +50,6 @@ const App::Route App::kRoutes[] = {
     {"GET", "/health/deep", Guard::kKey, &App::deep_health},
     {"GET", "/v1/health", Guard::kOpen, &App::ready},
     {"POST", "/v1/embeddings", Guard::kKey, &App::not_offered},
-    {"POST", "/v1/messages", Guard::kKey, &App::not_offered},
-    {"POST", "/v1/responses", Guard::kKey, &App::not_offered},
     {"POST", "/rerank", Guard::kKey, &App::not_offered},
     {"POST", "/score", Guard::kKey, &App::not_offered},
 };
@@ -164,25 +165,59 @@ std::shared_ptr<Exchange> App::compute(HttpRequest request, ResponseWriter& writ
   return exchange;
 }
 
+void App::prepare(HttpRequest request, std::weak_ptr<void> alive, Parse parse, Start start) {
+  const size_t bytes = request.body.size();
+  run_work(bytes, alive,
+           [this, alive, parse = std::move(parse), start = std::move(start), request = std::move(request)] {
+             auto json = parse_body(request.body, options_.limits);
+             const auto* error = std::get_if<ApiError>(&json);
+             const auto parsed = std::make_shared<Parsed>(
+                 error != nullptr ? Parsed(*error) : parse(std::get<Json>(json), *model_));
+             if (const auto* completion = std::get_if<CompletionRequest>(parsed.get())) {
+               log_unknown_fields(request.id, completion->unknown);
+             }
+             return [this, alive, start, parsed] { compile_constraint(parsed, alive, start); };
+           });
+}
+
+void App::compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void> alive, Start start) {
+  auto* request = std::get_if<CompletionRequest>(parsed.get());
+  if (request == nullptr || !request->constraint) return start(*parsed);
+  const RequestedConstraint wanted = *request->constraint;
+  if (!constraints_) {
+    *parsed = bad_request(wanted.param, wanted.param + " needs a model with a tokenizer");
+    return start(*parsed);
+  }
+  request->generation.constraint = constraints_->find(wanted.spec);
+  if (request->generation.constraint) return start(*parsed);
+  worker_([this, alive, start, wanted, parsed] {
+    if (alive.expired()) return;
+    auto compiled = constraints_->find_or_compile(wanted.spec);
+    if (compiled.ok()) {
+      std::get<CompletionRequest>(*parsed).generation.constraint = std::move(compiled).value();
+    } else {
+      ApiError error = api_error_of(compiled.status(), wanted.param);
+      error.message = wanted.param + ": " + error.message;
+      *parsed = std::move(error);
+    }
+    io_([alive, start, parsed] {
+      if (const auto exchange = alive.lock()) start(*parsed);
+    });
+  });
+}
+
 std::shared_ptr<Exchange> App::complete(CompletionKind kind, HttpRequest request, ResponseWriter& writer) {
   if (!model_) {
     writer.reply(error_reply(unavailable("the model is being loaded")));
     return nullptr;
   }
   auto exchange = std::make_shared<CompletionExchange>(request.id, *model_, client_, writer);
-  const size_t bytes = request.body.size();
-  run_work(bytes, exchange, [this, kind, target = exchange.get(), request = std::move(request)] {
-    auto json = parse_body(request.body, options_.limits);
-    const auto* error = std::get_if<ApiError>(&json);
-    using Parsed = std::variant<CompletionRequest, ApiError>;
-    const auto parsed = std::make_shared<Parsed>(
-        error != nullptr ? Parsed(*error)
-                         : parse_completion(kind, std::get<Json>(json), *model_, options_.limits));
-    if (const auto* completion = std::get_if<CompletionRequest>(parsed.get())) {
-      log_unknown_fields(request.id, completion->unknown);
-    }
-    return std::function<void()>([target, parsed] { target->start(std::move(*parsed)); });
-  });
+  prepare(
+      std::move(request), exchange,
+      [this, kind](const Json& body, const ServedModel& model) {
+        return parse_completion(kind, body, model, options_.limits);
+      },
+      [target = exchange.get()](Parsed& parsed) { target->start(std::move(parsed)); });
   return exchange;
 }
 

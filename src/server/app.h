@@ -8,6 +8,7 @@
 #include <string>
 
 #include "server/access.h"
+#include "server/constraint_cache.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/limits.h"
@@ -46,7 +47,11 @@ class App {
   std::vector<std::pair<std::string, std::string>> cors_headers(const HttpRequest& request) const {
     return access_.cors_headers(request);
   }
-  void set_model(std::unique_ptr<ServedModel> model) { model_ = std::move(model); }
+  // constraints: null where the model has no tokenizer.
+  void set_model(std::unique_ptr<ServedModel> model, std::unique_ptr<ConstraintCache> constraints) {
+    model_ = std::move(model);
+    constraints_ = std::move(constraints);
+  }
 
   // Replies through the writer, now or later; the exchange, where there is one, is for the caller to keep
   // until then.
@@ -77,9 +82,20 @@ class App {
   // alive has gone.
   void run_work(size_t body_bytes, std::weak_ptr<void> alive, std::function<std::function<void()>()> work);
 
+  // A request for an answer: its body parsed, its constraint compiled, then handed over on this thread. Work
+  // that takes time is done on the worker.
+  using Parsed = std::variant<CompletionRequest, ApiError>;
+  using Parse = std::function<Parsed(const Json& body, const ServedModel& model)>;
+  using Start = std::function<void(Parsed&)>;  // may take it
+  void prepare(HttpRequest request, std::weak_ptr<void> alive, Parse parse, Start start);
+  void compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void> alive, Start start);
+
   std::shared_ptr<Exchange> complete(CompletionKind kind, HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> chat_completions(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> completions(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> messages(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> count_tokens(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> responses(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> models(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> one_model(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> tokenize(HttpRequest request, ResponseWriter& writer);
@@ -101,6 +117,7 @@ class App {
   Post worker_;
   Post io_;
   std::unique_ptr<ServedModel> model_;  // null while it loads
+  std::unique_ptr<ConstraintCache> constraints_;
   HealthProbe probe_;
   mindie::Routes mindie_;
 };

@@ -1,5 +1,6 @@
 // The routes that answer at once: models, tokens, template, health, metrics.
 #include "server/app.h"
+#include "server/chat/chat_prompt.h"
 #include "server/openai.h"
 #include "server/request_fields.h"
 #include "text/utf8.h"
@@ -17,14 +18,8 @@ Json model_json(const ServedModel& model, const std::string& name) {
 // messages through the template, for /tokenize and /apply-template.
 std::variant<ServedModel::Rendered, ApiError> render_body(const Json& body, RequestFields& fields,
                                                           const ServedModel& model) {
-  const bool opens = fields.boolean("add_generation_prompt").value_or(true);
-  if (fields.error()) return *fields.error();
-  const auto messages = parse_messages(body);
-  if (const auto* error = std::get_if<ApiError>(&messages)) return *error;
-  const auto variables = parse_template_variables(body);
-  if (const auto* error = std::get_if<ApiError>(&variables)) return *error;
-  return model.render(std::get<Json>(messages), opens ? GenerationPrompt::kAdd : GenerationPrompt::kOmit,
-                      std::get<Json>(variables));
+  const ToolUse tools = read_tool_use(fields, model.tool_format());
+  return render_chat(body, fields, tools, model);
 }
 
 ServedModel::Ids ids_of_body(const Json& body, RequestFields& fields, const ServedModel& model) {

@@ -1,9 +1,10 @@
 #include "server/completion_exchange.h"
 
+#include "base/clock.h"
+#include "server/answer_exchange.h"
 #include "server/sse.h"
 
 namespace fathom {
-
 void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed) {
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
   request_ = std::get<CompletionRequest>(std::move(parsed));
@@ -12,11 +13,16 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
     usage_.prompt_tokens += static_cast<int64_t>(prompt.size());
   if (request_.reply.token_ids) shown_prompts_ = request_.generation.prompts;
   choices_.resize(static_cast<size_t>(request_.generation.num_sequences()));
+  if (request_.reply.kind == CompletionKind::kChat) {
+    parsers_.assign(choices_.size(), AnswerParser(request_.tools));
+    last_calls_.assign(choices_.size(), -1);
+  }
+  stop_reason_ = StopReason(request_.generation.sampling);
   for (size_t i = 0; i < choices_.size(); ++i) {
     choices_[i].index = static_cast<int32_t>(i);
     if (request_.reply.token_ids) choices_[i].prompt_ids = &shown_prompts_[prompt_of(i)];
   }
-  record_.submit(usage_.prompt_tokens, choices_.size());
+  times_.begin(monotonic_seconds());
   state_ = State::kWaiting;
   GenerationRequest generation = std::move(request_.generation);
   request_.generation.n = generation.n;
@@ -28,13 +34,14 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
 
 // The engine has the request. What is known before its first step is shown at once.
 void CompletionExchange::open() {
-  const bool scores = request_.generation.prompt_logprobs.has_value();
+  // An echo waits for the scores that go with it.
+  const bool waits = request_.generation.prompt_logprobs.has_value();
   if (request_.reply.stream) {
     state_ = State::kStreaming;
-    writer_.begin_stream(sse_head());
+    writer_.begin_stream(stream_head());
   }
   for (size_t i = 0; i < choices_.size(); ++i) {
-    if (request_.reply.echo && !scores) choices_[i].text = request_.echoed[prompt_of(i)];
+    if (request_.reply.echo && !waits) choices_[i].text = request_.echoed[prompt_of(i)];
     if (!request_.reply.stream) continue;
     if (request_.reply.kind == CompletionKind::kChat) {
       send(reply_->role_chunk(static_cast<int32_t>(i)));
@@ -53,35 +60,26 @@ std::optional<Usage> CompletionExchange::chunk_usage() const {
 
 void CompletionExchange::on_event(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
-  record_.observe(event);
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
-    return fail(error_of(event));
+    return fail(error_of_event(event));
   }
-  switch (event.kind) {
-    case GenerationEventKind::kAccepted:
-      return open();
-    case GenerationEventKind::kStarted:
-      return;
-    case GenerationEventKind::kPromptScores:
-      return add_scores(event);
-    case GenerationEventKind::kToken:
-      add_token(event);
-      break;
-    case GenerationEventKind::kEnd:
-      break;
-  }
-  if (request_.reply.stream) stream_piece(event);
-  if (!event.ends()) return;
-  choices_[static_cast<size_t>(event.index)].finish_reason = event.finish_reason;
-  if (++num_finished_ == choices_.size()) finish();
+  times_.observe(event);
+  if (event.kind == GenerationEventKind::kAccepted) return open();
+  if (event.kind == GenerationEventKind::kStarted) return;
+  if (event.kind == GenerationEventKind::kPromptScores) return add_scores(event);
+  count(event);
+  ChoicePiece piece = piece_of(event);
+  request_.reply.stream ? stream_piece(std::move(piece)) : add_piece(std::move(piece));
+  if (event.ends() && ++num_finished_ == choices_.size()) finish();
 }
 
 // The scores of one prompt belong to all its choices.
 void CompletionExchange::add_scores(const GenerationEvent& event) {
   const auto first = static_cast<size_t>(event.index);
   for (size_t i = first; i < first + static_cast<size_t>(request_.generation.n); ++i) {
-    choices_[i].text = request_.echoed[prompt_of(i)];
+    if (request_.reply.echo) choices_[i].text = request_.echoed[prompt_of(i)];
     choices_[i].prompt_scores = event.prompt_scores;
+    choices_[i].prompt_ranks = event.prompt_ranks;
     if (!request_.reply.stream) continue;
     send(reply_->chunk(choices_[i], chunk_usage()));
     choices_[i].text.clear();
@@ -89,26 +87,81 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
   }
 }
 
-void CompletionExchange::add_token(const GenerationEvent& event) {
+void CompletionExchange::count(const GenerationEvent& event) {
+  if (event.kind != GenerationEventKind::kToken) return;
   ++usage_.completion_tokens;
-  usage_.cached_tokens += event.cached_tokens;
-  if (request_.reply.stream) return;
-  ChoicePiece& choice = choices_[static_cast<size_t>(event.index)];
-  choice.text += event.text;
-  if (request_.reply.logprobs || request_.reply.token_ids) choice.tokens.push_back(event.token);
+  // The choices of a prompt have it in common.
+  if (event.index % request_.generation.n == 0) usage_.cached_tokens += event.cached_tokens;
+  if (request_.reply.timings) reply_->set_timings(times_.timings_json(usage_));
 }
 
-void CompletionExchange::stream_piece(const GenerationEvent& event) {
-  ChoicePiece piece{.index = event.index, .text = event.text};
+// What an event brings, as the reply says it.
+ChoicePiece CompletionExchange::piece_of(GenerationEvent event) {
+  const auto index = static_cast<size_t>(event.index);
+  ChoicePiece piece{.index = event.index, .finish_reason = event.finish_reason};
+  piece.stop_reason = stop_reason_.find(event);
   const bool shows_tokens = request_.reply.logprobs || request_.reply.token_ids;
   if (shows_tokens && event.kind == GenerationEventKind::kToken) piece.tokens.push_back(event.token);
-  if (!piece.text.empty() || !piece.tokens.empty()) {
-    ChoicePiece& choice = choices_[static_cast<size_t>(event.index)];
+  if (parsers_.empty()) {
+    piece.text = std::move(event.text);
+    return piece;
+  }
+  AnswerParser& parser = parsers_[index];
+  int32_t& call = last_calls_[index];
+  const auto take = [&](std::vector<AnswerPiece> parts) {
+    for (AnswerPiece& part : parts) {
+      switch (part.kind) {
+        case AnswerPiece::Kind::kText:
+          piece.text += part.text;
+          break;
+        case AnswerPiece::Kind::kCall:
+          ++call;
+          piece.calls.push_back({.index = call,
+                                 .id = fmt::format("call_{}_{}_{}", request_id_, index, call),
+                                 .name = std::move(part.text)});
+          break;
+        case AnswerPiece::Kind::kArguments:
+          if (piece.calls.empty()) piece.calls.push_back({.index = call});
+          piece.calls.back().arguments += part.text;
+          break;
+      }
+    }
+  };
+  take(parser.push(event.text));
+  if (event.ends()) take(parser.finish());
+  piece.has_called = call >= 0;
+  return piece;
+}
+
+void CompletionExchange::add_piece(ChoicePiece piece) {
+  ChoicePiece& choice = choices_[static_cast<size_t>(piece.index)];
+  choice.text += piece.text;
+  choice.tokens.insert(choice.tokens.end(), piece.tokens.begin(), piece.tokens.end());
+  for (CallPiece& call : piece.calls) {
+    if (call.name.empty()) {
+      choice.calls.back().arguments += call.arguments;
+    } else {
+      choice.calls.push_back(std::move(call));
+    }
+  }
+  choice.has_called = piece.has_called;
+  choice.finish_reason = piece.finish_reason;
+  choice.stop_reason = std::move(piece.stop_reason);
+}
+
+// The end of a choice has a chunk of its own.
+void CompletionExchange::stream_piece(ChoicePiece piece) {
+  ChoicePiece& choice = choices_[static_cast<size_t>(piece.index)];
+  ChoicePiece end{.index = piece.index,
+                  .finish_reason = std::exchange(piece.finish_reason, FinishReason::kNone)};
+  end.has_called = piece.has_called;
+  end.stop_reason = std::exchange(piece.stop_reason, nullptr);
+  if (!piece.text.empty() || !piece.tokens.empty() || !piece.calls.empty()) {
     piece.prompt_ids = std::exchange(choice.prompt_ids, nullptr);  // with the first piece
     send(reply_->chunk(piece, chunk_usage()));
   }
-  if (!event.ends()) return;
-  send(reply_->chunk({.index = event.index, .finish_reason = event.finish_reason}, chunk_usage()));
+  choice.finish_reason = end.finish_reason;
+  if (end.finish_reason != FinishReason::kNone) send(reply_->chunk(end, chunk_usage()));
 }
 
 void CompletionExchange::finish() {
@@ -129,6 +182,14 @@ void CompletionExchange::fail(const ApiError& error) {
   writer_.end_stream();
 }
 
-std::string CompletionExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
+std::string CompletionExchange::log_note() const {
+  if (!generation_) return {};
+  std::string reason;
+  for (const ChoicePiece& choice : choices_) {
+    reason += reason.empty() ? "" : ",";
+    reason += choice.finish_reason == FinishReason::kNone ? "none" : finish_reason_name(choice.finish_reason);
+  }
+  return times_.log_note(usage_, choices_.size(), reason);
+}
 
 }  // namespace fathom

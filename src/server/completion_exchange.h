@@ -5,10 +5,12 @@
 #include <memory>
 #include <vector>
 
-#include "server/answer_record.h"
+#include "server/answer_times.h"
+#include "server/chat/answer_parser.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/openai.h"
+#include "server/stop_reason.h"
 
 namespace fathom {
 
@@ -29,8 +31,10 @@ class CompletionExchange : public Exchange, public GenerationListener {
   void open();
   void send(std::string_view json);
   void add_scores(const GenerationEvent& event);
-  void add_token(const GenerationEvent& event);
-  void stream_piece(const GenerationEvent& event);
+  void count(const GenerationEvent& event);
+  void add_piece(ChoicePiece piece);
+  void stream_piece(ChoicePiece piece);
+  ChoicePiece piece_of(GenerationEvent event);
   void finish();
   void fail(const ApiError& error);
   std::optional<Usage> chunk_usage() const;
@@ -44,10 +48,13 @@ class CompletionExchange : public Exchange, public GenerationListener {
   std::optional<ReplyWriter> reply_;
   std::unique_ptr<Generation> generation_;
   enum class State : uint8_t { kNew, kWaiting, kStreaming, kEnded } state_ = State::kNew;
-  std::vector<ChoicePiece> choices_;  // what has come; of a stream only its finish reasons
+  std::vector<ChoicePiece> choices_;   // what has come; of a stream only its finish reasons
+  std::vector<AnswerParser> parsers_;  // [choices] of a chat
+  std::vector<int32_t> last_calls_;    // [choices] of a chat: index of the last call, or -1
+  StopReason stop_reason_;
   size_t num_finished_ = 0;
   Usage usage_;
-  AnswerRecord record_;
+  AnswerTimes times_;
 };
 
 }  // namespace fathom

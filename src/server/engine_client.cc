@@ -25,12 +25,6 @@ std::optional<ApiError> check_prompts(const GenerationRequest& request, int64_t 
 
 }  // namespace
 
-ApiError error_of(const GenerationEvent& event) {
-  if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};
-  if (event.finish_reason == FinishReason::kCancelled) return unavailable("the server is shutting down");
-  return api_error_of(event.status, "");
-}
-
 Generation::~Generation() { client_->give_up(ticket_); }
 
 EngineClient::EngineClient(const ServerLimits& limits, int64_t max_running, ServerMetrics& metrics)
@@ -70,7 +64,7 @@ std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(Generati
   num_sequences_ += wanted;
   num_waiting_ += wanted;
   thread_->submit({.ticket = ticket,
-                   .sequences = plan_sequences(request),
+                   .prompts = plan_prompts(request),
                    .queue_deadline = now + limits_.queue_timeout,
                    .total_deadline = now + std::min(limits_.total_timeout,
                                                     request.timeout.value_or(limits_.total_timeout))});

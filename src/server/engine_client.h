@@ -36,9 +36,6 @@ class Generation {
   uint64_t ticket_;
 };
 
-// What an event that ends a sequence with an error or a cancellation means to its client.
-ApiError error_of(const GenerationEvent& event);
-
 enum class EnginePhase { kLoading, kReady, kDraining, kFailed };
 
 class EngineClient {

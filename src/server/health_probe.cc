@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "server/answer_exchange.h"
 
 namespace fathom {
 
@@ -50,7 +51,7 @@ void HealthProbe::on_event(const GenerationEvent& event) {
   if (!event.ends()) return;
   generation_.reset();
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
-    return resolve({.outcome = ProbeOutcome::kFailed, .message = error_of(event).message});
+    return resolve({.outcome = ProbeOutcome::kFailed, .message = error_of_event(event).message});
   }
   resolve({});
 }

@@ -7,9 +7,12 @@
 #include <variant>
 #include <vector>
 
+#include "server/answer_times.h"
 #include "server/api_error.h"
+#include "server/chat/tool_use.h"
 #include "server/generation.h"
 #include "server/limits.h"
+#include "server/openai/constraint_fields.h"
 #include "server/served_model.h"
 
 namespace fathom {
@@ -25,15 +28,19 @@ struct ReplyOptions {
   bool include_usage = false;     // a last chunk of usage
   bool continuous_usage = false;  // usage in every chunk
   bool logprobs = false;
-  bool echo = false;       // text completions: the prompt stands before its answer
-  bool token_ids = false;  // return_token_ids
+  bool echo = false;           // text completions: the prompt stands before its answer
+  bool token_ids = false;      // return_token_ids
+  bool prompt_scores = false;  // prompt_logprobs
+  bool timings = false;        // timings_per_token
 };
 
 struct CompletionRequest {
   GenerationRequest generation;
   ReplyOptions reply;
-  std::vector<std::string> echoed;   // [prompts], the texts where reply.echo
-  std::vector<std::string> unknown;  // fields without a meaning here
+  ToolUse tools;                                  // chats
+  std::optional<RequestedConstraint> constraint;  // not yet compiled
+  std::vector<std::string> echoed;                // [prompts], the texts where reply.echo
+  std::vector<std::string> unknown;               // fields without a meaning here
 };
 
 // A request's body, checked and turned into tokens. Errors name the field.
@@ -45,16 +52,12 @@ std::variant<CompletionRequest, ApiError> parse_completion(CompletionKind kind, 
 // the model's defaults, a seed is drawn.
 SamplingParams read_sampling(RequestFields& fields, const ServedModel& model);
 
-// messages as the template takes them: only roles, contents (parts of type text joined) and names.
+// messages with what counts only: roles, contents (parts of type text joined), names, tool_calls (arguments a
+// string, as OpenAI has it) and tool_call_id.
 std::variant<Json, ApiError> parse_messages(const Json& body);
 // chat_template_kwargs: an object of plain values, or null.
 std::variant<Json, ApiError> parse_template_variables(const Json& body);
 
-struct Usage {
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  int64_t cached_tokens = 0;
-};
 Json usage_json(const Usage& usage);
 
 // Log-probabilities of consecutive tokens of an answer, in either of OpenAI's forms.
@@ -62,14 +65,30 @@ Json chat_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledTok
 // offset: characters of the text before the first token, moved on behind the last.
 Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens, int64_t& offset);
 
+// vLLM's prompt_logprobs: null for the first token, then an object of the token's and the likeliest ids.
+// ranks: [tokens].
+Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens,
+                          const std::vector<int64_t>& ranks);
+
+// A piece of a call, or all of it.
+struct CallPiece {
+  int32_t index = 0;
+  std::string id = {}, name = {};  // where the call begins
+  std::string arguments = {};
+};
+
 // A piece of one choice, or all of it.
 struct ChoicePiece {
   int32_t index = 0;
   std::string text = {};
   std::vector<SampledToken> prompt_scores = {};  // of the echoed prompt, before the tokens
+  std::vector<int64_t> prompt_ranks = {};        // [prompt_scores]
   std::vector<SampledToken> tokens = {};
   const std::vector<int32_t>* prompt_ids = nullptr;  // of the choice's prompt, where they are to be shown
   FinishReason finish_reason = FinishReason::kNone;
+  std::vector<CallPiece> calls = {};
+  bool has_called = false;     // this piece or an earlier one
+  Json stop_reason = nullptr;  // the stop string or stop token that ended it
 };
 
 // Writes the JSON of one request's reply.
@@ -83,10 +102,13 @@ class ReplyWriter {
   std::string usage_chunk(const Usage& usage) const;
 
   std::string whole(const std::vector<ChoicePiece>& choices, const Usage& usage);
+  // Shown in every chunk or reply from now on; null: not.
+  void set_timings(Json timings) { timings_ = std::move(timings); }
 
  private:
   Json frame(bool is_chunk) const;
   Json logprobs(const ChoicePiece& piece);
+  void add_end(const ChoicePiece& piece, Json& choice) const;
   void add_token_ids(const ChoicePiece& piece, Json& choice) const;
   std::string chunk_of(Json choice, const std::optional<Usage>& usage) const;
 
@@ -95,6 +117,7 @@ class ReplyWriter {
   const ServedModel* model_;
   int64_t created_;
   std::vector<int64_t> offsets_;  // [choices], of text_logprobs_json
+  Json timings_;
 };
 
 }  // namespace fathom

@@ -35,9 +35,22 @@ Json chat_token_json(const Tokenizer* tokenizer, int32_t id, double logprob) {
   return {{"token", replace_invalid_utf8(bytes)}, {"logprob", logprob}, {"bytes", bytes_json(bytes)}};
 }
 
-Json finish_json(FinishReason reason) {
-  if (reason == FinishReason::kNone) return nullptr;
-  return finish_reason_name(reason);
+Json calls_json(const std::vector<CallPiece>& calls, bool with_index) {
+  Json list = Json::array();
+  for (const CallPiece& call : calls) {
+    Json one = Json::object();
+    Json function = Json::object();
+    if (with_index) one["index"] = call.index;
+    if (!call.name.empty()) {
+      one["id"] = call.id;
+      one["type"] = "function";
+      function["name"] = call.name;
+    }
+    function["arguments"] = call.arguments;
+    one["function"] = std::move(function);
+    list.push_back(std::move(one));
+  }
+  return list;
 }
 
 }  // namespace
@@ -92,6 +105,32 @@ Json text_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledTok
           {"top_logprobs", std::move(tops)}};
 }
 
+Json prompt_logprobs_json(const Tokenizer* tokenizer, const std::vector<SampledToken>& tokens,
+                          const std::vector<int64_t>& ranks) {
+  Json list = Json::array();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const SampledToken& token = tokens[i];
+    if (!token.logprob) {
+      list.push_back(nullptr);
+      continue;
+    }
+    Json entry = Json::object();
+    const auto add = [&](int32_t id, double logprob, int64_t rank) {
+      entry[std::to_string(id)] = {{"logprob", logprob},
+                                   {"rank", rank},
+                                   {"decoded_token", replace_invalid_utf8(bytes_of(tokenizer, id))}};
+    };
+    add(token.id, *token.logprob, ranks.at(i));
+    int64_t rank = 0;
+    for (const TokenLogprob& other : token.top_logprobs) {
+      ++rank;
+      if (other.id != token.id) add(other.id, other.logprob, rank);
+    }
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 ReplyWriter::ReplyWriter(const ReplyOptions& options, std::string request_id, const ServedModel& model)
     : options_(options),
       id_((options.kind == CompletionKind::kChat ? "chatcmpl-" : "cmpl-") + std::move(request_id)),
@@ -109,13 +148,23 @@ Json ReplyWriter::frame(bool is_chunk) const {
 }
 
 Json ReplyWriter::logprobs(const ChoicePiece& piece) {
-  if (!options_.logprobs || (piece.tokens.empty() && piece.prompt_scores.empty())) return nullptr;
+  const bool shows_prompt = options_.echo && !piece.prompt_scores.empty();
+  if (!options_.logprobs || (piece.tokens.empty() && !shows_prompt)) return nullptr;
   if (options_.kind == CompletionKind::kChat) return chat_logprobs_json(model_->tokenizer(), piece.tokens);
   const auto index = static_cast<size_t>(piece.index);
   if (offsets_.size() <= index) offsets_.resize(index + 1, 0);
-  std::vector<SampledToken> tokens = piece.prompt_scores;
+  std::vector<SampledToken> tokens;
+  if (shows_prompt) tokens = piece.prompt_scores;
   tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());
   return text_logprobs_json(model_->tokenizer(), tokens, offsets_[index]);
+}
+
+void ReplyWriter::add_end(const ChoicePiece& piece, Json& choice) const {
+  const bool called = piece.has_called && piece.finish_reason == FinishReason::kStop;
+  choice["finish_reason"] = piece.finish_reason == FinishReason::kNone ? Json(nullptr)
+                            : called                                   ? Json("tool_calls")
+                                     : Json(finish_reason_name(piece.finish_reason));
+  choice["stop_reason"] = piece.stop_reason;
 }
 
 void ReplyWriter::add_token_ids(const ChoicePiece& piece, Json& choice) const {
@@ -129,6 +178,7 @@ void ReplyWriter::add_token_ids(const ChoicePiece& piece, Json& choice) const {
 std::string ReplyWriter::chunk_of(Json choice, const std::optional<Usage>& usage) const {
   Json chunk = frame(true);
   chunk["choices"] = Json::array({std::move(choice)});
+  if (!timings_.is_null()) chunk["timings"] = timings_;
   if (usage) {
     chunk["usage"] = usage_json(*usage);
   } else if (options_.include_usage) {
@@ -150,10 +200,13 @@ std::string ReplyWriter::chunk(const ChoicePiece& piece, const std::optional<Usa
   if (options_.kind == CompletionKind::kText) {
     choice["text"] = piece.text;
   } else {
-    choice["delta"] = piece.text.empty() ? Json::object() : Json{{"content", piece.text}};
+    Json delta = Json::object();
+    if (!piece.text.empty()) delta["content"] = piece.text;
+    if (!piece.calls.empty()) delta["tool_calls"] = calls_json(piece.calls, true);
+    choice["delta"] = std::move(delta);
   }
   choice["logprobs"] = logprobs(piece);
-  choice["finish_reason"] = finish_json(piece.finish_reason);
+  add_end(piece, choice);
   add_token_ids(piece, choice);
   return chunk_of(std::move(choice), usage);
 }
@@ -173,15 +226,28 @@ std::string ReplyWriter::whole(const std::vector<ChoicePiece>& choices, const Us
     if (options_.kind == CompletionKind::kText) {
       choice["text"] = piece.text;
     } else {
-      choice["message"] = {{"role", "assistant"}, {"content", piece.text}, {"refusal", nullptr}};
+      const bool calls_alone = piece.text.empty() && !piece.calls.empty();
+      choice["message"] = {{"role", "assistant"},
+                           {"content", calls_alone ? Json(nullptr) : Json(piece.text)},
+                           {"refusal", nullptr}};
+      if (!piece.calls.empty()) choice["message"]["tool_calls"] = calls_json(piece.calls, false);
     }
     choice["logprobs"] = logprobs(piece);
-    choice["finish_reason"] = finish_json(piece.finish_reason);
+    add_end(piece, choice);
+    if (options_.prompt_scores && options_.kind == CompletionKind::kText) {
+      choice["prompt_logprobs"] =
+          prompt_logprobs_json(model_->tokenizer(), piece.prompt_scores, piece.prompt_ranks);
+    }
     add_token_ids(piece, choice);
     list.push_back(std::move(choice));
   }
   reply["choices"] = std::move(list);
+  if (options_.prompt_scores && options_.kind == CompletionKind::kChat) {
+    reply["prompt_logprobs"] = prompt_logprobs_json(model_->tokenizer(), choices.front().prompt_scores,
+                                                    choices.front().prompt_ranks);
+  }
   reply["usage"] = usage_json(usage);
+  if (!timings_.is_null()) reply["timings"] = timings_;
   return dump_json(reply);
 }
 

@@ -1,6 +1,7 @@
 // Requests of OpenAI's interface: fields, ranges, defaults.
 #include <random>
 
+#include "server/chat/chat_prompt.h"
 #include "server/openai.h"
 #include "server/request_fields.h"
 
@@ -9,8 +10,6 @@ namespace {
 
 constexpr size_t kNoLimit = SIZE_MAX;  // of what the body's own limit bounds
 constexpr int64_t kDefaultTextTokens = 16;
-constexpr size_t kMaxTemplateVariables = 16;
-constexpr size_t kMaxMessages = 8192;
 
 struct Context {
   const ServedModel& model;
@@ -82,24 +81,16 @@ namespace {
 // What other servers offer and this one does not (yet): refused rather than silently left out.
 void refuse_unsupported(RequestFields& fields, int32_t n) {
   fields.only("best_of", n);
-  fields.only("response_format", Json{{"type", "text"}});
-  fields.only("tools", Json::array());
   fields.only("functions", Json::array());
-  if (const Json* choice = fields.value("tool_choice");
-      choice != nullptr && *choice != "none" && *choice != "auto") {
-    fields.fail("tool_choice", "is not supported: there are no tools");
-  }
   for (const char* key : {"use_beam_search", "watermark"}) fields.only(key, false);
-  for (const char* key :
-       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "json_schema",
-        "regex", "ebnf", "grammar", "chat_template", "logits_processors", "truncate_prompt_tokens",
-        "prompt_logprobs", "modalities", "audio", "documents"}) {
+  for (const char* key : {"structural_tag", "guided_decoding_backend", "chat_template", "logits_processors",
+                          "truncate_prompt_tokens", "audio", "documents"}) {
     fields.only(key, nullptr);
   }
   fields.only("typical_p", 1.0);
   for (const char* key : {"mirostat", "dry_multiplier", "xtc_probability"}) fields.only(key, 0);
   fields.only("suffix", "");
-  fields.only("continue_final_message", false);
+  fields.only("modalities", Json::array({"text"}));
 }
 
 // n, logprobs, stream and what else both kinds have.
@@ -125,9 +116,16 @@ void read_common(RequestFields& fields, const Context& context, CompletionReques
       fields.take_error(inner);
     }
   }
+  reply.timings = fields.boolean("timings_per_token").value_or(false);
+  if (const auto scores = fields.integer("prompt_logprobs", 0, kMaxLogprobs)) {
+    reply.prompt_scores = true;
+    generation.prompt_logprobs = static_cast<int32_t>(*scores);
+    if (reply.stream) fields.fail("prompt_logprobs", "is not for streams");
+  }
+  request.constraint = read_constraint(fields);
   refuse_unsupported(fields, generation.n);
-  for (const char* key : {"user", "metadata", "store", "service_tier", "parallel_tool_calls",
-                          "safety_identifier", "prompt_cache_key", "request_id"}) {
+  for (const char* key :
+       {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "request_id"}) {
     fields.ignore(key);
   }
 }
@@ -163,6 +161,20 @@ std::optional<ApiError> finish_request(const RequestFields& fields, const Contex
   return std::nullopt;
 }
 
+// An answer that has to call is held to its form by a constraint of its own.
+void constrain_calls(RequestFields& fields, CompletionRequest& request) {
+  if (fields.error() || request.tools.choice == ToolUse::Choice::kNone) return;
+  if (request.constraint) {
+    return fields.fail(request.constraint->param,
+                       "cannot be together with tools, but where tool_choice is none");
+  }
+  if (request.tools.choice != ToolUse::Choice::kForced) return;
+  const Result<Json> schema = forced_calls_schema(request.tools);
+  if (!schema.ok()) return fields.fail("tools", schema.status().message());
+  request.constraint =
+      RequestedConstraint{{ConstraintSpec::Kind::kJsonSchema, dump_json(*schema), {}}, "tools"};
+}
+
 std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Context& context) {
   RequestFields fields(body);
   CompletionRequest request;
@@ -175,19 +187,10 @@ std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Con
   const auto top = fields.integer("top_logprobs", 0, kMaxLogprobs);
   if (top && *top > 0 && !request.reply.logprobs) fields.fail("top_logprobs", "needs logprobs: true");
   if (request.reply.logprobs) request.generation.sampling.logprobs = static_cast<int32_t>(top.value_or(0));
-  const bool opens_answer = fields.boolean("add_generation_prompt").value_or(true);
-  fields.ignore("messages");
-  fields.ignore("chat_template_kwargs");
   fields.only("echo", false);
-  if (fields.error()) return *fields.error();
-
-  const auto messages = parse_messages(body);
-  if (const auto* error = std::get_if<ApiError>(&messages)) return *error;
-  const auto variables = parse_template_variables(body);
-  if (const auto* error = std::get_if<ApiError>(&variables)) return *error;
-  auto rendered = context.model.render(std::get<Json>(messages),
-                                       opens_answer ? GenerationPrompt::kAdd : GenerationPrompt::kOmit,
-                                       std::get<Json>(variables));
+  request.tools = read_tool_use(fields, context.model.tool_format());
+  constrain_calls(fields, request);
+  auto rendered = render_chat(body, fields, request.tools, context.model);
   if (const auto* error = std::get_if<ApiError>(&rendered)) return *error;
   std::vector<int32_t>& ids = std::get<ServedModel::Rendered>(rendered).ids;
   if (ids.empty()) return bad_request("messages", "the chat template makes an empty prompt of the messages");
@@ -246,6 +249,7 @@ std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Con
   CompletionRequest request;
   request.reply.kind = CompletionKind::kText;
   read_common(fields, context, request);
+  fields.only("tools", Json::array());
   const int64_t max_tokens = fields.integer("max_tokens", 0, INT64_MAX).value_or(kDefaultTextTokens);
   request.reply.echo = fields.boolean("echo").value_or(false);
   if (const auto logprobs = fields.integer("logprobs", 0, kMaxLogprobs)) {
@@ -261,78 +265,18 @@ std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Con
   if (auto error = add_prompts(body, context, encode_options, request)) return *error;
   request.generation.generates = max_tokens > 0;
   if (request.reply.echo && request.reply.logprobs) {
-    request.generation.prompt_logprobs = request.generation.sampling.logprobs;
+    auto& wanted = request.generation.prompt_logprobs;
+    const int32_t echoed = *request.generation.sampling.logprobs;
+    if (wanted && *wanted != echoed) {
+      return bad_request("prompt_logprobs", "prompt_logprobs must be equal to logprobs beside echo");
+    }
+    wanted = echoed;
   }
   if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
   return request;
 }
 
-// A string, null, or a list of parts of type text.
-std::variant<std::string, ApiError> content_text(const Json& message) {
-  const auto content = message.find("content");
-  if (content == message.end() || content->is_null()) return std::string();
-  if (content->is_string()) return content->get<std::string>();
-  if (!content->is_array())
-    return bad_request("messages", "a message's content must be a string or a list of parts");
-  std::string text;
-  for (const Json& part : *content) {
-    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" &&
-                         part.contains("text") && part["text"].is_string();
-    if (!is_text) {
-      return bad_request(
-          "messages", "a message's content may have parts of type text only: the model takes nothing else");
-    }
-    text += part["text"].get_ref<const std::string&>();
-  }
-  return text;
-}
-
 }  // namespace
-
-std::variant<Json, ApiError> parse_messages(const Json& body) {
-  const auto messages = body.find("messages");
-  if (messages == body.end() || !messages->is_array() || messages->empty()) {
-    return bad_request("messages", "messages must be a list of at least one message");
-  }
-  if (messages->size() > kMaxMessages) {
-    return bad_request("messages",
-                       fmt::format("messages must be at most {}, are {}", kMaxMessages, messages->size()));
-  }
-  Json parsed = Json::array();
-  for (const Json& message : *messages) {
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
-      return bad_request("messages", "each message must be an object with a role and a content");
-    }
-    std::string role = message["role"].get<std::string>();
-    if (role == "developer") role = "system";
-    if (role != "system" && role != "user" && role != "assistant") {
-      return bad_request("messages", "a message's role must be system, developer, user or assistant");
-    }
-    if (const auto calls = message.find("tool_calls"); calls != message.end() && !calls->empty()) {
-      return bad_request("messages", "tool_calls are not supported");
-    }
-    auto text = content_text(message);
-    if (const auto* error = std::get_if<ApiError>(&text)) return *error;
-    Json one = {{"role", role}, {"content", std::get<std::string>(std::move(text))}};
-    if (message.contains("name") && message["name"].is_string()) one["name"] = message["name"];
-    parsed.push_back(std::move(one));
-  }
-  return parsed;
-}
-
-std::variant<Json, ApiError> parse_template_variables(const Json& body) {
-  const auto variables = body.find("chat_template_kwargs");
-  if (variables == body.end() || variables->is_null()) return Json();
-  const auto refuse = [](const char* why) {
-    return bad_request("chat_template_kwargs", std::string("chat_template_kwargs must be ") + why);
-  };
-  if (!variables->is_object()) return refuse("an object");
-  if (variables->size() > kMaxTemplateVariables) return refuse("at most 16 values");
-  for (const auto& [key, value] : variables->items()) {
-    if (value.is_structured()) return refuse("of strings, numbers, true, false and null");
-  }
-  return *variables;
-}
 
 std::variant<CompletionRequest, ApiError> parse_completion(CompletionKind kind, const Json& body,
                                                            const ServedModel& model,

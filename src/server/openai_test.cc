@@ -5,26 +5,13 @@
 
 #include "server/sse.h"
 #include "server/submission.h"
-#include "support/engine.h"
+#include "support/served_model.h"
 
 namespace fathom::testing {
 namespace {
 
-class OpenAiTest : public ::testing::Test {
+class OpenAiTest : public DemoModelTest {
  protected:
-  static void SetUpTestSuite() {
-    const std::string folder = std::string(FATHOM_SOURCE_DIR) + "/models/demo";
-    engine_ = load_engine(small_options(folder));
-    ASSERT_NE(engine_, nullptr);
-    auto model = ServedModel::create(*engine_, folder, {"demo"}, SamplingDefaults::kModel);
-    ASSERT_TRUE(model.ok()) << model.status().message();
-    model_ = std::move(model).value();
-  }
-  static void TearDownTestSuite() {
-    model_.reset();
-    engine_.reset();
-  }
-
   static CompletionRequest parse(CompletionKind kind, const char* body) {
     auto result = parse_completion(kind, parse_json(body, "test", {}).value(), *model_, {});
     if (const auto* error = std::get_if<ApiError>(&result)) {
@@ -34,12 +21,13 @@ class OpenAiTest : public ::testing::Test {
     return std::get<CompletionRequest>(std::move(result));
   }
 
-  static std::unique_ptr<Engine> engine_;
-  static std::unique_ptr<ServedModel> model_;
+  static ApiError error_of(CompletionKind kind, const char* body) {
+    auto result = parse_completion(kind, json(body), *model_, {});
+    if (const auto* error = std::get_if<ApiError>(&result)) return *error;
+    ADD_FAILURE() << "no error: " << body;
+    return {};
+  }
 };
-
-std::unique_ptr<Engine> OpenAiTest::engine_;
-std::unique_ptr<ServedModel> OpenAiTest::model_;
 
 TEST_F(OpenAiTest, DefaultsAreTheModels) {
   const CompletionRequest text = parse(CompletionKind::kText, R"({"prompt": [5, 6]})");
@@ -87,20 +75,26 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   EXPECT_EQ(request.unknown, std::vector<std::string>{"odd"});
 }
 
-TEST_F(OpenAiTest, ChoicesHaveSeedsOfTheirOwn) {
+TEST_F(OpenAiTest, PromptsBecomeRequestsOfTheEngine) {
   GenerationRequest request;
-  request.prompts = {{1}, {2}};
+  request.prompts = {{1}, {2, 3}};
   request.n = 2;
-  request.prompt_logprobs = 1;
+  request.prompt_logprobs = 4;
+  request.priority = -7;
+  request.cache_salt = "s";
   request.sampling.seed = 9;
-  const std::vector<PlannedSequence> planned = plan_sequences(request);
-  ASSERT_EQ(planned.size(), 4u);
-  EXPECT_EQ(planned[0].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.sampling.seed, 9u);
-  EXPECT_NE(planned[1].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.prompt_ids, std::vector<int32_t>{2});
-  EXPECT_TRUE(planned[0].prompt_logprobs && planned[2].prompt_logprobs);
-  EXPECT_FALSE(planned[1].prompt_logprobs || planned[3].prompt_logprobs);
+  const std::vector<PlannedPrompt> planned = plan_prompts(request);
+  ASSERT_EQ(planned.size(), 2u);
+  EXPECT_EQ(planned[1].first_index, 2);
+  EXPECT_EQ(planned[1].request.prompt_ids, (std::vector<int32_t>{2, 3}));
+  EXPECT_EQ(planned[1].request.sampling.seed, 9u);
+  EXPECT_EQ(planned[1].request.n, 2);
+  EXPECT_EQ(planned[1].request.priority, -7);
+  EXPECT_EQ(planned[1].request.cache_salt, "s");
+  EXPECT_EQ(planned[1].request.scoring.first, 1);
+  EXPECT_EQ(planned[1].request.scoring.num_top, 4);
+  EXPECT_FALSE(planned[0].request.scoring.first.has_value());  // nothing comes before its only token
+  EXPECT_TRUE(planned[0].scores_prompt);
 }
 
 TEST_F(OpenAiTest, TextLogprobsCountCharacters) {
@@ -121,6 +115,107 @@ TEST_F(OpenAiTest, TextLogprobsCountCharacters) {
   const Json bytes =
       text_logprobs_json(model_->tokenizer(), {{.id = *part, .logprob = -1.0, .top_logprobs = {}}}, offset);
   EXPECT_EQ(bytes["tokens"][0], "bytes:\\xc3");
+}
+
+TEST_F(OpenAiTest, ToolsAreRenderedAndForced) {
+  const std::string tools =
+      R"("messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "function": {"name": "f",
+      "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}])";
+  const auto prompt = [&](const std::string& more) {
+    const CompletionRequest request = parse(CompletionKind::kChat, ("{" + tools + more + "}").c_str());
+    return std::pair(model_->tokenizer()->decode(request.generation.prompts.at(0)), request.constraint);
+  };
+  const auto [free, free_constraint] = prompt("");
+  EXPECT_NE(free.find("<tools>\n{\"type\":\"function\""), std::string::npos) << free;
+  EXPECT_FALSE(free_constraint.has_value());
+  const auto [none, none_constraint] = prompt(R"(, "tool_choice": "none")");
+  EXPECT_EQ(none.find("<tools>"), std::string::npos);
+  const auto [forced, forced_constraint] =
+      prompt(R"(, "tool_choice": {"type": "function", "function": {"name": "f"}})");
+  ASSERT_TRUE(forced_constraint.has_value());
+  EXPECT_EQ(forced_constraint->param, "tools");
+  EXPECT_NE(forced.find("Call the function f."), std::string::npos);
+}
+
+TEST_F(OpenAiTest, ErrorsNameTheField) {
+  const struct {
+    const char* fields;
+    const char* param;
+  } kCases[] = {
+      {R"("tools": [{"type": "web_search"}])", "tools"},
+      {R"("tools": [{"type": "function", "function": {"name": "a b"}}])", "tools"},
+      {R"("tool_choice": "required")", "tool_choice"},
+      {R"("tools": [{"function": {"name": "f"}}], "tool_choice": {"type": "function", "function": {"name": "g"}})",
+       "tool_choice"},
+      {R"("tools": [{"function": {"name": "f", "parameters": {"type": "array"}}}], "tool_choice": "required")",
+       "tools"},
+      {R"("tools": [{"function": {"name": "f"}}], "response_format": {"type": "json_object"})",
+       "response_format"},
+      {R"("response_format": {"type": "xml"})", "response_format"},
+      {R"("guided_choice": [])", "guided_choice"},
+      {R"("guided_regex": "a", "response_format": {"type": "json_object"})", "guided_regex"},
+      {R"("structured_outputs": {"structural_tag": "x"})", "structured_outputs.structural_tag"},
+      {R"("continue_final_message": true)", "continue_final_message"},
+      {R"("prompt_logprobs": 1, "stream": true)", "prompt_logprobs"},
+      {R"("prompt_logprobs": 21)", "prompt_logprobs"},
+      {R"("best_of": 2)", "best_of"},
+  };
+  for (const auto& test : kCases) {
+    const std::string body =
+        std::string(R"({"messages": [{"role": "user", "content": "x"}], )") + test.fields + "}";
+    const ApiError error = error_of(CompletionKind::kChat, body.c_str());
+    EXPECT_EQ(error.status, 400) << body;
+    EXPECT_EQ(error.param, test.param) << body << error.message;
+  }
+}
+
+TEST_F(OpenAiTest, TheLastMessageIsGoneOnWith) {
+  const CompletionRequest request =
+      parse(CompletionKind::kChat, R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant",
+      "content": "The <｜end▁of▁sentence｜> old "}], "continue_final_message": true, "add_generation_prompt": false})");
+  const std::vector<int32_t>& ids = request.generation.prompts.at(0);
+  const std::string text = model_->tokenizer()->decode(ids, SpecialInOutput::kKeep);
+  EXPECT_TRUE(text.ends_with("Assistant: The <｜end▁of▁sentence｜> old ")) << text;
+  // What a message spells stays text.
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), *model_->tokenizer()->eos_id()), 0);
+}
+
+TEST_F(OpenAiTest, PromptLogprobsAreVllms) {
+  const std::vector<SampledToken> tokens = {
+      {.id = 5, .logprob = {}, .top_logprobs = {}},
+      {.id = 6, .logprob = -1.5, .top_logprobs = {{7, -0.5}, {6, -1.5}}},
+      {.id = 8, .logprob = -9.0, .top_logprobs = {{7, -0.5}}}};
+  const Json list = prompt_logprobs_json(model_->tokenizer(), tokens, {0, 2, 77});
+  EXPECT_TRUE(list[0].is_null());
+  EXPECT_EQ(list[1].size(), 2u);
+  EXPECT_EQ(list[1]["6"]["rank"], 2);
+  EXPECT_EQ(list[1]["7"]["logprob"], -0.5);
+  EXPECT_EQ(list[2]["8"]["logprob"], -9.0);
+  EXPECT_EQ(list[2]["8"]["rank"], 77);
+  EXPECT_EQ(list[2]["7"]["rank"], 1);
+}
+
+TEST_F(OpenAiTest, CallsHaveOpenAisForm) {
+  ReplyWriter writer({.kind = CompletionKind::kChat, .stream = true}, "id", *model_);
+  ChoicePiece piece{.index = 0};
+  piece.calls = {{.index = 0, .id = "call_1", .name = "f", .arguments = "{"}};
+  const Json begin = json(writer.chunk(piece, std::nullopt).c_str())["choices"][0]["delta"]["tool_calls"][0];
+  EXPECT_EQ(begin["index"], 0);
+  EXPECT_EQ(begin["id"], "call_1");
+  EXPECT_EQ(begin["type"], "function");
+  EXPECT_EQ(begin["function"]["name"], "f");
+  piece.calls = {{.index = 0, .arguments = "}"}};
+  const Json more = json(writer.chunk(piece, std::nullopt).c_str())["choices"][0]["delta"]["tool_calls"][0];
+  EXPECT_EQ(more["function"], json(R"({"arguments": "}"})"));
+  EXPECT_FALSE(more.contains("id"));
+  piece.calls = {{.index = 0, .id = "call_1", .name = "f", .arguments = "{}"}};
+  piece.has_called = true;
+  piece.finish_reason = FinishReason::kStop;
+  const Json whole = json(writer.whole({piece}, {}).c_str())["choices"][0];
+  EXPECT_TRUE(whole["message"]["content"].is_null());
+  EXPECT_EQ(whole["finish_reason"], "tool_calls");
+  piece.finish_reason = FinishReason::kLength;
+  EXPECT_EQ(json(writer.whole({piece}, {}).c_str())["choices"][0]["finish_reason"], "length");
 }
 
 TEST_F(OpenAiTest, ChunksHaveOneShape) {

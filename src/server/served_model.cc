@@ -106,6 +106,7 @@ Result<std::unique_ptr<ServedModel>> ServedModel::create(const Engine& engine, c
   auto chat_template = ChatTemplate::load(model_dir);
   if (chat_template.ok()) {
     model->template_ = std::move(chat_template).value();
+    model->tool_format_ = find_tool_format(*model->template_);
   } else if (chat_template.status().code() != ErrorCode::kNotFound) {
     return chat_template.status();
   }
@@ -158,32 +159,52 @@ bool ServedModel::holds_special(const std::string& text) const {
       [&text](const std::string& spelling) { return text.find(spelling) != std::string::npos; });
 }
 
+void ServedModel::break_special(Json& value, const std::string& mark) const {
+  if (value.is_structured()) {
+    for (Json& inner : value) break_special(inner, mark);
+  } else if (value.is_string()) {
+    // So that only the template's own spellings are whole.
+    std::string& text = value.get_ref<std::string&>();
+    for (const std::string& spelling : special_spellings_)
+      replace_all(text, spelling, broken(spelling, mark));
+  }
+}
+
 std::variant<ServedModel::Rendered, ApiError> ServedModel::render(const Json& messages,
-                                                                  GenerationPrompt generation_prompt,
-                                                                  const Json& variables) const {
+                                                                  const ChatRendering& rendering) const {
   if (tokenizer_ == nullptr) return bad_request("messages", "the model has no tokenizer");
   if (template_ == nullptr)
     return bad_request("messages", "the model has no chat template: use /v1/completions");
   Json marked = messages;
-  std::string mark;
-  for (Json& message : marked) {
-    std::string& content = message["content"].get_ref<std::string&>();
-    if (!holds_special(content)) continue;
-    if (mark.empty()) mark = unused_mark(dump_json(messages));
-    if (mark.empty()) return bad_request("messages", "messages holds all 32 noncharacters of Unicode");
-    // So that only the template's own spellings are whole.
-    for (const std::string& spelling : special_spellings_) {
-      replace_all(content, spelling, broken(spelling, mark));
-    }
-  }
   ChatTemplateOptions options;
-  options.generation_prompt = generation_prompt;
-  options.variables = variables;
+  options.generation_prompt =
+      rendering.ending == ChatEnding::kOpenAnswer ? GenerationPrompt::kAdd : GenerationPrompt::kOmit;
+  options.variables = rendering.variables;
+  options.tools = rendering.tools;
   options.max_output_bytes =
       std::min<size_t>(options.max_output_bytes,
                        static_cast<size_t>(max_model_len_) * std::max<size_t>(longest_token_bytes_, 1) * 4);
+  const std::string all = dump_json(messages) + dump_json(rendering.tools);
+  const std::string last_end = unused_mark(all);
+  if (last_end.empty()) return bad_request("messages", "messages holds all 32 noncharacters of Unicode");
+  std::string mark;
+  if (holds_special(all)) {
+    mark = unused_mark(all + last_end);
+    if (mark.empty()) return bad_request("messages", "messages holds 31 noncharacters of Unicode");
+    break_special(marked, mark);
+    break_special(options.tools, mark);
+  }
+  const bool continues = rendering.ending == ChatEnding::kContinueLast;
+  if (continues) marked.back()["content"].get_ref<std::string&>() += last_end;
   Result<std::string> text = template_->render(marked, options);
   if (!text.ok()) return bad_request("messages", text.status().message());
+  if (continues) {
+    const size_t end = text->rfind(last_end);
+    if (end == std::string::npos) {
+      return bad_request("continue_final_message", "the chat template does not show the last message");
+    }
+    text->resize(end);
+  }
   if (auto error = check_text_bytes(text->size(), "messages")) return *error;
   Ids ids = encode_rendered(*text, mark);
   if (const auto* error = std::get_if<ApiError>(&ids)) return *error;

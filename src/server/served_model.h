@@ -11,6 +11,7 @@
 
 #include "engine/engine.h"
 #include "server/api_error.h"
+#include "server/chat/tool_use.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -18,6 +19,18 @@ namespace fathom {
 
 // The sampling parameters that a request leaves out.
 enum class SamplingDefaults { kModel, kNeutral };  // generation_config.json's, or OpenAI's
+
+enum class ChatEnding : uint8_t {
+  kOpenAnswer,    // the opening of the assistant's turn
+  kNone,          // what the template closes the last message with
+  kContinueLast,  // the last message itself, to be gone on with
+};
+
+struct ChatRendering {
+  ChatEnding ending = ChatEnding::kOpenAnswer;
+  Json variables = {};  // an object or null
+  Json tools = {};      // as OpenAI's, where the template has a place for them; or null
+};
 
 class ServedModel {
  public:
@@ -49,10 +62,10 @@ class ServedModel {
     std::string text;
     std::vector<int32_t> ids;
   };
-  // The chat template over messages, a list of {"role", "content"} with content a string; variables: an
-  // object or null. Special tokens written out in a content stay text: only the template's own become ids.
-  std::variant<Rendered, ApiError> render(const Json& messages, GenerationPrompt generation_prompt,
-                                          const Json& variables) const;
+  // The chat template over messages, a list of {"role", "content", ..} with content a string. Special tokens
+  // written out in messages or tools stay text: only the template's own become ids.
+  std::variant<Rendered, ApiError> render(const Json& messages, const ChatRendering& rendering) const;
+  const ToolFormat& tool_format() const { return tool_format_; }
 
   // Text of a completion. The error's param is "prompt".
   Ids encode(const std::string& text, const EncodeOptions& options) const;
@@ -62,6 +75,8 @@ class ServedModel {
   // A text so long that no cutting into tokens could fit.
   std::optional<ApiError> check_text_bytes(size_t bytes, const char* param) const;
   bool holds_special(const std::string& text) const;
+  // Puts the mark into every special token that a string of value spells.
+  void break_special(Json& value, const std::string& mark) const;
   // mark: what breaks special tokens that a content spells; empty: none does.
   Ids encode_rendered(const std::string& text, const std::string& mark) const;
 
@@ -74,6 +89,7 @@ class ServedModel {
   SamplingParams default_sampling_;
   const Tokenizer* tokenizer_ = nullptr;
   std::unique_ptr<ChatTemplate> template_;
+  ToolFormat tool_format_;
   std::vector<std::string> special_spellings_;
   size_t longest_token_bytes_ = 0;
 };

@@ -53,10 +53,17 @@ class Server {
     auto model =
         ServedModel::create(engine, options_.model_dir, options_.model_names, options_.sampling_defaults);
     if (!model.ok()) return failed(model.status());
-    const auto shared = std::make_shared<std::unique_ptr<ServedModel>>(std::move(model).value());
+    struct Loaded {
+      std::unique_ptr<ServedModel> model;
+      std::unique_ptr<ConstraintCache> constraints;
+    };
+    const auto shared = std::make_shared<Loaded>();
+    shared->model = std::move(model).value();
+    // Made here, where it holds up no stream.
+    if (const auto trie = engine.token_trie()) shared->constraints = std::make_unique<ConstraintCache>(trie);
     edge_.post([this, shared] {
-      metrics_.set_model((*shared)->name(), (*shared)->max_model_len(), options_.block_size);
-      app_.set_model(std::move(*shared));
+      metrics_.set_model(shared->model->name(), shared->model->max_model_len(), options_.block_size);
+      app_.set_model(std::move(shared->model), std::move(shared->constraints));
       client_.set_phase(EnginePhase::kReady);
       callbacks_.ready(edge_.url());
     });

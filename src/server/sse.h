@@ -4,19 +4,11 @@
 #include <string>
 #include <string_view>
 
-#include "server/http_message.h"
-
 namespace fathom {
 
 inline constexpr std::string_view kSseDone = "data: [DONE]\n\n";
 // A comment: keeps proxies from giving up on a silent stream.
 inline constexpr std::string_view kSsePing = ": ping\n\n";
-
-inline HttpReply sse_head() {
-  return {.status = 200,
-          .content_type = "text/event-stream; charset=utf-8",
-          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
-}
 
 // json has no line end in it, which dump_json on one line guarantees.
 inline std::string sse_event(std::string_view json) {
@@ -26,6 +18,11 @@ inline std::string sse_event(std::string_view json) {
   event += json;
   event += "\n\n";
   return event;
+}
+
+// An event with a name, as the protocols of "responses" and "messages" have them.
+inline std::string sse_event(std::string_view name, std::string_view json) {
+  return "event: " + std::string(name) + "\n" + sse_event(json);
 }
 
 }  // namespace fathom

@@ -144,12 +144,16 @@ class Comparison:
         self.failures = []
 
     def run_harness(self, task, shots):
+        return self.harness(HARNESS, str(DEMO), str(self.folder / "tasks"), task=task, shots=str(shots))
+
+    def harness(self, code, *arguments, **more):
+        """Runs the code in the virtual environment with the arguments, the name of its result file, and more; the result."""
         out = self.folder / "harness.json"
         script = self.folder / "harness.py"
-        script.write_text(HARNESS, encoding="utf-8")
+        script.write_text(code, encoding="utf-8")
         environment = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PATH": "/usr/bin:/bin",
                        "HOME": str(self.folder), "TOKENIZERS_PARALLELISM": "false"}
-        done = subprocess.run([str(self.python), str(script), str(DEMO), str(self.folder / "tasks"), str(out), task, str(shots)],
+        done = subprocess.run([str(self.python), str(script), *arguments, str(out), *more.values()],
                               env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"lm_eval failed:\n{done.stderr[-4000:]}")

@@ -1,5 +1,7 @@
 #include "server/mindie/answer_exchange.h"
 
+#include "base/clock.h"
+#include "server/answer_exchange.h"
 #include "server/mindie/error.h"
 
 namespace fathom::mindie {
@@ -14,8 +16,10 @@ void AnswerExchange::start(Parsed parsed) {
   request_ = std::get<Prepared>(std::move(parsed));
   GenerationRequest generation = std::move(request_.generation);
   answers_.resize(static_cast<size_t>(generation.num_sequences()));
-  record_.submit(static_cast<int64_t>(generation.prompts.front().size()), answers_.size());
-  for (Answer& answer : answers_) answer.last_time = record_.submitted();
+  usage_.prompt_tokens = static_cast<int64_t>(generation.prompts.front().size());
+  const double now = monotonic_seconds();
+  times_.begin(now);
+  for (Answer& answer : answers_) answer.last_time = now;
   state_ = State::kWaiting;
   auto started = client_.start(std::move(generation), *this);
   if (const auto* error = std::get_if<ApiError>(&started)) return fail(*error);
@@ -32,9 +36,9 @@ void AnswerExchange::open() {
 
 void AnswerExchange::on_event(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
-  record_.observe(event);
+  times_.observe(event);
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
-    return fail(error_of(event));
+    return fail(error_of_event(event));
   }
   if (event.kind == GenerationEventKind::kAccepted) open();
   if (event.kind == GenerationEventKind::kToken || event.kind == GenerationEventKind::kEnd) take(event);
@@ -48,6 +52,8 @@ void AnswerExchange::take(const GenerationEvent& event) {
   answer.finish_reason = event.finish_reason;
   answer.last_time = event.time;
   if (event.kind == GenerationEventKind::kToken) {
+    ++usage_.completion_tokens;
+    usage_.cached_tokens += event.cached_tokens;
     answer.tokens.push_back(event.token);
     piece.token = &answer.tokens.back();
   }
@@ -59,6 +65,17 @@ void AnswerExchange::show(Piece piece) {
   if (!request_.stream) return;
   if (text_ == Text::kWhole) piece.text = answers_[piece.index].text;
   writer_.write(request_.form->piece(answers_, piece));
+}
+
+std::string AnswerExchange::log_note() const {
+  if (!generation_) return {};
+  std::string reasons;
+  for (const Answer& answer : answers_) {
+    reasons += reasons.empty() ? "" : ",";
+    reasons +=
+        answer.finish_reason == FinishReason::kNone ? "none" : finish_reason_name(answer.finish_reason);
+  }
+  return times_.log_note(usage_, answers_.size(), reasons);
 }
 
 void AnswerExchange::stop() {

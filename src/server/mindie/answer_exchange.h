@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "server/answer_record.h"
+#include "server/answer_times.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/mindie/answer.h"
@@ -32,7 +32,7 @@ class AnswerExchange : public Exchange, public GenerationListener {
   // Ends the answers where they are: the client gets what there is.
   void stop();
   void on_event(const GenerationEvent& event) override;
-  std::string log_note() const override { return generation_ ? record_.log_note() : std::string(); }
+  std::string log_note() const override;
 
  private:
   void open();
@@ -50,7 +50,8 @@ class AnswerExchange : public Exchange, public GenerationListener {
   enum class State : uint8_t { kNew, kWaiting, kStreaming, kEnded } state_ = State::kNew;
   std::vector<Answer> answers_;
   size_t num_finished_ = 0;
-  AnswerRecord record_;
+  Usage usage_;
+  AnswerTimes times_;
 };
 
 }  // namespace fathom::mindie
