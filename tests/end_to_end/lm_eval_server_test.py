@@ -22,13 +22,25 @@ TOLERANCE = 1e-9
 # Runs in the virtual environment: lm_eval over a folder of task files, results and samples to a file.
 HARNESS = '''
 import json, sys
+import requests
 from lm_eval import simple_evaluate
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 from lm_eval.tasks import TaskManager
 
 url, task_dir, out, task = sys.argv[1:]
-model = LocalCompletionsAPI(base_url=url + "/v1/completions", model="demo", tokenizer_backend="remote", batch_size=2,
-                            num_concurrent=2, max_length=4095)
+(bos,) = requests.post(url + "/tokenize", json={"prompt": ""}).json()["tokens"]
+
+
+class Model(LocalCompletionsAPI):
+    """The harness leaves BOS out where the server tokenises; fathom eval has it, as the harness has beside a model of its own."""
+
+    def tok_encode(self, string, *arguments, **more):
+        ids = super().tok_encode(string, *arguments, **more)
+        return [bos] + ids if isinstance(string, str) else [[bos] + one for one in ids]
+
+
+model = Model(base_url=url + "/v1/completions", model="demo", tokenizer_backend="remote", batch_size=2,
+                            num_concurrent=2, max_length=4095, custom_prefix_token_id=bos)
 done = simple_evaluate(model, tasks=[task], task_manager=TaskManager(include_path=task_dir), bootstrap_iters=0, log_samples=True)
 keep = {"results": done["results"]}
 keep["samples"] = {name: [{"arguments": s["arguments"], "resps": s["resps"], "doc_id": s["doc_id"]} for s in samples]
@@ -84,7 +96,8 @@ def main():
         for name in ("data", "tasks"):
             (folder / name).mkdir()
         write_boolq(made_up_questions(folder, count), folder / "data", folder / "tasks", count)
-        write_perplexity(folder / "data", folder / "tasks")
+        # One window for each text: theirs and ours are of different lengths.
+        write_perplexity(folder / "data", folder / "tasks", 2000)
         comparison = ServerComparison(binary, python, folder, server.url)
         comparison.boolq()
         comparison.perplexity()

@@ -124,11 +124,11 @@ def write_cmmlu(data, folder, tasks, count, descriptions):
     return per_subject
 
 
-def write_perplexity(folder, tasks):
+def write_perplexity(folder, tasks, characters=9000):
     (folder / "perplexity").mkdir()
     texts = []
     for name in ("held_out_en.txt", "held_out_zh.txt"):
-        texts.append((DEMO / name).read_text(encoding="utf-8")[:9000])
+        texts.append((DEMO / name).read_text(encoding="utf-8")[:characters])
         (folder / "perplexity" / name).write_text(texts[-1], encoding="utf-8", newline="")
     (tasks / "perplexity.json").write_text("\n".join(json.dumps({"page": t}) for t in texts), encoding="utf-8")
     (tasks / "perplexity.yaml").write_text(json.dumps({

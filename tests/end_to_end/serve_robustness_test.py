@@ -72,7 +72,7 @@ class BadRequests(OneServer):
         (TEXT, {"prompt": "x", "logit_bias": {"1": 101}}, 400, "logit_bias"), (TEXT, {"prompt": "x", "logit_bias": {"x": 1}}, 400, "logit_bias"),
         (TEXT, {"prompt": "x", "logit_bias": {str(i): 1 for i in range(1025)}}, 400, "logit_bias"),
         (TEXT, {"prompt": "x", "stream_options": {"include_usage": True}}, 400, "stream_options"),
-        (TEXT, {"prompt": "x", "model": "other"}, 404, "model"), (TEXT, {"prompt": "x", "guided_regex": "a+"}, 400, "guided_regex"),
+        (TEXT, {"prompt": "x", "model": "other"}, 404, "model"), (TEXT, {"prompt": "x", "guided_regex": "a)"}, 400, "guided_regex"),
         (TEXT, {"prompt": "x", "min_tokens": 17}, 400, "min_tokens"), (TEXT, {"prompt": "x", "use_beam_search": True}, 400, "use_beam_search"),
         (CHAT, {}, 400, "messages"), (CHAT, {"messages": []}, 400, "messages"), (CHAT, {"messages": ["x"]}, 400, "messages"),
         (CHAT, {"messages": [{"role": "king", "content": "x"}]}, 400, "messages"), (CHAT, {"messages": [{"content": "x"}]}, 400, "messages"),
