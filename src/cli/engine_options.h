@@ -17,6 +17,7 @@ struct EngineFlags {
   std::string max_model_len;
   std::string max_num_batched_tokens = "512";
   int64_t block_size = 128;
+  std::string speculation = "ngram";
   int64_t max_num_seqs = 64;
   int threads = 0;
 };
