@@ -47,7 +47,8 @@ struct Engine::Impl {
   int64_t num_steps = 0;
   // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
   std::map<SequenceId, Choice> choices;
-  StepCosts costs;
+  StepCosts costs;         // of all steps
+  StepCosts decode_costs;  // of those without prompts, whose rows cost otherwise: what drafts are priced by
   int64_t num_prompt_tokens = 0;  // of the last step, and whatever else is computed in bulk
   std::once_flag trie_made;
   std::shared_ptr<const TokenTrie> trie;

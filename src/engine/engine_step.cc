@@ -129,12 +129,11 @@ void Engine::Impl::prepare_plan() {
                                       [](const Sequence* sequence) { return sequence->is_decode(); });
   scheduler->set_step_tokens(is_bounded ? balanced_step_tokens(costs, kFixedShare, kLeastStepTokens, most)
                                         : most);
-  if (drafter) drafter->propose(*scheduler, costs, num_prompt_tokens);
+  if (drafter) drafter->propose(*scheduler, decode_costs, num_prompt_tokens);
 }
 
 // What the step has taught, apart from its tokens.
 void Engine::Impl::observe(const BatchPlan& plan, double seconds) {
-  if (seconds > 0) costs.observe(plan.num_tokens, seconds);
   num_prompt_tokens = plan.num_tokens;
   auto outcome = outcomes.begin();
   for (const Segment& segment : plan.segments) {
@@ -146,6 +145,9 @@ void Engine::Impl::observe(const BatchPlan& plan, double seconds) {
     }
     ++outcome;
   }
+  if (seconds <= 0) return;
+  costs.observe(plan.num_tokens, seconds);
+  if (num_prompt_tokens == 0) decode_costs.observe(plan.num_tokens, seconds);
 }
 
 Status Engine::Impl::compute(const BatchPlan& plan) {
