@@ -60,6 +60,9 @@ DType cache_dtype(const EngineOptions& options, const ModelConfig& config) {
 // Room for the largest row, so that nothing waits and nothing is preempted.
 EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig& config) {
   EngineOptions engine = options.engine;
+  // What a row says of a step holds for steps of one token a sequence and of full chunks.
+  engine.speculation = Speculation::kOff;
+  engine.step_length = StepLength::kLongest;
   const int64_t max_batch = *std::max_element(options.batches.begin(), options.batches.end());
   engine.max_num_seqs = options.max_num_seqs.value_or(max_batch);
   int64_t longest = 0;

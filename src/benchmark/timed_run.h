@@ -34,7 +34,8 @@ struct TimedRun {
 
 // Greedy, without stopping at end tokens: every request gives output tokens. Prompts are distinct.
 // between_phases, where given, is called once between prefill and decode, if there is a decode; the time it
-// takes counts nowhere. Precondition: the engine has no work. Failure: what submit() or a step refuses.
+// takes counts nowhere. Precondition: the engine has no work and
+// does not speculate. Failure: what submit() or a step refuses.
 Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress,
                            FunctionRef<void()> between_phases = {});
 

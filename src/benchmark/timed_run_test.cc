@@ -25,6 +25,8 @@ class TimedRunTest : public ::testing::Test {
     options.max_num_seqs = 4;
     options.max_num_batched_tokens = 8;
     options.num_threads = 1;
+    options.speculation = Speculation::kOff;
+    options.step_length = StepLength::kLongest;
     return options;
   }
 

@@ -75,6 +75,11 @@ void add_engine_options(CLI::App& command, EngineFlags& flags) {
   command.add_option("--block-size", flags.block_size, "tokens of a cache page")
       ->capture_default_str()
       ->group(group);
+  command
+      .add_option("--speculation", flags.speculation,
+                  "guess tokens ahead and check them together: ngram (from earlier text, while it pays), off")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
       ->capture_default_str()
       ->group(group);
@@ -129,6 +134,9 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::str
     FATHOM_ASSIGN_OR_RETURN(options.max_wait_steps,
                             in_range(*flags.max_wait_steps, 0, kMaxCount, "--max-wait-steps"));
   }
+  if (flags.speculation != "ngram" && flags.speculation != "off")
+    return invalid_argument("--speculation: \"{}\" is not one of ngram, off", flags.speculation);
+  options.speculation = flags.speculation == "off" ? Speculation::kOff : Speculation::kNgram;
   FATHOM_ASSIGN_OR_RETURN(const int64_t threads, in_range(flags.threads, 0, 1024, "--threads"));
   options.num_threads = static_cast<int>(threads);
   FATHOM_ASSIGN_OR_RETURN(options.isa, isa_in_use(detect_cpu_features()));

@@ -18,6 +18,7 @@ struct EngineFlags {
   std::string max_model_len;
   std::string max_num_batched_tokens = "512";
   int64_t block_size = 128;
+  std::string speculation = "ngram";
   int64_t max_num_seqs = 64;
   int64_t max_prefill_tokens = 0;
   int64_t max_prefill_seqs = 0;

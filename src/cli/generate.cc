@@ -69,22 +69,27 @@ Json to_json(const Generation& generation) {
   };
 }
 
-std::string statistics_line(const std::vector<Generation>& generations, double seconds) {
+std::string statistics_line(const std::vector<Generation>& generations, double seconds,
+                            const SpeculationStatistics& speculation) {
+  const std::string drafts =
+      speculation.num_drafts == 0
+          ? ""
+          : fmt::format("; {} of {} drafted tokens held", speculation.num_accepted, speculation.num_drafts);
   if (generations.size() == 1) {
     const Generation& one = generations[0];
-    return fmt::format("prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}",
-                       one.prompt_ids.size(), one.prefill_seconds,
-                       per_second(one.prompt_ids.size(), one.prefill_seconds), one.ids.size(),
-                       one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
-                       finish_reason_name(one.finish_reason));
+    return fmt::format(
+        "prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}{}",
+        one.prompt_ids.size(), one.prefill_seconds, per_second(one.prompt_ids.size(), one.prefill_seconds),
+        one.ids.size(), one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
+        finish_reason_name(one.finish_reason), drafts);
   }
   size_t prompt_tokens = 0, tokens = 0;
   for (const Generation& generation : generations) {
     prompt_tokens += generation.prompt_ids.size();
     tokens += generation.ids.size();
   }
-  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s)",
-                     generations.size(), prompt_tokens, tokens, seconds, per_second(tokens, seconds));
+  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s){}",
+                     generations.size(), prompt_tokens, tokens, seconds, per_second(tokens, seconds), drafts);
 }
 
 }  // namespace fathom

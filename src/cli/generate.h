@@ -32,7 +32,8 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
 // The fields that `run --json` promises.
 Json to_json(const Generation& generation);
 
-// One line: tokens, seconds and rates of the prompt and of the answer.
-std::string statistics_line(const std::vector<Generation>& generations, double seconds);
+// One line: tokens, seconds and rates of the prompt and of the answer, and what drafts brought.
+std::string statistics_line(const std::vector<Generation>& generations, double seconds,
+                            const SpeculationStatistics& speculation);
 
 }  // namespace fathom

@@ -125,13 +125,16 @@ class PromptReader {
   std::unique_ptr<ChatTemplate> template_;
 };
 
-Status report(const Options& options, const std::vector<Generation>& generations, double seconds) {
+Status report(const Options& options, const Engine& engine, const std::vector<Generation>& generations,
+              double seconds) {
   if (options.json) {
     Json all = Json::array();
     for (const Generation& generation : generations) all.push_back(to_json(generation));
     print_json(generations.size() == 1 ? all[0] : all);
   }
-  if (options.stats) std::fprintf(stderr, "%s\n", statistics_line(generations, seconds).c_str());
+  if (options.stats)
+    std::fprintf(stderr, "%s\n",
+                 statistics_line(generations, seconds, engine.statistics().speculation).c_str());
   for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
   return ok_status();
 }
@@ -152,7 +155,7 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
       print_text(fmt::format("--- prompt {}\n{}\n", i + 1, generations[i].text));
     }
   }
-  return report(options, generations, seconds);
+  return report(options, engine, generations, seconds);
 }
 
 // One turn of a conversation; messages gains the question and the answer, or stays as it was.
@@ -168,7 +171,7 @@ Status answer_line(const Options& options, Engine& engine, PromptReader& reader,
   FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers, generate(engine, {ids}, sampling, sink));
   FATHOM_RETURN_IF_ERROR(answers[0].status);
   if (!options.json) print_text("\n");
-  FATHOM_RETURN_IF_ERROR(report(options, answers, monotonic_seconds() - started));
+  FATHOM_RETURN_IF_ERROR(report(options, engine, answers, monotonic_seconds() - started));
   asked.push_back({{"role", "assistant"}, {"content", answers[0].text}});
   messages = std::move(asked);
   return ok_status();

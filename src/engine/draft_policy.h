@@ -9,7 +9,7 @@
 namespace fathom {
 
 struct SpeculationStatistics {
-  int64_t num_steps = 0;     // with drafts
+  int64_t num_steps = 0;     // of a sequence, with drafts
   int64_t num_drafts = 0;    // tokens
   int64_t num_accepted = 0;  // of them
 };

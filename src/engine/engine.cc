@@ -105,6 +105,7 @@ void Engine::cancel(RequestId id) { impl_->end_all(id, {.finish_reason = FinishR
 // Calls the listener for the last time. The choice is gone before, so that the listener may do as it likes.
 void Engine::Impl::end(SequenceId id, RequestEvent event) {
   const auto node = choices.extract(id);
+  if (drafter) drafter->forget(id);
   const Choice& choice = node.mapped();
   event.request_id = choice.request().id;
   event.choice = choice.index();
@@ -161,6 +162,7 @@ EngineStatistics Engine::statistics() const {
           .num_prompt_tokens = scheduler.num_prompt_tokens,
           .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
+          .speculation = impl_->drafter ? impl_->drafter->statistics() : SpeculationStatistics(),
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};
 }

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "checkpoint/generation_config.h"
 #include "checkpoint/model_config.h"
+#include "engine/draft_policy.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
 #include "schedule/sequence.h"
@@ -28,6 +29,18 @@ namespace fathom {
 
 class CompiledConstraint;
 class TokenTrie;
+
+// Tokens guessed ahead and checked in the step of the token before them. No result depends on it.
+enum class Speculation : uint8_t {
+  kOff,
+  kNgram,  // from what followed the same tokens earlier in the sequence, as far as that pays
+};
+
+// How long a step with prompts may be; no result depends on it.
+enum class StepLength : uint8_t {
+  kBalanced,  // while others wait for their next token, no longer than makes prompts efficient
+  kLongest,   // max_num_batched_tokens
+};
 
 struct EngineOptions {
   std::string model_dir;
@@ -45,6 +58,10 @@ struct EngineOptions {
   // Prompts of at least this many tokens are computed in the expanded form of attention; default: as
   // measured. Part of "the same options" in D1 (docs/numerics.md).
   std::optional<int64_t> expanded_prompt_tokens;
+  Speculation speculation = Speculation::kNgram;
+  StepLength step_length = StepLength::kBalanced;
+  // Seconds, by which steps are timed; empty: the monotonic clock. Only speed depends on it.
+  std::function<double()> clock = {};
   int num_threads = 0;  // 0: all CPUs this process may use
   Isa isa = Isa::kReference;
 };
@@ -114,6 +131,7 @@ struct EngineStatistics {
   int64_t num_prompt_tokens = 0;  // of requests that have begun
   int64_t num_cached_tokens = 0;  // of these, taken over from earlier requests
   int64_t num_steps = 0;
+  SpeculationStatistics speculation = {};
   int64_t pages_used = 0;
   int64_t pages_total = 0;
 };

@@ -10,8 +10,10 @@
 #include "checkpoint/checkpoint.h"
 #include "device/backend.h"
 #include "engine/choice.h"
+#include "engine/drafter.h"
 #include "engine/engine.h"
 #include "engine/runner.h"
+#include "engine/step_costs.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
 #include "schedule/scheduler.h"
@@ -38,24 +40,34 @@ struct Engine::Impl {
   std::unique_ptr<Runner> runner;
   std::unique_ptr<PagePool> pool;
   std::unique_ptr<Scheduler> scheduler;
+  std::unique_ptr<Drafter> drafter;  // or null
 
   std::vector<int32_t> end_ids;  // any of them ends an answer
   int64_t max_model_len = 0;
   int64_t num_steps = 0;
   // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
   std::map<SequenceId, Choice> choices;
+  StepCosts costs;         // of all steps
+  StepCosts decode_costs;  // of those without prompts, whose rows cost otherwise: what drafts are priced by
+  int64_t num_prompt_tokens = 0;  // of the last step, and whatever else is computed in bulk
   std::once_flag trie_made;
   std::shared_ptr<const TokenTrie> trie;
 
   // Reused from step to step.
   std::vector<SegmentInput> segments;
-  std::vector<Outcome> outcomes;  // one per segment with logits
+  std::vector<int32_t> generated;  // of one sequence, with the drafts that held
+  std::vector<Outcome> outcomes;   // one per segment with logits
   std::vector<int32_t> new_tokens;
   std::vector<int32_t> new_counts;  // per outcome
   ChoiceWorkspace workspace;
 
   Status open(ProgressSink* progress);
+  double now() const;
   Status check_request(const Request& request) const;
+  // Who computes how much in the step to come, from what steps have cost.
+  void prepare_plan();
+  Status compute(const BatchPlan& plan);
+  void observe(const BatchPlan& plan, double seconds);
   Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);

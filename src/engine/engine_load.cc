@@ -56,6 +56,8 @@ Status Engine::Impl::open(ProgressSink* progress) {
   }
 
   const int64_t expanded_prompt_tokens = options.expanded_prompt_tokens.value_or(kExpandedPromptTokens);
+  const int64_t max_drafts =
+      options.speculation == Speculation::kOff ? 0 : std::max(max_num_seqs, DraftPolicy::kMaxDrafts);
   const SchedulerConfig scheduler_config{
       .max_num_seqs = max_num_seqs,
       .max_num_batched_tokens = options.max_num_batched_tokens,
@@ -71,7 +73,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, quantization, config,
                                                   {.activation_dtype = activation_dtype,
                                                    .max_tokens = options.max_num_batched_tokens,
-                                                   .max_logits_rows = max_num_seqs,
+                                                   .max_logits_rows = max_num_seqs + max_drafts,
                                                    .max_positions = max_model_len},
                                                   progress));
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
@@ -82,6 +84,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                     static_cast<int32_t>(options.block_size));
   FATHOM_ASSIGN_OR_RETURN(KeyedHash hash, KeyedHash::create());
   scheduler = std::make_unique<Scheduler>(scheduler_config, *pool, std::move(hash));
+  if (max_drafts > 0) drafter = std::make_unique<Drafter>(max_drafts);
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
   return ok_status();

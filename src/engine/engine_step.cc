@@ -1,8 +1,20 @@
 // One step: plan, compute, draw, commit, tell.
-#include "base/check.h"
+#include <algorithm>
+
+#include "base/clock.h"
 #include "engine/engine_impl.h"
 
 namespace fathom {
+namespace {
+
+// While someone waits for their next token, a step is no longer than makes a step of one token this share of
+// it: from there on larger chunks of prompts hardly cost less a token, and those who wait only wait longer.
+constexpr double kFixedShare = 0.2;
+constexpr int64_t kLeastStepTokens = 64;
+
+}  // namespace
+
+double Engine::Impl::now() const { return options.clock ? options.clock() : monotonic_seconds(); }
 
 Status Engine::Impl::copy_pages(const BatchPlan& plan) {
   for (const PageCopy& copy : plan.copies)
@@ -19,23 +31,32 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
                         .begin = segment.begin,
                         .end = segment.end,
                         .prompt_len = sequence.prompt_len,
+                        .drafts = sequence.drafts,
                         .num_logits = segment.num_logits});
   }
 }
 
-// The tokens that one choice's rows give it.
+// The tokens that one choice's rows give it: a draft that is the token drawn makes the next row count too.
 void Engine::Impl::advance(const Segment& segment, std::span<const float> logits, Outcome& outcome) {
   const Sequence& sequence = *scheduler->find(segment.sequence_id);
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
+  const auto width = static_cast<size_t>(config.vocab_size);
+  Choice& choice = choices.at(segment.sequence_id);
+  std::span<const int32_t> so_far = tokens.subspan(prompt_len);
+  if (segment.num_logits > 1) generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
-  Result<Choice::Step> step =
-      choices.at(segment.sequence_id)
-          .next(logits, tokens.first(prompt_len), tokens.subspan(prompt_len), workspace);
-  if (step.ok()) {
-    outcome.steps.push_back(std::move(step).value());
-  } else {
-    outcome.status = step.status();
+  for (size_t row = 0;; ++row) {
+    Result<Choice::Step> step =
+        choice.next(logits.subspan(row * width, width), tokens.first(prompt_len), so_far, workspace);
+    if (!step.ok()) {
+      outcome.status = step.status();
+      return;
+    }
+    const int32_t id = outcome.steps.emplace_back(std::move(step).value()).token.id;
+    if (outcome.steps.back().stops || row == sequence.drafts.size() || sequence.drafts[row] != id) return;
+    generated.push_back(id);
+    so_far = generated;
   }
 }
 
@@ -100,20 +121,56 @@ void Engine::Impl::deliver(const Outcome& outcome) {
   end_all(found->second.request().id, {.finish_reason = FinishReason::kError, .status = outcome.status});
 }
 
+void Engine::Impl::prepare_plan() {
+  const int64_t most = options.max_num_batched_tokens;
+  const std::span<const Sequence* const> running = scheduler->running();
+  const bool is_bounded = options.step_length == StepLength::kBalanced &&
+                          std::any_of(running.begin(), running.end(),
+                                      [](const Sequence* sequence) { return sequence->is_decode(); });
+  scheduler->set_step_tokens(is_bounded ? balanced_step_tokens(costs, kFixedShare, kLeastStepTokens, most)
+                                        : most);
+  if (drafter) drafter->propose(*scheduler, decode_costs, num_prompt_tokens);
+}
+
+// What the step has taught, apart from its tokens.
+void Engine::Impl::observe(const BatchPlan& plan, double seconds) {
+  num_prompt_tokens = plan.num_tokens;
+  auto outcome = outcomes.begin();
+  for (const Segment& segment : plan.segments) {
+    if (segment.num_logits == 0) continue;
+    if (segment.num_logits == segment.end - segment.begin) {
+      num_prompt_tokens -= segment.num_logits;
+      const auto num_accepted = std::max<int64_t>(0, static_cast<int64_t>(outcome->steps.size()) - 1);
+      if (drafter) drafter->record(segment.sequence_id, segment.num_logits - 1, num_accepted);
+    }
+    ++outcome;
+  }
+  if (seconds <= 0) return;
+  costs.observe(plan.num_tokens, seconds);
+  if (num_prompt_tokens == 0) decode_costs.observe(plan.num_tokens, seconds);
+}
+
+Status Engine::Impl::compute(const BatchPlan& plan) {
+  FATHOM_RETURN_IF_ERROR(copy_pages(plan));
+  lay_out(plan);
+  FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, runner->run(segments));
+  take_logits(plan, logits);
+  return score_prompts(plan);
+}
+
 Status Engine::step() {
   Impl& impl = *impl_;
+  const double started = impl.now();
+  impl.prepare_plan();
   const BatchPlan& plan = impl.scheduler->plan();
   if (plan.segments.empty()) {
     impl.scheduler->commit({}, {});
     return ok_status();
   }
   ++impl.num_steps;
-  FATHOM_RETURN_IF_ERROR(impl.copy_pages(plan));
-  impl.lay_out(plan);
-  FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, impl.runner->run(impl.segments));
-  impl.take_logits(plan, logits);
-  FATHOM_RETURN_IF_ERROR(impl.score_prompts(plan));
+  FATHOM_RETURN_IF_ERROR(impl.compute(plan));
   impl.scheduler->commit(impl.new_tokens, impl.new_counts);
+  impl.observe(plan, impl.now() - started);
   for (const Impl::Outcome& outcome : impl.outcomes) impl.deliver(outcome);
   return ok_status();
 }

@@ -31,7 +31,9 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
       const int64_t page = segment.pages[static_cast<size_t>(position / block_size)];
       if (position >= segment.end - segment.num_logits)
         logits_rows_.push_back(static_cast<int32_t>(token_ids_.size()));
-      token_ids_.push_back(segment.tokens[static_cast<size_t>(position)]);
+      const auto index = static_cast<size_t>(position);
+      token_ids_.push_back(index < segment.tokens.size() ? segment.tokens[index]
+                                                         : segment.drafts[index - segment.tokens.size()]);
       positions_.push_back(static_cast<int32_t>(position));
       slots_.push_back(page * block_size + position % block_size);
     }

@@ -16,12 +16,13 @@ namespace fathom {
 
 // Positions [begin, end) of one sequence, which lie on one side of prompt_len.
 struct SegmentInput {
-  std::span<const int32_t> tokens;  // the sequence's tokens, at least end
+  std::span<const int32_t> tokens;  // the sequence's tokens, with its drafts at least end
   std::span<const int32_t> pages;   // its page table, enough for end tokens
   int64_t begin = 0;
   int64_t end = 0;
   int64_t prompt_len = 0;
-  int64_t num_logits = 0;  // rows whose logits are wanted: the last ones
+  std::span<const int32_t> drafts = {};  // behind the tokens
+  int64_t num_logits = 0;                // rows whose logits are wanted: the last ones
 };
 
 class Runner {

@@ -11,7 +11,7 @@ namespace fathom {
 class StepCosts {
  public:
   // Relative cost of a step of n tokens before anything is measured: base + per_token * n, in any unit.
-  StepCosts(double base, double per_token) : base_(base), per_token_(per_token) {}
+  explicit StepCosts(double base = 1, double per_token = 1) : base_(base), per_token_(per_token) {}
 
   // A step of num_tokens >= 1 took so long.
   void observe(int64_t num_tokens, double seconds);

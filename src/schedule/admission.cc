@@ -68,7 +68,7 @@ void Scheduler::admit() {
 }
 
 void Scheduler::add_demand(const Sequence& sequence, Demand& demand) const {
-  if (is_decode(sequence)) {
+  if (sequence.is_decode()) {
     ++demand.num_decodes;
   } else {
     ++demand.num_prefills;

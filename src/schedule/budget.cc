@@ -19,7 +19,7 @@ void Scheduler::share_budget() {
   grants_.clear();
   int64_t num_decodes = 0;
   for (Sequence* sequence : running_) {
-    const bool decode = is_decode(*sequence);
+    const bool decode = sequence->is_decode();
     num_decodes += decode ? 1 : 0;
     grants_.push_back({.sequence = sequence,
                        .is_decode = decode,

@@ -42,7 +42,7 @@ void Scheduler::accept(const Segment& segment, std::span<const int32_t> tokens) 
   if (sequence.state == SequenceState::kFinished) return;
   const auto count = static_cast<int64_t>(tokens.size());
   const bool was_prompt = segment.begin < sequence.prompt_len;
-  const bool was_decode = is_decode(sequence);
+  const bool was_decode = sequence.is_decode();
   if (!tokens.empty()) {
     const bool agree = std::equal(tokens.begin(), tokens.end() - 1, sequence.drafts.begin());
     FATHOM_CHECK(agree, "sequence {}: a token that was not drafted stands before the last of {}", sequence.id,

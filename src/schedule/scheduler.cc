@@ -137,11 +137,6 @@ bool Scheduler::is_settled(const Sequence& sequence) const {
   return sequence.num_preemptions >= config_.max_preemptions;
 }
 
-// One generated token to compute.
-bool Scheduler::is_decode(const Sequence& sequence) const {
-  return sequence.num_computed >= sequence.prompt_len && sequence.num_computed + 1 == sequence.num_tokens();
-}
-
 int64_t Scheduler::tokens_to_boundary(const Sequence& sequence) const {
   const int64_t boundary =
       sequence.num_computed < sequence.prompt_len ? sequence.prompt_len : sequence.num_tokens();

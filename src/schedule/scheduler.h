@@ -134,6 +134,8 @@ class Scheduler {
   // A sequence from its submission until the first plan() after its end; null if unknown. Valid as long.
   const Sequence* find(SequenceId id) const;
 
+  // In order of admission; valid until the next call that is not const.
+  std::span<const Sequence* const> running() const { return running_; }
   // No sequence waits or runs.
   bool idle() const { return finished_.size() == sequences_.size(); }
   SchedulerStatistics statistics() const;
@@ -160,7 +162,6 @@ class Scheduler {
   Sequence* find_mutable(SequenceId id);
   void forget_finished();
   bool is_settled(const Sequence& sequence) const;
-  bool is_decode(const Sequence& sequence) const;
   int64_t tokens_to_boundary(const Sequence& sequence) const;
 
   // admission.cc: pages and who runs.

@@ -37,6 +37,8 @@ struct Sequence {
   explicit Sequence(PagePool& pool) : pages(pool) {}
 
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
+  // One generated token to compute.
+  bool is_decode() const { return num_computed >= prompt_len && num_computed + 1 == num_tokens(); }
   TokenRun run() const { return {.tokens = tokens, .num_expanded = num_expanded}; }
 
   SequenceId id = 0;

@@ -109,6 +109,10 @@ std::string ServerMetrics::render(const std::string& prefix, const EngineStatist
   counter("generation_tokens_total", "Tokens generated.", generation_tokens_);
   counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", cache_queries_);
   counter("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", cache_hits_);
+  const SpeculationStatistics& speculation = statistics.speculation;
+  counter("spec_decode_num_drafts_total", "Steps of a sequence that carried drafts.", speculation.num_steps);
+  counter("spec_decode_num_draft_tokens_total", "Tokens drafted.", speculation.num_drafts);
+  counter("spec_decode_num_accepted_tokens_total", "Drafted tokens that held.", speculation.num_accepted);
   counter("engine_steps_total", "Batches computed.", statistics.num_steps);
   counter("clients_left_total", "Requests whose client went away.", clients_left_);
   text.family("request_success_total", "counter", "Sequences by how they ended.");
