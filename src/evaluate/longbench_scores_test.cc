@@ -18,7 +18,8 @@ TEST(LongbenchScores, AnswerF1) {
   EXPECT_EQ(answer_f1("", "cat", kEnglish), 0);
   EXPECT_EQ(answer_f1("the", "a", kEnglish), 0);
   EXPECT_EQ(answer_f1("theory", "the", kEnglish), 0);
-  EXPECT_EQ(answer_f1("《红楼梦》。", "红楼梦", kChinese), 1);
+  EXPECT_EQ(answer_f1("红楼梦》。", "红楼梦", kChinese), 1);
+  EXPECT_DOUBLE_EQ(answer_f1("《红楼梦》。", "红楼梦", kChinese), 2 * 3 / 7.0);
   EXPECT_DOUBLE_EQ(answer_f1("红楼", "红 楼梦，", kChinese), 0.8);
 }
 

@@ -67,6 +67,15 @@ class Document(compat_case.Case):
                 self.assertRegex(text, rf"`(--)?{option}\b", script)
 
 
+    def test_variables_of_the_scripts_are_in_the_document(self):
+        text = DOCUMENT.read_text(encoding="utf-8")
+        sources = [path.read_text(encoding="utf-8") for path in (ROOT / "compat").glob("**/*.py")]
+        names = {name for source in sources for name in re.findall(r'"((?:ATB|ASCEND|MASTER|MODELTEST|FATHOM|INF|BIND|WORLD)_\w+)"', source)}
+        self.assertGreater(len(names), 10)
+        for name in names - {"MODELTEST_DIR"}:
+            self.assertIn(f"`{name}`", text)
+
+
 class Dialogue(compat_case.Case):
     RUN = "bash ${script_path}/run_pa.sh"
 

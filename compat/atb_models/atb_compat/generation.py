@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 from . import fathom
+from .ranks import Ranks
 
 MAX_STEP_TOKENS = 65536  # fathom's own limit on --max-num-batched-tokens
 
@@ -64,10 +65,10 @@ def generate(ranks, request):
     return (answers if isinstance(answers, list) else [answers]), times
 
 
-def token_ids(ranks, model, texts):
+def token_ids(model, texts):
     """The ids of each text."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "texts.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        done = fathom.call_json(ranks, "tokenize", model, "--file", path)
+        done = fathom.call_json(Ranks(), "tokenize", model, "--file", path)
     return [one["ids"] for one in done]

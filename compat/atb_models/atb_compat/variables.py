@@ -3,14 +3,6 @@ import os
 
 from .fathom import Refusal
 
-# Accepted and without effect: they steer devices, allocators and collectives that are not here, or switch off what cannot be
-# switched (docs/numerics.md: results never depend on batches, threads or chunks).
-WITHOUT_EFFECT = (
-    "ATB_LAYER_INTERNAL_TENSOR_REUSE", "ATB_LLM_ENABLE_AUTO_TRANSPOSE", "ATB_WORKSPACE_MEM_ALLOC_ALG_TYPE", "PYTORCH_NPU_ALLOC_CONF",
-    "HCCL_BUFFSIZE", "HCCL_OP_EXPANSION_MODE", "HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT", "HCCL_DETERMINISTIC", "LCCL_DETERMINISTIC",
-    "ATB_MATMUL_SHUFFLE_K_ENABLE", "ATB_LLM_LCOC_ENABLE", "ATB_LLM_HCCL_ENABLE", "INF_NAN_MODE_ENABLE", "NPU_MEMORY_FRACTION",
-    "RESERVED_MEMORY_GB", "BIND_CPU",
-)
 # A wrong value of these would be a surprise later.
 _SWITCHES = ("ATB_LAYER_INTERNAL_TENSOR_REUSE", "ATB_LLM_ENABLE_AUTO_TRANSPOSE", "ATB_LLM_LCOC_ENABLE", "ATB_LLM_HCCL_ENABLE",
              "INF_NAN_MODE_ENABLE", "BIND_CPU", "ATB_LLM_BENCHMARK_ENABLE", "ATB_LLM_LOGITS_SAVE_ENABLE",

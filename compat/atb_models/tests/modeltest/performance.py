@@ -119,7 +119,7 @@ def fitted(ids, length, is_padded):
 def by_questions(command, group):
     questions = read_questions(command.dataset)
     measured = {}
-    ids = generation.token_ids(group, command.weights, questions)
+    ids = generation.token_ids(command.weights, questions)
     for i, (length, output) in enumerate(command.cases):
         for batch in command.batches_of(i):
             count = min(len(ids), batch * command.groups) if command.groups else len(ids)
