@@ -219,6 +219,23 @@ class Words(compat_case.Case):
             self.refuse(f"{RUN} pa_fp16 performance [[16,8]] 1 deepseekv2 ${{weight_path}} 2", "2 ranks", "bench model", "--tp",
                         FATHOM_RANKS=None)
 
+        self.refuse(f"{RUN} pa_fp16 performance_maxbs [[16,6]] [[1,2]] 50 deepseekv2 ${{weight_path}} 2", "2 ranks", "one process",
+                    "FATHOM_RANKS=1", FATHOM_RANKS=None)
+
+    def test_accuracy_needs_no_ranks(self):
+        done = self.succeed(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 8", FATHOM_RANKS=None)
+        self.assertIn("runs in one process, with all its CPUs, in place of 8 ranks", done.stderr)
+        paths = [self.modeltest / "outputs/results/NPU/precision_test/full_BoolQ/fp16/deepseekv2" / f"BoolQ_pa_batch8_tp{chips}_full_result.csv"
+                 for chips in (8, 1)]
+        self.succeed(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 1")
+        self.assertEqual(*[path.read_text() for path in paths])
+
+    def test_results_that_cannot_be_written(self):
+        in_the_way = self.modeltest / "outputs" / "results" / "NPU" / "performance_test" / "performance_single"
+        in_the_way.parent.mkdir(parents=True, exist_ok=True)
+        in_the_way.write_text("a file")
+        self.refuse(f"{RUN} pa_fp16 performance_single [[16,8]] hello 1 deepseekv2 ${{weight_path}} 1", str(in_the_way))
+
     def test_the_second_node_waits_for_the_first(self):
         done = self.succeed(f"{RUN} pa_fp16 full_BoolQ 1 deepseekv2 ${{weight_path}} ${{rank_table_path}} 16 2 8 127.0.0.1")
         self.assertIn("started by the first node", done.stdout)

@@ -30,6 +30,9 @@ def guarded(main):
         return 1
     except Failed as failed:
         return failed.status
+    except OSError as error:  # result files that cannot be written
+        print(f"{pathlib.Path(sys.argv[0]).name}: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

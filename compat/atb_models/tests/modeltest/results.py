@@ -27,7 +27,7 @@ def group_of(command):
 
 
 class Results:
-    """The files of one command and batch. world: the chips that the command names, whatever runs."""
+    """The files of one command and batch; tp in their names is the chips that the command names, whatever runs."""
 
     def __init__(self, command, checkpoint, batch):
         kind = "performance" if command.mode.startswith("performance") else "precision"
