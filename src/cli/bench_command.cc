@@ -8,13 +8,15 @@ namespace {
 constexpr const char* kExamples = R"(Examples:
   fathom bench machine
   fathom bench model MODEL --pairs 512x128 --batch 1,4,16
+  fathom bench maxbs MODEL --pairs 256x256 --limit-ms 50
   fathom bench kernels --only experts
   fathom launch -n 2 -- fathom bench comm
 
 fathom bench COMMAND --help shows a command's options and more examples.)";
 
 constexpr AddCommand kCommands[] = {add_bench_machine_command, add_bench_model_command,
-                                    add_bench_kernels_command, add_bench_comm_command};
+                                    add_bench_maxbs_command, add_bench_kernels_command,
+                                    add_bench_comm_command};
 
 }  // namespace
 

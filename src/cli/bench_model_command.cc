@@ -5,6 +5,7 @@
 #include "cli/console.h"
 #include "cli/count_list.h"
 #include "cli/engine_options.h"
+#include "cli/model_page.h"
 #include "cli/model_report.h"
 
 namespace fathom {
@@ -16,6 +17,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom bench model MODEL --pairs 4096x32 --repeat 3 --format json
   fathom bench model MODEL --context 1k,4k,16k                    decode at these contexts, 32 tokens each
   fathom bench model MODEL --pairs 256x256 --format seed-csv
+  fathom bench model MODEL --context 1k,4k --batch 1,4,16 --repeat 3 --format html > speed.html
 
 Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after every run
 and between its prefill and its decode; a phase's share is of the better of the two beside it. Bytes of a step are
@@ -67,6 +69,8 @@ Status run(const Options& options) {
     print_text(to_csv(report));
   } else if (options.format == "seed-csv") {
     print_text(to_seed_csv(report));
+  } else if (options.format == "html") {
+    print_text(to_html(report));
   } else {
     print_text(to_text(report));
   }
@@ -94,8 +98,8 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
           "--seconds", options->seconds,
           "of each of the machine's measurements; beside a run two thirds for reading, one for each rate")
       ->capture_default_str();
-  CLI::Option* format = command->add_option("--format", options->format, "table, csv, json, seed-csv")
-                            ->check(CLI::IsMember({"table", "csv", "json", "seed-csv"}))
+  CLI::Option* format = command->add_option("--format", options->format, "table, csv, json, seed-csv, html")
+                            ->check(CLI::IsMember({"table", "csv", "json", "seed-csv", "html"}))
                             ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
   command->callback([options, &exit_status] {

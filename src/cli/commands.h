@@ -27,6 +27,7 @@ void add_launch_command(CLI::App& app, int& exit_status);
 // Subcommands of `bench`.
 void add_bench_machine_command(CLI::App& bench, int& exit_status);
 void add_bench_model_command(CLI::App& bench, int& exit_status);
+void add_bench_maxbs_command(CLI::App& bench, int& exit_status);
 void add_bench_kernels_command(CLI::App& bench, int& exit_status);
 void add_bench_comm_command(CLI::App& bench, int& exit_status);
 

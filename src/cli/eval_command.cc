@@ -11,6 +11,7 @@
 #include "evaluate/engine_scorer.h"
 #include "evaluate/eval_report.h"
 #include "evaluate/eval_run.h"
+#include "text/chat_template.h"
 
 namespace fathom {
 namespace {
@@ -35,6 +36,7 @@ struct Options {
   int64_t shots = 0;
   int64_t limit = 0;
   int64_t batch = 0;
+  bool chat = false;
   bool resume = false;
   bool json = false;
 };
@@ -74,11 +76,27 @@ TaskOptions task_options(const Options& options, const Given& given, const Engin
   return task;
 }
 
+// Each prompt as a user's turn, examples before the question included.
+Status put_through_template(const std::string& model, Task& task) {
+  FATHOM_ASSIGN_OR_RETURN(const auto chat_template, ChatTemplate::load(model));
+  for (Example& example : task.examples) {
+    Query& query = example.query;
+    if (query.kind == QueryKind::kWholeText) {
+      return invalid_argument("--chat: {} scores texts as they are; they are no questions", task.name);
+    }
+    FATHOM_ASSIGN_OR_RETURN(
+        query.prompt,
+        chat_template->render(Json::array({Json{{"role", "user"}, {"content", query.prompt}}})));
+  }
+  return ok_status();
+}
+
 Result<std::vector<Task>> open_tasks(const Options& options, TaskOptions task_options) {
   std::vector<Task> tasks;
   for (const WantedTask& wanted : parse_tasks(options.tasks)) {
     task_options.subjects = wanted.subjects;
     FATHOM_ASSIGN_OR_RETURN(Task task, open_task(wanted.name, task_options));
+    if (options.chat) FATHOM_RETURN_IF_ERROR(put_through_template(options.engine.model, task));
     tasks.push_back(std::move(task));
   }
   return tasks;
@@ -90,6 +108,7 @@ Json setup_json(const Options& options, const Given& given, const Engine& engine
           {"tasks", options.tasks},
           {"data", options.data},
           {"style", options.style},
+          {"chat", options.chat},
           {"shots", given.shots->count() > 0 ? Json(options.shots) : Json(nullptr)},
           {"limit", given.limit->count() > 0 ? Json(options.limit) : Json(nullptr)},
           {"device", options.engine.device},
@@ -200,6 +219,7 @@ void add_eval_command(CLI::App& app, int& exit_status) {
       command
           ->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
           ->check(CLI::Range(1, 4096));
+  command->add_flag("--chat", options->chat, "put each prompt through the chat template, as a user's turn");
   CLI::Option* out =
       command->add_option("--out", options->out, "folder for results, made where it is missing");
   command->add_flag("--resume", options->resume, "go on with the run in --out that did not end")->needs(out);

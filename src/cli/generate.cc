@@ -31,20 +31,31 @@ void record(Generation& generation, const RequestEvent& event, double now) {
 }  // namespace
 
 Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink) {
+                                         const SamplingParams& sampling, const TextSink& sink,
+                                         std::vector<StepTime>* steps) {
   std::vector<Generation> generations(prompts.size());
+  StepTime counted;
+  const auto step = [&]() -> Status {
+    counted = {};
+    const double begun = monotonic_seconds();
+    FATHOM_RETURN_IF_ERROR(engine.step());
+    counted.seconds = monotonic_seconds() - begun;
+    if (steps != nullptr) steps->push_back(counted);
+    return ok_status();
+  };
   const double started = monotonic_seconds();
   for (size_t i = 0; i < prompts.size(); ++i) {
     Generation& generation = generations[i];
     generation.prompt_ids = prompts[i];
-    const auto listener = [&generation, &sink, i, started](const RequestEvent& event) {
+    const auto listener = [&generation, &sink, &counted, i, started](const RequestEvent& event) {
+      if (event.token_id) ++(generation.ids.empty() ? counted.num_first : counted.num_later);
       record(generation, event, monotonic_seconds() - started);
       if (sink && !event.text.empty()) sink(i, event.text);
     };
     Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
     // The line is full: let some requests end first.
     while (!id.ok() && id.status().code() == ErrorCode::kResourceExhausted && engine.has_work()) {
-      FATHOM_RETURN_IF_ERROR(engine.step());
+      FATHOM_RETURN_IF_ERROR(step());
       id = engine.submit({prompts[i], sampling}, listener);
     }
     if (!id.ok()) {
@@ -52,7 +63,7 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
       generation.finish_reason = FinishReason::kError;
     }
   }
-  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
+  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(step());
   return generations;
 }
 
@@ -67,6 +78,10 @@ Json to_json(const Generation& generation) {
       {"prefill_tokens_per_second", per_second(generation.prompt_ids.size(), generation.prefill_seconds)},
       {"decode_tokens_per_second", per_second(decoded_tokens(generation), generation.decode_seconds)},
   };
+}
+
+Json to_json(const StepTime& step) {
+  return {{"seconds", step.seconds}, {"first_tokens", step.num_first}, {"later_tokens", step.num_later}};
 }
 
 std::string statistics_line(const std::vector<Generation>& generations, double seconds,

@@ -110,6 +110,13 @@ std::string folder_name(std::string path) {
   return path.substr(path.rfind('/') + 1);
 }
 
+// The seed's non-first token time: all steps after the prefill over one token less than there are; 0 for one.
+double seed_token_ms(const ModelBenchRow& row) {
+  if (row.lengths.output < 2) return 0;
+  return (row.total_seconds.median - row.prefill_seconds.median) * 1000 /
+         static_cast<double>(row.lengths.output - 1);
+}
+
 // As a CSV cell: quoted where it has to be.
 std::string cell(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -215,9 +222,9 @@ std::string to_seed_csv(const ModelBenchReport& report) {
   Throughput mean;
   for (const ModelBenchRow& row : report.rows) {
     const auto tokens = static_cast<double>(row.batch * row.lengths.output);
-    throughputs.push_back(
-        {.decode = row.tpot_ms ? static_cast<double>(row.batch) * 1000 / row.tpot_ms->median : 0,
-         .total = tokens / row.total_seconds.median});
+    const double token_ms = seed_token_ms(row);
+    throughputs.push_back({.decode = token_ms > 0 ? static_cast<double>(row.batch) * 1000 / token_ms : 0,
+                           .total = tokens / row.total_seconds.median});
     mean.decode += throughputs.back().decode / static_cast<double>(report.rows.size());
     mean.total += throughputs.back().total / static_cast<double>(report.rows.size());
   }
@@ -229,11 +236,11 @@ std::string to_seed_csv(const ModelBenchReport& report) {
   for (size_t i = 0; i < report.rows.size(); ++i) {
     const ModelBenchRow& row = report.rows[i];
     const double prefill_ms = row.prefill_seconds.median * 1000;
-    text += fmt::format("{},{},{},{},{:.6f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}\n", model,
-                        row.batch, row.lengths.input, row.lengths.output, row.total_seconds.median,
-                        prefill_ms, prefill_ms / static_cast<double>(row.num_prefill_steps),
-                        row.tpot_ms ? row.tpot_ms->median : 0, throughputs[i].decode, throughputs[i].total,
-                        mean.decode, mean.total);
+    text +=
+        fmt::format("{},{},{},{},{:.6f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f},{:.3f}\n", model, row.batch,
+                    row.lengths.input, row.lengths.output, row.total_seconds.median, prefill_ms,
+                    prefill_ms / static_cast<double>(row.num_prefill_steps), seed_token_ms(row),
+                    throughputs[i].decode, throughputs[i].total, mean.decode, mean.total);
   }
   return text;
 }

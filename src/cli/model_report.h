@@ -16,7 +16,8 @@ std::string to_text(const ModelBenchReport& report);
 // One line per row under a header, the names of the JSON.
 std::string to_csv(const ModelBenchReport& report);
 // The columns of the system that this one replaces, so that its scripts go on reading them: times of the
-// whole batch; non-first token throughput is batch / time of a step; the averages are over all rows.
+// whole batch; non-first token time is that of all steps after the prefill / (output - 1), its throughput
+// batch / that; the averages are over all rows.
 std::string to_seed_csv(const ModelBenchReport& report);
 
 }  // namespace fathom

@@ -34,6 +34,8 @@ struct Options {
   std::string prompt;
   std::string file;
   std::string ids;
+  std::string steps;
+  int64_t warm_up = 0;
   SamplingParams sampling;
   uint64_t seed = 0;
   bool greedy = false;
@@ -139,15 +141,37 @@ Status report(const Options& options, const Engine& engine, const std::vector<Ge
   return ok_status();
 }
 
+// Two tokens after a prompt of so many: weights and workspace are in place when the prompts come. It repeats
+// the first id of the vocabulary, so that no real prompt finds its pages in the cache.
+Status warm_up(const Options& options, Engine& engine) {
+  if (options.warm_up == 0) return ok_status();
+  SamplingParams sampling;
+  sampling.temperature = 0;
+  sampling.max_tokens = 2;
+  sampling.ignore_eos = true;
+  const std::vector<int32_t> prompt(static_cast<size_t>(options.warm_up), 0);
+  FATHOM_ASSIGN_OR_RETURN(const auto generations, generate(engine, {prompt}, sampling, {}));
+  return generations[0].status.with_context("--warm-up");
+}
+
+Status write_steps(const std::string& path, const std::vector<StepTime>& steps) {
+  Json list = Json::array();
+  for (const StepTime& step : steps) list.push_back(to_json(step));
+  return write_file(path, dump_json(list) + "\n");
+}
+
 Status run_prompts(const Options& options, Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
                    const SamplingParams& sampling) {
+  FATHOM_RETURN_IF_ERROR(warm_up(options, engine));
   const bool streaming = !options.json && prompts.size() == 1;
+  std::vector<StepTime> steps;
   TextSink sink;
   if (streaming) sink = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
   FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
-                          generate(engine, prompts, sampling, sink));
+                          generate(engine, prompts, sampling, sink, &steps));
   const double seconds = monotonic_seconds() - started;
+  if (!options.steps.empty()) FATHOM_RETURN_IF_ERROR(write_steps(options.steps, steps));
   if (prompts.size() == 1) FATHOM_RETURN_IF_ERROR(generations[0].status);
   if (streaming) print_text("\n");
   if (!options.json && !streaming) {
@@ -252,6 +276,13 @@ void add_run_command(CLI::App& app, int& exit_status) {
   CLI::Option* chat = command->add_flag("--chat", options->chat, "put the prompt through the chat template");
   command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)")
       ->excludes(chat);
+  command
+      ->add_option("--warm-up", options->warm_up,
+                   "first compute a prompt of so many tokens, whose time counts nowhere")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->capture_default_str();
+  command->add_option("--steps", options->steps,
+                      "write the engine's steps to this file: seconds, first and later tokens of each");
   command->add_flag("--stats", options->stats, "a last line of statistics on stderr");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, given, &exit_status] {

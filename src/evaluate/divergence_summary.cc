@@ -15,6 +15,12 @@ double percentile(std::span<const double> values, double percent) {
   return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
 }
 
+double share_above(std::span<const double> values, double limit) {
+  const auto count =
+      std::count_if(values.begin(), values.end(), [limit](double value) { return value > limit; });
+  return static_cast<double>(count) / static_cast<double>(values.size());
+}
+
 }  // namespace
 
 double DivergenceSummary::perplexity_a() const { return std::exp(nll_a / static_cast<double>(num_tokens)); }
@@ -41,6 +47,7 @@ DivergenceSummary DivergenceCollector::summary() const {
                             .kl_median = percentile(sorted, 50),
                             .kl_p99 = percentile(sorted, 99),
                             .kl_max = sorted.back(),
+                            .kl_above_limit = share_above(sorted, kKlLimit),
                             .kl_max_index = std::max_element(kl_.begin(), kl_.end()) - kl_.begin(),
                             .top1_agreement = static_cast<double>(num_same_top_) / count,
                             .nll_a = nll_a_,

@@ -10,6 +10,9 @@
 
 namespace fathom {
 
+// modeltest's: at most 0.5 % of the tokens of a simplified test may have more.
+inline constexpr double kKlLimit = 1e-4;
+
 struct DivergenceSummary {
   int64_t num_tokens = 0;
   // Of KL(A || B), nats. A percentile is the smallest value that so many per cent do not exceed.
@@ -17,6 +20,7 @@ struct DivergenceSummary {
   double kl_median = 0;
   double kl_p99 = 0;
   double kl_max = 0;
+  double kl_above_limit = 0;  // share of the tokens with more than kKlLimit, [0, 1]
   int64_t kl_max_index = 0;   // the first token with kl_max
   double top1_agreement = 0;  // share of the tokens, [0, 1]
   double nll_a = 0;           // sums over the tokens, nats

@@ -43,6 +43,11 @@ TEST(DivergenceSummary, OfEqualMaximaTheFirst) {
   EXPECT_EQ(summarize({{.kl = 1}, {.kl = 3}, {.kl = 2}, {.kl = 3}}).kl_max_index, 1);
 }
 
+TEST(DivergenceSummary, ShareAboveTheLimitLeavesTheLimitOut) {
+  EXPECT_EQ(summarize({{.kl = 0}, {.kl = kKlLimit}, {.kl = kKlLimit * 1.001}, {.kl = 1}}).kl_above_limit,
+            0.5);
+}
+
 // Differences 1, 2, 3, 6: mean 3, squared distances 4 + 1 + 0 + 9, so a variance of 14 / 3 and an error of
 // the mean of sqrt(14 / 3 / 4).
 TEST(DivergenceSummary, PairedError) {

@@ -259,7 +259,7 @@ class BrokenFolders(Case):
 class Tools(Case):
     def test_every_command_has_help_with_examples(self):
         for command in ("run", "score", "compare", "tokenize", "detokenize", "template", "show", "synth", "quantize", "verify", "env", "launch", "serve", "bench", "bench comm", "bench machine",
-                        "bench model", "bench kernels"):
+                        "bench maxbs", "bench model", "bench kernels"):
             with self.subTest(command=command):
                 self.assertIn("Examples:", self.succeed(*command.split(), "--help").stdout)
 

@@ -15,9 +15,17 @@ struct KnownTask {
 };
 
 constexpr KnownTask kTasks[] = {
-    {"boolq", open_boolq},   {"ceval", open_ceval},           {"cmmlu", open_cmmlu},
-    {"mmlu", open_mmlu},     {"gsm8k", open_gsm8k},           {"humaneval", open_humaneval},
-    {"needle", open_needle}, {"perplexity", open_perplexity}, {"truthfulqa_mc", open_truthfulqa_mc},
+    {"boolq", open_boolq},
+    {"ceval", open_ceval},
+    {"cmmlu", open_cmmlu},
+    {"mmlu", open_mmlu},
+    {"gsm8k", open_gsm8k},
+    {"humaneval", open_humaneval},
+    {"needle", open_needle},
+    {"perplexity", open_perplexity},
+    {"truthfulqa_mc", open_truthfulqa_mc},
+    {"longbench", open_longbench},
+    {"longbench_e", open_longbench_e},
 };
 
 bool is_right(const Example& example, size_t choice) {

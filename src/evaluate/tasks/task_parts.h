@@ -17,6 +17,8 @@ Result<Task> open_humaneval(const TaskOptions& options);
 Result<Task> open_truthfulqa_mc(const TaskOptions& options);
 Result<Task> open_perplexity(const TaskOptions& options);
 Result<Task> open_needle(const TaskOptions& options);
+Result<Task> open_longbench(const TaskOptions& options);
+Result<Task> open_longbench_e(const TaskOptions& options);
 
 // A task without subjects: one subject of its name.
 Task plain_task(std::string name, std::string version, size_t num_available);

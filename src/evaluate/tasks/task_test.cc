@@ -295,7 +295,7 @@ TEST_F(TaskTest, Perplexity) {
 TEST_F(TaskTest, UnknownTask) {
   EXPECT_EQ(error("squad", options()),
             "--tasks: \"squad\" is none of boolq, ceval, cmmlu, mmlu, gsm8k, humaneval, needle, perplexity, "
-            "truthfulqa_mc");
+            "truthfulqa_mc, longbench, longbench_e");
 }
 
 }  // namespace
