@@ -1,6 +1,9 @@
 #include "cli/generate.h"
 
+#include <cstdio>
+
 #include "base/clock.h"
+#include "cli/console.h"
 
 namespace fathom {
 namespace {
@@ -30,22 +33,22 @@ void record(Generation& generation, const RequestEvent& event, double now) {
 
 }  // namespace
 
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink) {
-  std::vector<Generation> generations(prompts.size());
+Result<std::vector<Generation>> generate(Engine& engine, const std::vector<Request>& requests,
+                                         const TextSink& sink) {
+  std::vector<Generation> generations(requests.size());
   const double started = monotonic_seconds();
-  for (size_t i = 0; i < prompts.size(); ++i) {
+  for (size_t i = 0; i < requests.size(); ++i) {
     Generation& generation = generations[i];
-    generation.prompt_ids = prompts[i];
+    generation.prompt_ids = requests[i].prompt_ids;
     const auto listener = [&generation, &sink, i, started](const RequestEvent& event) {
       record(generation, event, monotonic_seconds() - started);
       if (sink && !event.text.empty()) sink(i, event.text);
     };
-    Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
+    Result<RequestId> id = engine.submit(requests[i], listener);
     // The line is full: let some requests end first.
     while (!id.ok() && id.status().code() == ErrorCode::kResourceExhausted && engine.has_work()) {
       FATHOM_RETURN_IF_ERROR(engine.step());
-      id = engine.submit({prompts[i], sampling}, listener);
+      id = engine.submit(requests[i], listener);
     }
     if (!id.ok()) {
       generation.status = id.status();
@@ -54,6 +57,17 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
   }
   while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
   return generations;
+}
+
+Status report(const std::vector<Generation>& generations, const ReportOptions& options, double seconds) {
+  if (options.json) {
+    Json all = Json::array();
+    for (const Generation& generation : generations) all.push_back(to_json(generation));
+    print_json(generations.size() == 1 ? all[0] : all);
+  }
+  if (options.stats) std::fprintf(stderr, "%s\n", statistics_line(generations, seconds).c_str());
+  for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
+  return ok_status();
 }
 
 Json to_json(const Generation& generation) {

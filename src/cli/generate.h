@@ -1,4 +1,4 @@
-// Runs prompts through an engine to their ends and measures them; the commands print the results.
+// Runs requests through an engine to their ends, measures them and prints the figures.
 #pragma once
 
 #include <functional>
@@ -21,13 +21,20 @@ struct Generation {
   double decode_seconds = 0;   // from the first token to the last
 };
 
-// Called with each piece of text as it comes; index is the prompt's.
+// Called with each piece of text as it comes; index is the request's.
 using TextSink = std::function<void(size_t index, std::string_view text)>;
 
-// All prompts at once, results in the order of the prompts. sink may be empty. Requests that fail carry their
+// All requests at once, results in their order. sink may be empty. Requests that fail carry their
 // own status; an error of the engine is the result.
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink);
+Result<std::vector<Generation>> generate(Engine& engine, const std::vector<Request>& requests,
+                                         const TextSink& sink);
+
+struct ReportOptions {
+  bool json = false;   // one document on stdout: an object, or an array where there are several
+  bool stats = false;  // a line on stderr
+};
+// Prints what is asked for, and returns the first error of a request.
+Status report(const std::vector<Generation>& generations, const ReportOptions& options, double seconds);
 
 // The fields that `run --json` promises.
 Json to_json(const Generation& generation);
