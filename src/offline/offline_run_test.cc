@@ -22,11 +22,13 @@ class OfflineTest : public ::testing::Test {
     auto model = ServedModel::create(*engine_, model_dir(), {"demo"}, SamplingDefaults::kModel);
     ASSERT_TRUE(model.ok()) << model.status().message();
     model_ = std::move(model).value();
-    options_ = {.path = folder_.file("in.jsonl"),
-                .out = folder_.file("out.jsonl"),
-                .defaults = {.fields = {{"max_tokens", 6}, {"ignore_eos", true}}, .seed = 3},
-                .max_num_seqs = 8,
-                .expanded_prompt_tokens = 171};
+    options_.path = folder_.file("in.jsonl");
+    options_.out = folder_.file("out.jsonl");
+    options_.defaults.fields["max_tokens"] = 6;
+    options_.defaults.fields["ignore_eos"] = true;
+    options_.defaults.seed = 3;
+    options_.max_num_seqs = 8;
+    options_.expanded_prompt_tokens = 171;
   }
 
   OfflineSummary run(const std::string& lines) {
