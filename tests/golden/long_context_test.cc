@@ -104,7 +104,7 @@ double log_probability(const std::vector<float>& row, int32_t id) {
 
 // A prompt that leaves room for one token. What is held against the reference are the log-probabilities of
 // the prompt's own tokens, which differ by at most twice what a logit does. Attention is sharp here, with
-// scores up to 20: a float32 sum of 24 products of that size errs by some 20 * 2^-24 * sqrt(24) = 6e-6, and
+// scores up to 16: a float32 sum of 24 products of that size errs by some 16 * 2^-24 * sqrt(24) = 5e-6, and
 // the weight of its key by as much, in each of two layers.
 TEST(LongContext, FillsItToTheLastPosition) {
   const LongGolden golden = read_long_golden();
