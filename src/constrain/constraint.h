@@ -40,6 +40,7 @@ class CompiledConstraint {
   static Result<std::shared_ptr<const CompiledConstraint>> compile(const ConstraintSpec& spec,
                                                                    std::shared_ptr<const TokenTrie> trie);
   ~CompiledConstraint();
+  const TokenTrie& trie() const { return *trie_; }
   CompiledConstraint(const CompiledConstraint&) = delete;
   CompiledConstraint& operator=(const CompiledConstraint&) = delete;
 

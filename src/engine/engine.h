@@ -1,8 +1,8 @@
 // The engine: many requests at once on one model. Integers in (prompt ids, sampling parameters), tokens and
 // text out through listeners. Not here: HTTP, chat templates, threads of its own.
 //
-// Thread rule: one thread owns an Engine and calls everything on it; listeners are called from inside step()
-// and cancel().
+// Thread rule: one thread owns an Engine and calls everything on it, token_trie() excepted; listeners are
+// called from inside step() and cancel().
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,9 @@
 
 namespace fathom {
 
+class CompiledConstraint;
+class TokenTrie;
+
 struct EngineOptions {
   std::string model_dir;
   std::optional<DType> dtype;           // activations; default: the checkpoint's
@@ -48,10 +51,14 @@ struct EngineOptions {
 struct PromptScoring {
   std::optional<int64_t> first = {};   // in [1, prompt length): of the prompt's own tokens from this one on
   std::vector<int32_t> next_ids = {};  // of each of these as the token after the prompt
+  int32_t num_top = 0;  // beside each scored token of the prompt, the likeliest; at most kMaxLogprobs
 };
 
 struct PromptScores {
-  std::vector<double> logprobs;       // [prompt length - first]
+  std::vector<double> logprobs;  // [prompt length - first]
+  std::vector<int64_t> ranks;    // the same; 1: no token was likelier
+  // [prompt length - first][num_top], the likeliest first; none where num_top is 0.
+  std::vector<std::vector<TokenLogprob>> top_logprobs;
   std::vector<double> next_logprobs;  // [next_ids]
 };
 
@@ -59,28 +66,42 @@ struct Request {
   std::vector<int32_t> prompt_ids;
   SamplingParams sampling;
   PromptScoring scoring = {};
+  // Answers to the prompt, called choices, each with random numbers of its own: see choice_seed().
+  int32_t n = 1;
+  int32_t priority = 0;         // smaller is sooner
+  std::string cache_salt = {};  // what the cache has of prompts is taken over only where this is the same
+  // What every answer has to match, by its end. It comes before all else that bears on the end: an answer
+  // ends with kStop as soon as nothing but the end may follow; where other tokens may follow too, min_tokens
+  // puts off the end, and ignore_eos avoids it for good. May be null.
+  std::shared_ptr<const CompiledConstraint> constraint = {};
 };
 
+// The seed with which a request for one answer gets this choice of a request with `seed`.
+uint64_t choice_seed(uint64_t seed, int32_t choice);
+
+// Of all choices of a request.
 using RequestId = SequenceId;
 
-// What a step did for one request.
+// What a step did for one choice of a request.
 struct RequestEvent {
   RequestId request_id = 0;
+  int32_t choice = 0;                    // in [0, n)
   std::optional<int32_t> token_id = {};  // absent when the request ends without a token (cancelled, failed)
   std::optional<double> logprob = {};    // where SamplingParams::logprobs asks
   std::vector<TokenLogprob> top_logprobs = {};
-  std::string_view text = {};  // what may be shown now; valid during the call
-  // With the first token, where Request::scoring asks; valid during the call.
+  std::string_view text = {};     // what may be shown now; valid during the call
+  int64_t num_cached_tokens = 0;  // with the first token: of the prompt, taken over from the cache
+  // With the first token of choice 0, where Request::scoring asks; valid during the call.
   const PromptScores* prompt_scores = nullptr;
   FinishReason finish_reason = FinishReason::kNone;
-  Status status = {};  // not ok: the request failed, finish_reason is kError
+  Status status = {};  // not ok: the request failed, all its choices with kError
 };
 
 // "stop", "length", "cancelled", "error"; "" for kNone.
 std::string_view finish_reason_name(FinishReason reason);
 
-// Called for every token and once at the end, which may be the same call. May submit and cancel, may not call
-// step().
+// Called for every token of every choice and once at a choice's end, which may be the same call. May submit
+// and cancel, may not call step().
 using RequestListener = std::function<void(const RequestEvent&)>;
 
 struct EngineStatistics {
@@ -106,15 +127,19 @@ class Engine {
   const GenerationConfig& generation_config() const;
   // Null where the folder has no tokenizer: then text stays empty and stop strings are refused.
   const Tokenizer* tokenizer() const;
+  // What constraints are compiled for: made by the first call, on any thread. Null where the model has no
+  // tokenizer or no end token in it.
+  std::shared_ptr<const TokenTrie> token_trie() const;
   int64_t max_model_len() const;
 
   // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters,
-  // scoring outside the prompt.
+  // scoring outside the prompt, a constraint for another vocabulary. kResourceExhausted: no place in line
+  // now.
   Result<RequestId> submit(Request request, RequestListener listener);
-  // Ends a request at once; unknown ids are ignored.
+  // Ends all choices of a request at once; unknown ids are ignored.
   void cancel(RequestId id);
   // In line, not yet (or after preemption not) computed.
-  bool is_waiting(RequestId id) const;
+  bool is_waiting(RequestId id, int32_t choice) const;
   bool has_work() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();

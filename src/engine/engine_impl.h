@@ -1,16 +1,16 @@
 // The engine's parts and state; only engine/*.cc sees it.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <unordered_map>
+#include <mutex>
 #include <vector>
 
 #include "cache/page_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "device/backend.h"
+#include "engine/choice.h"
 #include "engine/engine.h"
-#include "engine/prompt_scorer.h"
-#include "engine/request_stream.h"
 #include "engine/runner.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
@@ -19,14 +19,11 @@
 namespace fathom {
 
 struct Engine::Impl {
-  // A request under way.
-  struct ActiveRequest {
-    SamplingParams sampling;
-    uint64_t random_key = 0;
-    std::vector<int32_t> end_ids;  // not drawn before sampling.min_tokens; empty where it is 0
-    RequestStream stream;
-    RequestListener listener;
-    std::optional<PromptScorer> scorer;  // until the first token
+  // What a step gave one choice.
+  struct Outcome {
+    SequenceId id = 0;
+    std::vector<Choice::Step> steps;
+    Status status = {};  // not ok: after these steps, if any
   };
 
   // In the order in which they are made; each refers to those before it.
@@ -45,25 +42,29 @@ struct Engine::Impl {
   std::vector<int32_t> end_ids;  // any of them ends an answer
   int64_t max_model_len = 0;
   int64_t num_steps = 0;
-  std::unordered_map<RequestId, ActiveRequest> requests;
+  // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
+  std::map<SequenceId, Choice> choices;
+  std::once_flag trie_made;
+  std::shared_ptr<const TokenTrie> trie;
 
   // Reused from step to step.
   std::vector<SegmentInput> segments;
-  std::vector<SampledToken> sampled;  // one per wanted row
-  std::vector<Status> sample_status;
-  std::vector<int32_t> sampled_ids;
-  SamplerWorkspace workspace;
+  std::vector<Outcome> outcomes;  // one per segment with logits
+  std::vector<int32_t> new_tokens;
+  std::vector<int32_t> new_counts;  // per outcome
+  ChoiceWorkspace workspace;
 
   Status open(ProgressSink* progress);
   Status check_request(const Request& request) const;
   Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
-  std::vector<int32_t> early_end_ids(const SamplingParams& sampling) const;
-  void sample_rows(const BatchPlan& plan, std::span<const float> logits);
+  void take_logits(const BatchPlan& plan, std::span<const float> logits);
+  void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);
   Status score_prompts(const BatchPlan& plan);
-  void deliver(RequestId id, const SampledToken& token);
-  void fail(RequestId id, const Status& status);
-  void end(RequestId id, RequestEvent event);
+  void deliver(const Outcome& outcome);
+  void deliver(SequenceId id, const Choice::Step& step, bool is_last);
+  void end(SequenceId id, RequestEvent event);
+  void end_all(RequestId id, const RequestEvent& last);
 };
 
 }  // namespace fathom

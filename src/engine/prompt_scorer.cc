@@ -15,11 +15,18 @@ Status PromptScorer::check(const PromptScoring& scoring, size_t prompt_len, int6
     return invalid_argument("scoring: first is {}, outside [1, {}), the latter the prompt's length",
                             *scoring.first, length);
   }
+  if (scoring.num_top < 0 || scoring.num_top > kMaxLogprobs)
+    return invalid_argument("scoring: num_top is {}, outside [0, {}]", scoring.num_top, kMaxLogprobs);
   for (int32_t id : scoring.next_ids) {
     if (id < 0 || id >= vocab_size)
       return invalid_argument("scoring: token id {} is outside [0, {})", id, vocab_size);
   }
   return ok_status();
+}
+
+int64_t PromptScorer::max_cached_tokens(const PromptScoring& scoring, int64_t prompt_len) {
+  if (scoring.first) return *scoring.first - 1;
+  return scoring.next_ids.empty() ? std::numeric_limits<int64_t>::max() : prompt_len - 1;
 }
 
 PromptScorer::PromptScorer(PromptScoring scoring, size_t prompt_len)
@@ -28,9 +35,28 @@ PromptScorer::PromptScorer(PromptScoring scoring, size_t prompt_len)
   // A row predicts the token after it; the prompt's last row predicts what follows the prompt.
   first_row_ = scoring_.first ? *scoring_.first - 1 : prompt_len_ - 1;
   end_row_ = scoring_.next_ids.empty() ? prompt_len_ - 1 : prompt_len_;
-  if (scoring_.first) scores_.logprobs.assign(static_cast<size_t>(prompt_len_ - *scoring_.first), missing);
+  if (scoring_.first) {
+    const auto count = static_cast<size_t>(prompt_len_ - *scoring_.first);
+    scores_.logprobs.assign(count, missing);
+    scores_.ranks.assign(count, 0);
+    if (scoring_.num_top > 0) scores_.top_logprobs.resize(count);
+  }
   scores_.next_logprobs.assign(scoring_.next_ids.size(), missing);
 }
+
+namespace {
+
+// 1 for the likeliest; of tokens equally likely the lower id comes first.
+int64_t rank_of(std::span<const float> logits, int32_t id) {
+  const auto place = static_cast<size_t>(id);
+  const float logit = logits[place];
+  int64_t rank = 1;
+  for (size_t i = 0; i < place; ++i) rank += logits[i] >= logit ? 1 : 0;
+  for (size_t i = place; i < logits.size(); ++i) rank += logits[i] > logit ? 1 : 0;
+  return rank;
+}
+
+}  // namespace
 
 void PromptScorer::take(int64_t position, std::span<const int32_t> tokens, std::span<const float> logits) {
   FATHOM_CHECK(wants(position), "position {} of [{}, {})", position, first_row_, end_row_);
@@ -38,16 +64,18 @@ void PromptScorer::take(int64_t position, std::span<const int32_t> tokens, std::
     status_ = invalid_data("the logits after token {} of the prompt are not finite", position);
     return;
   }
-  const LogSoftmax log_softmax(logits);
-  const auto logprob = [&](int32_t id) { return log_softmax.of(logits[static_cast<size_t>(id)]); };
   if (position + 1 < prompt_len_) {
-    scores_.logprobs[static_cast<size_t>(position - first_row_)] =
-        logprob(tokens[static_cast<size_t>(position + 1)]);
+    const int32_t id = tokens[static_cast<size_t>(position + 1)];
+    SampledToken token = token_logprobs(logits, id, scoring_.num_top, workspace_).value();
+    const auto index = static_cast<size_t>(position - first_row_);
+    scores_.logprobs[index] = *token.logprob;
+    scores_.ranks[index] = rank_of(logits, id);
+    if (scoring_.num_top > 0) scores_.top_logprobs[index] = std::move(token.top_logprobs);
     return;
   }
-  for (size_t i = 0; i < scoring_.next_ids.size(); ++i) {
-    scores_.next_logprobs[i] = logprob(scoring_.next_ids[i]);
-  }
+  const LogSoftmax log_softmax(logits);
+  for (size_t i = 0; i < scoring_.next_ids.size(); ++i)
+    scores_.next_logprobs[i] = log_softmax.of(logits[static_cast<size_t>(scoring_.next_ids[i])]);
 }
 
 PromptScores PromptScorer::scores() && {
@@ -76,8 +104,9 @@ Status Engine::Impl::score_prompts(const BatchPlan& plan) {
   for (const Segment& segment : plan.segments) {
     const int64_t first_row = row - segment.begin;
     row += segment.end - segment.begin;
-    std::optional<PromptScorer>& scorer = requests.at(segment.sequence_id).scorer;
-    if (!scorer) continue;
+    const Choice& choice = choices.at(segment.sequence_id);
+    std::optional<PromptScorer>& scorer = choice.request().scorer;
+    if (!scorer || choice.index() != 0) continue;
     for (int64_t position = segment.begin; position < segment.end; ++position) {
       if (!scorer->wants(position)) continue;
       rows.push_back(static_cast<int32_t>(first_row + position));
@@ -92,12 +121,12 @@ Status Engine::Impl::score_prompts(const BatchPlan& plan) {
       at.scorer->take(at.position, at.tokens, logits.subspan(i * width, width));
     }
   }));
-  size_t sample = 0;
-  for (const Segment& segment : plan.segments) {
-    if (segment.num_logits == 0) continue;
-    const std::optional<PromptScorer>& scorer = requests.at(segment.sequence_id).scorer;
-    if (scorer && sample_status[sample].ok()) sample_status[sample] = scorer->status();
-    ++sample;
+  for (Outcome& outcome : outcomes) {
+    const Choice& choice = choices.at(outcome.id);
+    const std::optional<PromptScorer>& scorer = choice.request().scorer;
+    if (!scorer || choice.index() != 0 || !outcome.status.ok() || scorer->status().ok()) continue;
+    outcome.status = scorer->status();
+    outcome.steps.clear();
   }
   return ok_status();
 }

@@ -15,12 +15,14 @@ class PromptScorer {
   // Names the limit and the value.
   static Status check(const PromptScoring& scoring, size_t prompt_len, int64_t vocab_size);
 
+  // Of a prompt, that may be taken over from the cache without losing logits that are wanted.
+  static int64_t max_cached_tokens(const PromptScoring& scoring, int64_t prompt_len);
+
   // Precondition: check() passed and asks().
   PromptScorer(PromptScoring scoring, size_t prompt_len);
 
   // Whether the logits of this position are wanted.
   bool wants(int64_t position) const { return position >= first_row_ && position < end_row_; }
-  int64_t first_position() const { return first_row_; }
   // logits [vocab] of a wanted position of tokens, which begin with the prompt. A position computed again
   // after preemption may come again.
   void take(int64_t position, std::span<const int32_t> tokens, std::span<const float> logits);
@@ -34,6 +36,7 @@ class PromptScorer {
   int64_t first_row_;  // positions [first_row_, end_row_) are wanted
   int64_t end_row_;
   PromptScores scores_;
+  SamplerWorkspace workspace_;
   Status status_;
 };
 

@@ -113,6 +113,25 @@ TEST_F(PromptScorerTest, EqualsScoreWhateverTheBatch) {
   }
 }
 
+// A scored answer has the log-probabilities it was drawn with, bit for bit; so have the likeliest beside it.
+TEST_F(PromptScorerTest, AgreesWithGeneration) {
+  const auto engine = load_engine(small_options(model_));
+  ASSERT_NE(engine, nullptr);
+  std::vector<int32_t> ids = {5, 6, 7};
+  SamplingParams sampling = greedy_params(12);
+  const Answer answer = run_all(*engine, {{ids, sampling}})[0];
+  ids.insert(ids.end(), answer.ids.begin(), answer.ids.end());
+  const PromptScores scores =
+      run(*engine, {{ids, greedy_params(1), {.first = 3, .next_ids = {}, .num_top = 3}}})[0];
+  EXPECT_EQ(scores.logprobs, answer.logprobs);
+  for (size_t i = 0; i < answer.ids.size(); ++i) {
+    EXPECT_EQ(scores.ranks[i], 1);
+    ASSERT_EQ(scores.top_logprobs[i].size(), 3u);
+    EXPECT_EQ(scores.top_logprobs[i][0].id, answer.ids[i]);
+    EXPECT_EQ(scores.top_logprobs[i][0].logprob, answer.logprobs[i]);
+  }
+}
+
 TEST_F(PromptScorerTest, RefusesWhatLiesOutside) {
   const auto engine = load_engine(small_options(model_));
   ASSERT_NE(engine, nullptr);
@@ -124,6 +143,7 @@ TEST_F(PromptScorerTest, RefusesWhatLiesOutside) {
   EXPECT_EQ(refusal({0, {}}), "scoring: first is 0, outside [1, 3), the latter the prompt's length");
   EXPECT_EQ(refusal({3, {}}), "scoring: first is 3, outside [1, 3), the latter the prompt's length");
   EXPECT_EQ(refusal({{}, {40}}), "scoring: token id 40 is outside [0, 40)");
+  EXPECT_EQ(refusal({2, {}, 21}), "scoring: num_top is 21, outside [0, 20]");
   EXPECT_EQ(refusal({2, {39}}), "");
 }
 
@@ -135,6 +155,21 @@ TEST(PromptScorerUnit, ReportsLogitsThatAreNotFinite) {
   EXPECT_TRUE(scorer.status().ok());
   scorer.take(1, tokens, std::vector<float>{1, std::numeric_limits<float>::quiet_NaN()});
   EXPECT_NE(scorer.status().message().find("token 1"), std::string::npos);
+}
+
+// Equal logits rank by id.
+TEST(PromptScorerUnit, RanksAndAlternatives) {
+  for (int32_t id = 0; id < 5; ++id) {
+    PromptScorer scorer({.first = 1, .next_ids = {}, .num_top = 2}, 2);
+    const std::vector<int32_t> tokens = {0, id};
+    scorer.take(0, tokens, std::vector<float>{1, 3, 1, 0, 3});
+    const PromptScores scores = std::move(scorer).scores();
+    const int64_t ranks[] = {3, 1, 4, 5, 2};
+    EXPECT_EQ(scores.ranks, std::vector<int64_t>{ranks[id]}) << id;
+    ASSERT_EQ(scores.top_logprobs[0].size(), 2u);
+    EXPECT_EQ(scores.top_logprobs[0][0].id, 1);
+    EXPECT_EQ(scores.top_logprobs[0][1].id, 4);
+  }
 }
 
 TEST(PromptScorerUnit, KnownValues) {

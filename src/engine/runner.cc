@@ -29,10 +29,8 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
                  segment.prompt_len);
     for (int64_t position = segment.begin; position < segment.end; ++position) {
       const int64_t page = segment.pages[static_cast<size_t>(position / block_size)];
-      if (segment.logits == LogitsWanted::kAll ||
-          (segment.logits == LogitsWanted::kLast && position + 1 == segment.end)) {
+      if (position >= segment.end - segment.num_logits)
         logits_rows_.push_back(static_cast<int32_t>(token_ids_.size()));
-      }
       token_ids_.push_back(segment.tokens[static_cast<size_t>(position)]);
       positions_.push_back(static_cast<int32_t>(position));
       slots_.push_back(page * block_size + position % block_size);

@@ -14,8 +14,6 @@
 
 namespace fathom {
 
-enum class LogitsWanted : uint8_t { kNone, kLast, kAll };
-
 // Positions [begin, end) of one sequence, which lie on one side of prompt_len.
 struct SegmentInput {
   std::span<const int32_t> tokens;  // the sequence's tokens, at least end
@@ -23,7 +21,7 @@ struct SegmentInput {
   int64_t begin = 0;
   int64_t end = 0;
   int64_t prompt_len = 0;
-  LogitsWanted logits = LogitsWanted::kNone;
+  int64_t num_logits = 0;  // rows whose logits are wanted: the last ones
 };
 
 class Runner {

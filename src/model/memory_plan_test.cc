@@ -22,7 +22,7 @@ TEST(MemoryPlan, CacheOfTheReleasedModels) {
   EXPECT_EQ(cache_bytes_per_token(large, DType::kFloat32), 60u * 576 * 4);
   // A sequence of the whole context.
   const MemoryPlan plan = plan_memory(lite, {.max_model_len = 163840, .max_num_seqs = 1}, {});
-  EXPECT_EQ(plan.cache_bytes, 163840u * 31104);
+  EXPECT_EQ(plan.cache_bytes, uint64_t{163840} * 31104);
 }
 
 TEST(MemoryPlan, WeightsOfTheReleasedModels) {

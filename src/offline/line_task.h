@@ -1,4 +1,4 @@
-// One line's request on its way through the engine: its sequences and what they have said so far.
+// One line's request on its way through the engine: its prompts and what their choices have said so far.
 #pragma once
 
 #include <optional>
@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/prompt_score.h"
 #include "offline/prompt_file.h"
 #include "offline/record.h"
 #include "server/submission.h"
@@ -20,17 +19,13 @@ class LineTask {
   LineTask& operator=(const LineTask&) = delete;
 
   const PromptLine& line() const { return line_; }
-  size_t num_choices() const { return planned_.size(); }
-  // Until the caller has taken it for the engine.
-  PlannedSequence& planned(size_t choice) { return planned_[choice]; }
-  std::span<const int32_t> prompt(size_t choice) const { return planned_[choice].request.prompt_ids; }
-
-  // Log-probabilities of the prompt of this choice, for all choices of the same prompt.
-  void add_scores(size_t choice, const std::vector<SampledToken>& scores);
-  void add_token(size_t choice, const RequestEvent& event);
-  void end_choice(size_t choice, FinishReason reason);
-  // The whole line fails; the first error counts.
-  void fail(const Status& status);
+  size_t num_prompts() const { return planned_.size(); }
+  std::span<const int32_t> prompt(size_t index) const { return planned_[index].request.prompt_ids; }
+  // Of one prompt, once: what the engine is to be given, and what it says of it.
+  const Request& request(size_t index) const { return planned_[index].request; }
+  void on_event(size_t index, const RequestEvent& event);
+  // The prompt ends without the engine, and the line fails.
+  void refuse(size_t index, const Status& status);
 
   bool has_ended() const { return num_ended_ == choices_.size(); }
   bool has_failed() const { return error_.has_value(); }
@@ -42,12 +37,15 @@ class LineTask {
   void forget();
 
  private:
-  size_t prompt_of(size_t choice) const { return choice / static_cast<size_t>(request_.generation.n); }
+  size_t num_choices() const { return static_cast<size_t>(request_.generation.n); }  // of a prompt
+  void fail(const Status& status);
+  void add_scores(const GenerationEvent& event);
+  void add_token(const GenerationEvent& event);
 
   PromptLine line_;
   CompletionRequest request_;                        // generation without its prompts
   std::vector<std::vector<int32_t>> shown_prompts_;  // where the reply has token ids
-  std::vector<PlannedSequence> planned_;
+  std::vector<PlannedPrompt> planned_;
   std::vector<ChoicePiece> choices_;
   Usage usage_;
   size_t num_ended_ = 0;

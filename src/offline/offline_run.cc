@@ -31,19 +31,17 @@ class OfflineRun {
   const std::string& first_error() const { return first_error_; }
 
  private:
-  // One sequence of one line's request.
+  // One prompt of one line's request.
   struct Unit {
     size_t task = 0;
-    size_t choice = 0;
+    size_t prompt = 0;
   };
   enum class Admission { kDone, kWait };
 
   Status submit_ready();
   Admission admit(size_t unit);
-  Admission score_prompt_of(size_t unit);
   void on_event(size_t unit, const RequestEvent& event);
   void end(size_t unit);
-  void fail(size_t unit, const Status& status);
   void write(LineTask& task);
   Status add_error(const PromptLine& line, const ApiError& error);
   void report(double started) const;
@@ -77,8 +75,8 @@ Status OfflineRun::add_lines(PromptFile file) {
     }
     if (std::holds_alternative<Json>(line.body)) line.body = Json();  // not needed any more
     tasks_.emplace_back(std::move(line), std::get<CompletionRequest>(std::move(parsed)));
-    for (size_t choice = 0; choice < tasks_.back().num_choices(); ++choice)
-      units_.push_back({tasks_.size() - 1, choice});
+    for (size_t prompt = 0; prompt < tasks_.back().num_prompts(); ++prompt)
+      units_.push_back({tasks_.size() - 1, prompt});
   }
   return ok_status();
 }
@@ -86,7 +84,7 @@ Status OfflineRun::add_lines(PromptFile file) {
 SubmissionOrder OfflineRun::make_order() const {
   std::vector<std::span<const int32_t>> prompts;
   prompts.reserve(units_.size());
-  for (const Unit& unit : units_) prompts.push_back(tasks_[unit.task].prompt(unit.choice));
+  for (const Unit& unit : units_) prompts.push_back(tasks_[unit.task].prompt(unit.prompt));
   return SubmissionOrder(prompts, {.expanded_prompt_tokens = options_.expanded_prompt_tokens});
 }
 
@@ -138,59 +136,28 @@ Status OfflineRun::submit_ready() {
 // kWait only while the engine has work, after which there is more room.
 OfflineRun::Admission OfflineRun::admit(size_t unit) {
   LineTask& task = tasks_[units_[unit].task];
-  PlannedSequence& planned = task.planned(units_[unit].choice);
-  if (planned.prompt_logprobs && score_prompt_of(unit) == Admission::kWait) return Admission::kWait;
-  if (task.has_failed() || !planned.generates) {
-    task.end_choice(units_[unit].choice, FinishReason::kLength);
-    end(unit);
-    return Admission::kDone;
-  }
+  const Request& request = task.request(units_[unit].prompt);
+  const auto num_choices = static_cast<size_t>(request.n);
   const Result<RequestId> id =
-      engine_.submit(planned.request, [this, unit](const RequestEvent& event) { on_event(unit, event); });
+      engine_.submit(request, [this, unit](const RequestEvent& event) { on_event(unit, event); });
   if (id.ok()) {
-    planned = {};
-    ++in_flight_;
+    in_flight_ += num_choices;
     return Admission::kDone;
   }
   if (id.status().code() == ErrorCode::kResourceExhausted && engine_.has_work()) return Admission::kWait;
-  fail(unit, id.status());
-  return Admission::kDone;
-}
-
-OfflineRun::Admission OfflineRun::score_prompt_of(size_t unit) {
-  LineTask& task = tasks_[units_[unit].task];
-  PlannedSequence& planned = task.planned(units_[unit].choice);
-  Result<PromptScore> score =
-      score_prompt(engine_, planned.request.prompt_ids,
-                   {.num_top = *planned.prompt_logprobs, .next = nullptr, .between_chunks = {}});
-  if (score.status().code() == ErrorCode::kResourceExhausted && engine_.has_work()) return Admission::kWait;
-  planned.prompt_logprobs.reset();
-  if (score.ok()) {
-    task.add_scores(units_[unit].choice, score->tokens);
-  } else {
-    task.fail(score.status());
-  }
+  task.refuse(units_[unit].prompt, id.status());
+  end(unit);
   return Admission::kDone;
 }
 
 void OfflineRun::on_event(size_t unit, const RequestEvent& event) {
-  LineTask& task = tasks_[units_[unit].task];
+  tasks_[units_[unit].task].on_event(units_[unit].prompt, event);
   if (event.token_id) {
     ++answer_tokens_;
-    task.add_token(units_[unit].choice, event);
     order_->computed(unit);
   }
   if (event.finish_reason == FinishReason::kNone) return;
   --in_flight_;
-  if (!event.status.ok()) task.fail(event.status);
-  task.end_choice(units_[unit].choice, event.finish_reason);
-  end(unit);
-}
-
-void OfflineRun::fail(size_t unit, const Status& status) {
-  LineTask& task = tasks_[units_[unit].task];
-  task.fail(status);
-  task.end_choice(units_[unit].choice, FinishReason::kError);
   end(unit);
 }
 

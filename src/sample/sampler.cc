@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "sample/exact_exp.h"
+#include "sample/log_softmax.h"
 
 namespace fathom {
 namespace {
@@ -258,16 +259,13 @@ const Candidate& draw(std::span<const Candidate> candidates, double u) {
 
 void add_logprobs(std::span<const float> logits, int32_t num_top, SamplerWorkspace& workspace,
                   SampledToken& token) {
-  const double max_logit = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += exact_exp(logit - max_logit);
-  const double log_sum = max_logit + std::log(sum);
-  token.logprob = logits[static_cast<size_t>(token.id)] - log_sum;
+  const LogSoftmax log_softmax(logits);
+  token.logprob = log_softmax.of(logits[static_cast<size_t>(token.id)]);
   if (num_top == 0) return;
   Selection selection(workspace.ranks, std::min(static_cast<size_t>(num_top), logits.size()));
   for (size_t i = 0; i < logits.size(); ++i) selection.push(make_rank(logits[i], i));
   for (uint64_t rank : selection.sorted())
-    token.top_logprobs.push_back({Candidate{rank, 0}.id(), rank_logit(rank) - log_sum});
+    token.top_logprobs.push_back({Candidate{rank, 0}.id(), log_softmax.of(rank_logit(rank))});
 }
 
 // Steps 2 to 5 over penalised logits.

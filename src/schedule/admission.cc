@@ -105,8 +105,10 @@ bool Scheduler::fits(const PrefixMatch& match, int64_t num_pages, int64_t num_gr
 // they do not suffice.
 bool Scheduler::take_pages(Sequence& sequence, const Demand& demand) {
   index_.extend(sequence.keys, sequence.run());
-  PrefixMatch match =
-      index_.match(sequence.keys, sequence.run(), std::min(sequence.num_tokens() - 1, sequence.max_cached));
+  const bool needs_logits = sequence.num_tokens() == sequence.prompt_len;
+  const int64_t most =
+      std::min(sequence.num_tokens() - 1, needs_logits ? sequence.max_cached : sequence.num_tokens());
+  PrefixMatch match = index_.match(sequence.keys, sequence.run(), most);
   const int64_t num_pages = num_pages_at_admission(sequence);
   const int64_t num_growing =
       running_.empty() ? 0 : demand.num_growing + (will_grow(sequence, num_pages) ? 1 : 0);

@@ -127,6 +127,7 @@ void Scheduler::replace_leader(SequenceId leader) {
   if (first == followers_.end()) return;
   Sequence& heir = **first;
   heir.leader = 0;
+  heir.max_cached = find(leader)->max_cached;
   for (Sequence* follower : followers_) {
     if (follower->leader == leader) follower->leader = heir.id;
   }

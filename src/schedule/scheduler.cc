@@ -70,7 +70,7 @@ Result<std::vector<SequenceId>> Scheduler::submit(SubmitOptions options) {
     auto sequence = std::make_unique<Sequence>(*pool_);
     sequence->id = next_id_++;
     sequence->priority = options.priority;
-    sequence->max_cached = options.max_cached_tokens;
+    if (i == 0) sequence->max_cached = options.max_cached_tokens;
     sequence->tokens = options.prompt;
     sequence->prompt_len = prompt_len;
     sequence->num_expanded = prompt_len >= config_.expanded_prompt_tokens ? prompt_len : 0;

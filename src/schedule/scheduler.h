@@ -73,7 +73,8 @@ struct SubmitOptions {
   int32_t priority = 0;       // smaller is sooner
   std::string salt = {};      // prefixes are shared only where it is the same
   int64_t num_sequences = 1;  // that continue the prompt, each on its own
-  // Of the first tokens, that may be taken over from the cache: the others are wanted for their logits.
+  // Of the first tokens, that may be taken over from the cache by the first sequence before it has computed
+  // the prompt: the others are wanted for their logits.
   int64_t max_cached_tokens = std::numeric_limits<int64_t>::max();
 };
 
@@ -97,10 +98,10 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Puts num_sequences sequences in line and returns their ids in order. Each ends with kLength after
-  // max_tokens generated tokens, at max_model_len tokens, or when the pool, all its own, has no place for one
-  // more. The first computes the prompt; the others wait until then, outside the line, and find it in the
-  // cache. Refused: an empty prompt; max_tokens < 1; num_sequences < 1; a prompt of max_model_len or more
+  // Puts num_sequences sequences in line and returns their ids, which are consecutive. Each ends with kLength
+  // after max_tokens generated tokens, at max_model_len tokens, or when the pool, all its own, has no place
+  // for one more. The first computes the prompt; the others wait until then, outside the line, and find it in
+  // the cache. Refused: an empty prompt; max_tokens < 1; num_sequences < 1; a prompt of max_model_len or more
   // tokens or of more pages than the pool has (kInvalidArgument); more sequences waiting than max_num_waiting
   // (kResourceExhausted). Token ids are not looked at.
   Result<std::vector<SequenceId>> submit(SubmitOptions options);

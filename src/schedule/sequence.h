@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "cache/page_table.h"
@@ -47,7 +48,8 @@ struct Sequence {
   int64_t num_computed = 0;  // the latents of positions [0, num_computed) are in the cache
   int64_t max_len = 0;       // finished with kLength when num_tokens() reaches it
   int64_t num_cached = 0;    // tokens of the prompt that were in the cache at the first admission
-  int64_t max_cached = 0;    // of the first tokens, that may be taken over
+  // Of the first tokens, that may be taken over before the prompt is computed.
+  int64_t max_cached = std::numeric_limits<int64_t>::max();
   // Guesses at the tokens to come, which a plan has a segment compute behind the known ones.
   std::vector<int32_t> drafts;
   PageTable pages;

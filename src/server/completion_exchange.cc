@@ -109,7 +109,8 @@ void CompletionExchange::add_token(const GenerationEvent& event) {
   if (first_token_ == 0) first_token_ = event.time;
   last_token_ = event.time;
   ++usage_.completion_tokens;
-  usage_.cached_tokens += event.cached_tokens;
+  // The choices of a prompt have it in common.
+  if (event.index % request_.generation.n == 0) usage_.cached_tokens += event.cached_tokens;
   if (request_.reply.stream) return;
   ChoicePiece& choice = choices_[static_cast<size_t>(event.index)];
   choice.text += event.text;

@@ -44,7 +44,7 @@ std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(Generati
   num_sequences_ += wanted;
   num_waiting_ += wanted;
   thread_->submit({.ticket = ticket,
-                   .sequences = plan_sequences(request),
+                   .prompts = plan_prompts(request),
                    .queue_deadline = now + limits_.queue_timeout,
                    .total_deadline = now + limits_.total_timeout});
   return std::make_unique<Generation>(*this, ticket);

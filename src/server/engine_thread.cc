@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/prompt_score.h"
 
 namespace fathom {
 
@@ -74,7 +73,6 @@ Status EngineThread::serve() {
     expire();
     admit_pending();
     if (engine_->has_work()) FATHOM_RETURN_IF_ERROR(engine_->step());
-    scored_ = false;
     mark_started();
     forget_ended();
     report();
@@ -104,30 +102,30 @@ bool EngineThread::take_commands() {
 void EngineThread::accept(GenerationJob job) {
   const uint64_t ticket = job.ticket;
   Job& entry = jobs_[ticket];
-  for (PlannedSequence& planned : job.sequences) entry.sequences.push_back({.planned = std::move(planned)});
-  job.sequences.clear();
+  size_t num_choices = 0;
+  for (const PlannedPrompt& prompt : job.prompts) num_choices += static_cast<size_t>(prompt.request.n);
+  entry.choices.resize(num_choices, ChoiceState::kPending);
   entry.job = std::move(job);
   pending_.push_back(ticket);
-  emit(ticket, 0, {.kind = GenerationEventKind::kAccepted});
+  emit(ticket, {.kind = GenerationEventKind::kAccepted});
 }
 
 void EngineThread::cancel_now(uint64_t ticket, const Status& why, bool timed_out) {
   const auto found = jobs_.find(ticket);
   if (found == jobs_.end()) return;
   Job& job = found->second;
-  for (size_t i = 0; i < job.sequences.size(); ++i) {
-    Sequence& sequence = job.sequences[i];
-    if (sequence.state == Sequence::State::kEnded) continue;
-    const bool with_engine = sequence.state != Sequence::State::kPending;
-    end_sequence(ticket, static_cast<int32_t>(i));  // before, so that the engine's own event is not reported
-    if (with_engine) engine_->cancel(sequence.request_id);
-    emit(ticket, static_cast<int32_t>(i),
-         {.kind = GenerationEventKind::kEnd,
-          .finish_reason =
-              why.code() == ErrorCode::kCancelled ? FinishReason::kCancelled : FinishReason::kError,
-          .status = why,
-          .timed_out = timed_out});
+  const bool cancelled = why.code() == ErrorCode::kCancelled;
+  for (size_t i = 0; i < job.choices.size(); ++i) {
+    if (job.choices[i] == ChoiceState::kEnded) continue;
+    // Before the engine is told, so that its own events are not reported.
+    end_choice(ticket, static_cast<int32_t>(i));
+    emit(ticket, {.index = static_cast<int32_t>(i),
+                  .kind = GenerationEventKind::kEnd,
+                  .finish_reason = cancelled ? FinishReason::kCancelled : FinishReason::kError,
+                  .status = why,
+                  .timed_out = timed_out});
   }
+  for (RequestId id : job.request_ids) engine_->cancel(id);
   std::erase(pending_, ticket);
 }
 
@@ -135,110 +133,68 @@ void EngineThread::admit_pending() {
   while (!pending_.empty()) {
     const uint64_t ticket = pending_.front();
     Job& job = jobs_.at(ticket);
-    while (job.next < job.sequences.size()) {
-      if (admit(ticket, job, static_cast<int32_t>(job.next)) == Admission::kWait) return;
-      ++job.next;
+    while (job.request_ids.size() < job.job.prompts.size()) {
+      if (admit(ticket, job) == Admission::kWait) return;
     }
     pending_.pop_front();
   }
 }
 
-// Gives one sequence to the engine. kWait: it has no place for it now.
-EngineThread::Admission EngineThread::admit(uint64_t ticket, Job& job, int32_t index) {
-  Sequence& sequence = job.sequences[static_cast<size_t>(index)];
-  if (sequence.planned.prompt_logprobs && score(ticket, job, index) == Admission::kWait) {
+// Gives the job's next prompt to the engine. kWait: it has no place for it now.
+EngineThread::Admission EngineThread::admit(uint64_t ticket, Job& job) {
+  const size_t prompt_index = job.request_ids.size();
+  const PlannedPrompt& prompt = job.job.prompts[prompt_index];
+  const Result<RequestId> id = engine_->submit(
+      prompt.request,
+      [this, ticket, prompt_index](const RequestEvent& event) { take(ticket, prompt_index, event); });
+  if (!id.ok() && id.status().code() == ErrorCode::kResourceExhausted && engine_->has_work()) {
     return Admission::kWait;
   }
-  if (sequence.state == Sequence::State::kEnded) return Admission::kDone;
-  if (!sequence.planned.generates) {
-    end_sequence(ticket, index);
-    emit(ticket, index, {.kind = GenerationEventKind::kEnd, .finish_reason = FinishReason::kLength});
-    return Admission::kDone;
-  }
-  const auto listener = [this, ticket, index](const RequestEvent& event) {
-    const auto found = jobs_.find(ticket);
-    if (found == jobs_.end()) return;
-    Sequence& mine = found->second.sequences[static_cast<size_t>(index)];
-    if (mine.state == Sequence::State::kEnded) return;
-    if (mine.state == Sequence::State::kQueued && event.token_id) {
-      mine.state = Sequence::State::kStarted;
-      emit(ticket, index, {.kind = GenerationEventKind::kStarted});
+  job.request_ids.push_back(id.ok() ? *id : 0);
+  for (int32_t i = 0; i < prompt.request.n; ++i) {
+    if (id.ok()) {
+      job.choice(prompt, i) = ChoiceState::kQueued;
+      continue;
     }
-    if (event.finish_reason != FinishReason::kNone) end_sequence(ticket, index);
-    emit(ticket, index, to_generation_event(event));
-  };
-  const Result<RequestId> id = engine_->submit(sequence.planned.request, listener);
-  if (id.ok()) {
-    sequence.request_id = *id;
-    sequence.state = Sequence::State::kQueued;
-    sequence.planned = {};
-    return Admission::kDone;
-  }
-  if (id.status().code() == ErrorCode::kResourceExhausted && engine_->has_work()) return Admission::kWait;
-  end_sequence(ticket, index);
-  emit(ticket, index,
-       {.kind = GenerationEventKind::kEnd, .finish_reason = FinishReason::kError, .status = id.status()});
-  return Admission::kDone;
-}
-
-// Log-probabilities of the prompt, at most one prompt between two steps; with them comes the only token of a
-// request for one.
-EngineThread::Admission EngineThread::score(uint64_t ticket, Job& job, int32_t index) {
-  Sequence& sequence = job.sequences[static_cast<size_t>(index)];
-  PlannedSequence& planned = sequence.planned;
-  if (scored_ && engine_->has_work()) return Admission::kWait;
-  const bool wants_one = planned.generates && planned.request.sampling.max_tokens == 1;
-  const PromptScoreOptions options{.num_top = *planned.prompt_logprobs,
-                                   .next = wants_one ? &planned.request.sampling : nullptr,
-                                   .between_chunks = [&]() -> Status {
-                                     beat();
-                                     if (is_cancelled(ticket))
-                                       return Status(ErrorCode::kCancelled, "cancelled");
-                                     if (monotonic_seconds() > job.job.total_deadline) {
-                                       return Status(ErrorCode::kCancelled, "the deadline passed");
-                                     }
-                                     return ok_status();
-                                   }};
-  Result<PromptScore> score = score_prompt(*engine_, planned.request.prompt_ids, options);
-  if (score.status().code() == ErrorCode::kResourceExhausted && engine_->has_work()) return Admission::kWait;
-  scored_ = true;
-  if (score.status().code() == ErrorCode::kCancelled) return Admission::kWait;  // ends before the next step
-  planned.prompt_logprobs.reset();
-  if (!score.ok()) {
-    end_sequence(ticket, index);
-    emit(
-        ticket, index,
-        {.kind = GenerationEventKind::kEnd, .finish_reason = FinishReason::kError, .status = score.status()});
-    return Admission::kDone;
-  }
-  emit(ticket, index, {.kind = GenerationEventKind::kStarted});
-  emit(ticket, index,
-       {.kind = GenerationEventKind::kPromptScores, .prompt_scores = std::move(score->tokens)});
-  if (score->next) {
-    end_sequence(ticket, index);
-    emit(ticket, index,
-         {.kind = GenerationEventKind::kToken,
-          .token = std::move(score->next->token),
-          .text = std::move(score->next->text),
-          .finish_reason = score->next->finish_reason});
+    end_choice(ticket, prompt.first_index + i);
+    emit(ticket, {.index = prompt.first_index + i,
+                  .kind = GenerationEventKind::kEnd,
+                  .finish_reason = FinishReason::kError,
+                  .status = id.status()});
   }
   return Admission::kDone;
 }
 
-bool EngineThread::is_cancelled(uint64_t ticket) {
-  const std::lock_guard lock(mutex_);
-  const auto& cancelled = commands_.cancelled;
-  return commands_.stop || std::find(cancelled.begin(), cancelled.end(), ticket) != cancelled.end();
+// What a step did for one choice.
+void EngineThread::take(uint64_t ticket, size_t prompt_index, const RequestEvent& event) {
+  const auto found = jobs_.find(ticket);
+  if (found == jobs_.end()) return;
+  PlannedPrompt& prompt = found->second.job.prompts[prompt_index];
+  ChoiceState& state = found->second.choice(prompt, event.choice);
+  if (state == ChoiceState::kEnded) return;
+  GenerationEvent out = to_generation_event(prompt, event);
+  if (event.token_id && state == ChoiceState::kQueued) {
+    state = ChoiceState::kStarted;
+    emit(ticket, {.index = out.index, .kind = GenerationEventKind::kStarted});
+  }
+  if (event.token_id && event.choice == 0 && std::exchange(prompt.scores_prompt, false)) {
+    emit(ticket, to_scores_event(prompt, event));
+  }
+  if (out.ends()) end_choice(ticket, out.index);
+  emit(ticket, std::move(out));
 }
 
-// Sequences whose prompt is being computed have left the queue.
+// Choices whose prompt is being computed have left the queue.
 void EngineThread::mark_started() {
   for (auto& [ticket, job] : jobs_) {
-    for (size_t i = 0; i < job.sequences.size(); ++i) {
-      Sequence& sequence = job.sequences[i];
-      if (sequence.state != Sequence::State::kQueued || engine_->is_waiting(sequence.request_id)) continue;
-      sequence.state = Sequence::State::kStarted;
-      emit(ticket, static_cast<int32_t>(i), {.kind = GenerationEventKind::kStarted});
+    for (size_t p = 0; p < job.request_ids.size(); ++p) {
+      const PlannedPrompt& prompt = job.job.prompts[p];
+      for (int32_t i = 0; i < prompt.request.n; ++i) {
+        ChoiceState& state = job.choice(prompt, i);
+        if (state != ChoiceState::kQueued || engine_->is_waiting(job.request_ids[p], i)) continue;
+        state = ChoiceState::kStarted;
+        emit(ticket, {.index = prompt.first_index + i, .kind = GenerationEventKind::kStarted});
+      }
     }
   }
 }
@@ -246,10 +202,11 @@ void EngineThread::mark_started() {
 void EngineThread::expire() {
   const double now = monotonic_seconds();
   std::vector<std::pair<uint64_t, Status>> late;
-  for (const auto& [ticket, job] : jobs_) {
-    const bool waits = std::any_of(job.sequences.begin(), job.sequences.end(), [](const Sequence& sequence) {
-      return sequence.state == Sequence::State::kPending || sequence.state == Sequence::State::kQueued;
-    });
+  for (auto& [ticket, job] : jobs_) {
+    // Other choices wait for their prompt, which the first one computes.
+    const bool waits = std::any_of(
+        job.job.prompts.begin(), job.job.prompts.end(),
+        [&](const PlannedPrompt& prompt) { return job.choice(prompt, 0) < ChoiceState::kStarted; });
     if (now > job.job.total_deadline) {
       late.emplace_back(ticket, io_error("the answer took longer than the server's limit for a request"));
     } else if (waits && now > job.job.queue_deadline) {
@@ -259,10 +216,10 @@ void EngineThread::expire() {
   for (const auto& [ticket, status] : late) cancel_now(ticket, status, true);
 }
 
-void EngineThread::end_sequence(uint64_t ticket, int32_t index) {
+void EngineThread::end_choice(uint64_t ticket, int32_t index) {
   Job& job = jobs_.at(ticket);
-  job.sequences[static_cast<size_t>(index)].state = Sequence::State::kEnded;
-  if (++job.num_ended == job.sequences.size()) ended_.push_back(ticket);
+  job.choices[static_cast<size_t>(index)] = ChoiceState::kEnded;
+  if (++job.num_ended == job.choices.size()) ended_.push_back(ticket);
 }
 
 void EngineThread::forget_ended() {
@@ -270,9 +227,8 @@ void EngineThread::forget_ended() {
   ended_.clear();
 }
 
-void EngineThread::emit(uint64_t ticket, int32_t index, GenerationEvent event) {
+void EngineThread::emit(uint64_t ticket, GenerationEvent event) {
   event.ticket = ticket;
-  event.index = index;
   event.time = monotonic_seconds();
   report_.events.push_back(std::move(event));
 }
@@ -284,10 +240,12 @@ void EngineThread::fail_all(const Status& status) {
     commands_.jobs.clear();
   }
   for (auto& [ticket, job] : jobs_) {
-    for (size_t i = 0; i < job.sequences.size(); ++i) {
-      if (job.sequences[i].state == Sequence::State::kEnded) continue;
-      emit(ticket, static_cast<int32_t>(i),
-           {.kind = GenerationEventKind::kEnd, .finish_reason = FinishReason::kError, .status = status});
+    for (size_t i = 0; i < job.choices.size(); ++i) {
+      if (job.choices[i] == ChoiceState::kEnded) continue;
+      emit(ticket, {.index = static_cast<int32_t>(i),
+                    .kind = GenerationEventKind::kEnd,
+                    .finish_reason = FinishReason::kError,
+                    .status = status});
     }
   }
   jobs_.clear();

@@ -20,7 +20,7 @@ namespace fathom {
 
 struct GenerationJob {
   uint64_t ticket = 0;
-  std::vector<PlannedSequence> sequences;
+  std::vector<PlannedPrompt> prompts;
   double queue_deadline = 0;  // monotonic seconds
   double total_deadline = 0;
 };
@@ -47,23 +47,23 @@ class EngineThread {
 
   // Any thread. Jobs start in the order in which they come; the caller bounds their number.
   void submit(GenerationJob job);
-  // Ends a job's sequences before the next step; its events end without further ado. Unknown tickets are
+  // Ends a job's choices before the next step; its events end without further ado. Unknown tickets are
   // ignored.
   void cancel(uint64_t ticket);
   // Seconds since the engine last got ahead; 0 while it has nothing to do.
   double seconds_without_progress() const;
 
  private:
-  struct Sequence {
-    PlannedSequence planned;  // moved out at submission
-    RequestId request_id = 0;
-    enum class State : uint8_t { kPending, kQueued, kStarted, kEnded } state = State::kPending;
-  };
+  enum class ChoiceState : uint8_t { kPending, kQueued, kStarted, kEnded };
   struct Job {
     GenerationJob job;
-    std::vector<Sequence> sequences;
+    std::vector<RequestId> request_ids;  // of the prompts that are with the engine
+    std::vector<ChoiceState> choices;    // by index
     size_t num_ended = 0;
-    size_t next = 0;  // the first that is not with the engine yet
+
+    ChoiceState& choice(const PlannedPrompt& prompt, int32_t i) {
+      return choices[static_cast<size_t>(prompt.first_index + i)];
+    }
   };
   struct Commands {
     std::vector<GenerationJob> jobs;
@@ -79,25 +79,23 @@ class EngineThread {
   void accept(GenerationJob job);
   void cancel_now(uint64_t ticket, const Status& why, bool timed_out);
   void admit_pending();
-  Admission admit(uint64_t ticket, Job& job, int32_t index);
-  Admission score(uint64_t ticket, Job& job, int32_t index);
+  Admission admit(uint64_t ticket, Job& job);
+  void take(uint64_t ticket, size_t prompt_index, const RequestEvent& event);
   void mark_started();
   void expire();
-  void end_sequence(uint64_t ticket, int32_t index);
-  void emit(uint64_t ticket, int32_t index, GenerationEvent event);
+  void end_choice(uint64_t ticket, int32_t index);
+  void emit(uint64_t ticket, GenerationEvent event);
   void fail_all(const Status& status);
   void forget_ended();
   void report();
   void beat();
-  bool is_cancelled(uint64_t ticket);
 
   Callbacks callbacks_;
   std::unique_ptr<Engine> engine_;
   std::map<uint64_t, Job> jobs_;  // by ticket, which counts up
-  std::deque<uint64_t> pending_;  // jobs with sequences that are not with the engine yet
+  std::deque<uint64_t> pending_;  // jobs with prompts that are not with the engine yet
   std::vector<uint64_t> ended_;   // jobs to forget
   EngineReport report_;
-  bool scored_ = false;  // since the last step
 
   std::mutex mutex_;
   std::condition_variable wake_;

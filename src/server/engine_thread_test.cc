@@ -56,10 +56,8 @@ class EngineThreadTest : public ::testing::Test {
     request.n = n;
     request.sampling = greedy_params(max_tokens);
     const double later = monotonic_seconds() + 1000;
-    return {.ticket = ticket,
-            .sequences = plan_sequences(request),
-            .queue_deadline = later,
-            .total_deadline = later};
+    return {
+        .ticket = ticket, .prompts = plan_prompts(request), .queue_deadline = later, .total_deadline = later};
   }
 
   size_t count_ends(uint64_t ticket) const {
@@ -124,7 +122,7 @@ TEST_F(EngineThreadTest, DeadlinesEndRequests) {
 TEST_F(EngineThreadTest, ARefusedSequenceFailsAlone) {
   start();
   GenerationJob bad = job(1, 3);
-  bad.sequences[0].request.prompt_ids = {40};  // beyond the vocabulary
+  bad.prompts[0].request.prompt_ids = {40};  // beyond the vocabulary
   thread_->submit(std::move(bad));
   thread_->submit(job(2, 3));
   wait_for([this] { return count_ends(1) + count_ends(2) == 2; });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,9 +22,11 @@ struct GenerationRequest {
   int32_t n = 1;
   // Also the log-probability of each prompt token, with so many alternatives.
   std::optional<int32_t> prompt_logprobs;
-  bool generates = true;        // false: only the prompts' log-probabilities are wanted
-  int32_t priority = 0;         // reserved for the engine's
-  std::string cache_salt = {};  // reserved for the engine's
+  bool generates = true;  // false: only the prompts' log-probabilities are wanted
+  // As of Request.
+  int32_t priority = 0;
+  std::string cache_salt = {};
+  std::shared_ptr<const CompiledConstraint> constraint = {};
 
   int64_t num_sequences() const { return static_cast<int64_t>(prompts.size()) * n; }
 };
@@ -45,7 +48,7 @@ struct GenerationEvent {
   SampledToken token = {};
   std::string text = {};  // may be shown now
   std::vector<SampledToken> prompt_scores = {};
-  int64_t cached_tokens = 0;  // of the prompt, found in a prefix cache
+  int64_t cached_tokens = 0;  // with a choice's first token: of the prompt, found in the cache
   FinishReason finish_reason = FinishReason::kNone;
   Status status = {};  // not ok: finish_reason is kError
   bool timed_out = false;

@@ -87,20 +87,26 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   EXPECT_EQ(request.unknown, std::vector<std::string>{"odd"});
 }
 
-TEST_F(OpenAiTest, ChoicesHaveSeedsOfTheirOwn) {
+TEST_F(OpenAiTest, PromptsBecomeRequestsOfTheEngine) {
   GenerationRequest request;
-  request.prompts = {{1}, {2}};
+  request.prompts = {{1}, {2, 3}};
   request.n = 2;
-  request.prompt_logprobs = 1;
+  request.prompt_logprobs = 4;
+  request.priority = -7;
+  request.cache_salt = "s";
   request.sampling.seed = 9;
-  const std::vector<PlannedSequence> planned = plan_sequences(request);
-  ASSERT_EQ(planned.size(), 4u);
-  EXPECT_EQ(planned[0].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.sampling.seed, 9u);
-  EXPECT_NE(planned[1].request.sampling.seed, 9u);
-  EXPECT_EQ(planned[2].request.prompt_ids, std::vector<int32_t>{2});
-  EXPECT_TRUE(planned[0].prompt_logprobs && planned[2].prompt_logprobs);
-  EXPECT_FALSE(planned[1].prompt_logprobs || planned[3].prompt_logprobs);
+  const std::vector<PlannedPrompt> planned = plan_prompts(request);
+  ASSERT_EQ(planned.size(), 2u);
+  EXPECT_EQ(planned[1].first_index, 2);
+  EXPECT_EQ(planned[1].request.prompt_ids, (std::vector<int32_t>{2, 3}));
+  EXPECT_EQ(planned[1].request.sampling.seed, 9u);
+  EXPECT_EQ(planned[1].request.n, 2);
+  EXPECT_EQ(planned[1].request.priority, -7);
+  EXPECT_EQ(planned[1].request.cache_salt, "s");
+  EXPECT_EQ(planned[1].request.scoring.first, 1);
+  EXPECT_EQ(planned[1].request.scoring.num_top, 4);
+  EXPECT_FALSE(planned[0].request.scoring.first.has_value());  // nothing comes before its only token
+  EXPECT_TRUE(planned[0].scores_prompt);
 }
 
 TEST_F(OpenAiTest, TextLogprobsCountCharacters) {

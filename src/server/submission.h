@@ -1,5 +1,4 @@
-// How a GenerationRequest becomes requests of the engine. The one place that changes when the engine learns
-// to do more of it by itself (several answers to one prompt, priorities, cache salts, constraints).
+// How a GenerationRequest becomes requests of the engine, and what they bring becomes GenerationEvents.
 #pragma once
 
 #include <vector>
@@ -9,17 +8,20 @@
 
 namespace fathom {
 
-struct PlannedSequence {
+// One prompt; its choice c has the index first_index + c.
+struct PlannedPrompt {
   Request request;
-  // Score the prompt before: set for the first choice of each prompt.
-  std::optional<int32_t> prompt_logprobs;
-  bool generates = true;
+  int32_t first_index = 0;
+  bool scores_prompt = false;
+  bool generates = true;  // false: the one token of each choice is not shown
 };
 
-// One per index, in order.
-std::vector<PlannedSequence> plan_sequences(const GenerationRequest& request);
+// In order of index.
+std::vector<PlannedPrompt> plan_prompts(const GenerationRequest& request);
 
-// The event of a request's listener in the server's language.
-GenerationEvent to_generation_event(const RequestEvent& event);
+// The event of the engine's listener for one choice in the server's language.
+GenerationEvent to_generation_event(const PlannedPrompt& prompt, const RequestEvent& event);
+// Its prompt's tokens with what the first token of choice 0 brought of their scores. The first has none.
+GenerationEvent to_scores_event(const PlannedPrompt& prompt, const RequestEvent& event);
 
 }  // namespace fathom

@@ -66,6 +66,9 @@ std::vector<QuantizedCase> quantized_cases() {
   for (const char* variant : {"lite_like", "attention_bias", "odd_sizes"}) {
     for (const char* type : {"w8a16", "w8a8_dynamic", "mix"}) cases.push_back({variant, type});
   }
+  for (const char* variant : {"lite_like", "attention_bias"}) {
+    for (const char* type : {"w4a16", "w4a8_dynamic"}) cases.push_back({variant, type});
+  }
   return cases;
 }
 
@@ -83,11 +86,11 @@ double two_digit_tolerance(double crest, int64_t num_layers) {
   return 3 * unit * std::sqrt(5.0 * static_cast<double>(num_layers));
 }
 
-// W8A8: the prompts hold no near ties (tools/reference/README.md), so both sides take the same int8 values
-// and experts, exact sums of them are the same, and what is left at every position is float32's own rounding:
-// 1e-5 as in every golden. W8A16: what two digits cost, an average over errors, hence held at the median
-// position. Mix: the reference takes the same digits, but some round to another side, which costs at most as
-// much.
+// W8A8 and W4A8: the prompts hold no near ties (tools/reference/README.md), so both sides take the same int8
+// values and experts, exact sums of them are the same, and what is left at every position is float32's own
+// rounding: 1e-5 as in every golden. W8A16 and W4A16: what two digits cost, an average over errors, hence
+// held at the median position. Mix: the reference takes the same digits, but some round to another side,
+// which costs at most as much.
 TEST_P(QuantizedGoldenTest, AgreesWithTheReference) {
   const QuantizedGolden golden = read_quantized_golden(GetParam().variant, GetParam().type);
   ASSERT_FALSE(golden.ids.empty());
@@ -98,12 +101,12 @@ TEST_P(QuantizedGoldenTest, AgreesWithTheReference) {
     const double two_digits = two_digit_tolerance(golden.input_crest, num_layers_);
     std::printf("  %-20s median %.1e worst %.1e, two digits may cost %.1e\n", run.name.c_str(), median,
                 distances.back(), two_digits);
-    if (GetParam().type == "w8a8_dynamic") {
+    if (GetParam().type.ends_with("a8_dynamic")) {
       EXPECT_LE(distances.back(), 1e-5) << run.name;
     } else {
       EXPECT_LE(median, two_digits) << run.name;
     }
-    if (GetParam().type == "w8a16") {
+    if (GetParam().type.ends_with("a16")) {
       EXPECT_GE(median, two_digits / 100) << "nothing was rounded";
     }
   }

@@ -17,6 +17,8 @@ namespace {
 
 constexpr QuantType kW8A8 = QuantType::kW8A8Dynamic;
 constexpr QuantType kW8A16 = QuantType::kW8A16;
+constexpr QuantType kW4A8 = QuantType::kW4A8Dynamic;
+constexpr QuantType kW4A16 = QuantType::kW4A16;
 
 // Attention takes heads in groups of 16 where rows are few (CpuBackend), so twenty heads are cut in some
 // batches and not in others.
@@ -49,6 +51,14 @@ const DeterminismModel kModels[] = {
      .synthetic = true,
      .quantize = kW8A8,
      .mla_quantize = kW8A16},
+    {.name = "w4a8_groups", .golden = "q_lora_groups", .synthetic = true, .quantize = kW4A8},
+    {.name = "w4a16", .golden = "lite_like", .synthetic = true, .quantize = kW4A16},
+    {.name = "mix_w4_heads",
+     .golden = "lite_like",
+     .synthetic = true,
+     .quantize = kW4A8,
+     .mla_quantize = kW8A16,
+     .num_heads = kManyHeads},
 };
 
 void synthesize_model(const DeterminismModel& model, const std::string& output) {

@@ -54,7 +54,8 @@ QuantizedGolden read_quantized_golden(const std::string& variant, const std::str
 void assemble_quantized_golden(const std::string& variant, const std::string& type,
                                const std::string& directory) {
   namespace fs = std::filesystem;
-  const std::string weights = "quant_model_weight_w8a8_dynamic.safetensors";
+  const std::string weights = type.starts_with("w4") ? "quant_model_weight_w4a8_dynamic.safetensors"
+                                                     : "quant_model_weight_w8a8_dynamic.safetensors";
   const std::string folder = golden_dir("quantized/" + variant);
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder + "/" + type)) {

@@ -53,7 +53,7 @@ struct QuantizedGolden {
 QuantizedGolden read_quantized_golden(const std::string& variant, const std::string& type);
 
 // Puts the checkpoint together in an empty folder: the type's config and description, a link to the weights
-// that all types of the variant share.
+// that all types of the variant and width share.
 void assemble_quantized_golden(const std::string& variant, const std::string& type,
                                const std::string& directory);
 

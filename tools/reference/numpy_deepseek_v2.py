@@ -2,7 +2,7 @@
 
 Shares nothing with the engine, and with deepseek_v2.py only the formulas; make_quantized_goldens.py holds the float
 case against the logits that deepseek_v2.py left in tests/golden. What this file is about is `linear`: a linear layer is
-float, W8A16 or W8A8, and the last two may round what they multiply.
+float, or integer weights by inputs that may be rounded.
 
 Letters in shapes: T tokens, D hidden, H heads, R latent rank (kv_lora_rank), E routed experts, K experts per token,
 n = qk_nope_head_dim, r = qk_rope_head_dim, v = v_head_dim.
@@ -16,6 +16,7 @@ import numpy as np
 LATENT_NORM_EPS = 1e-6  # of the norms inside attention, whatever rms_norm_eps says
 
 FLOAT, W8A16, W8A8 = "FLOAT", "W8A16", "W8A8_DYNAMIC"  # as description files spell them
+W4A16, W4A8 = "W4A16", "W4A8_DYNAMIC"
 
 # Steps between 0 and a row's largest magnitude. 127: one int8 digit. 32384 = 254 * 127 + 126: two of them, the value
 # being 254 high + low with both in [-127, 127].
@@ -27,6 +28,9 @@ TWO_DIGIT_STEPS = 254 * 127 + 126
 class QuantizedWeight:
     q: np.ndarray  # [outputs, inputs] int8
     scale: np.ndarray  # [outputs] float32: the weight is q * scale
+    # int4 only: q = factors, each for a group of inputs, times digits.
+    digits: np.ndarray | None = None  # [outputs, inputs] int8 in [-8, 7]
+    factors: np.ndarray | None = None  # [outputs, groups] uint8 in [0, 15]
 
     def dequantized(self) -> np.ndarray:
         return self.q.astype(np.float64) * self.scale.astype(np.float64)[:, None]
@@ -40,6 +44,20 @@ def quantize_weight(weight: np.ndarray) -> QuantizedWeight:
     return QuantizedWeight(q.astype(np.int8), scale)
 
 
+def quantize_weight_to_int4(weight: np.ndarray, group_size: int) -> QuantizedWeight:
+    """int4 as docs/quantization.md says, to the nearest, all in float32."""
+    weight = weight.astype(np.float32)
+    starts = np.arange(0, weight.shape[1], group_size)
+    group_of = np.arange(weight.shape[1]) // group_size
+    scale = np.abs(weight).max(1) / np.float32(7) / np.float32(15)
+    x = weight / np.where(scale > 0, scale, 1)[:, None]
+    factors = np.rint(np.maximum.reduceat(np.abs(x), starts, axis=1) / np.float32(7))
+    inverse = np.float32(1) / np.where(factors > 0, factors, np.float32(1))
+    digits = np.clip(np.rint(x * inverse[:, group_of]), -8, 7) * (factors > 0)[:, group_of]
+    q = (digits * factors[:, group_of]).astype(np.int8)
+    return QuantizedWeight(q, scale, digits.astype(np.int8), factors.astype(np.uint8))
+
+
 def is_quantized_linear(name: str) -> bool:
     """Which layers the tools quantise: all linears but kv_b_proj, the router and the head."""
     attention = ("q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "o_proj")
@@ -51,7 +69,7 @@ def is_quantized_linear(name: str) -> bool:
 class Trace:
     """What the search for prompts and the bounds of the tests need, of the last token or of all."""
 
-    tie_distance: float = math.inf  # least distance of a quantised input of a W8A8 layer from a tie, in steps
+    tie_distance: float = math.inf  # least distance of an int8 input from a tie, in steps
     score_margin: float = math.inf  # least distance between a chosen and the best rejected score
     crests: list[np.ndarray] = field(default_factory=list)  # max|x| / rms(x) of rows that were, or would be, rounded
     latent_crests: list[np.ndarray] = field(default_factory=list)  # of rows of the latent cache
@@ -98,9 +116,9 @@ class NumpyDeepseekV2:
         kind = self.types.get(name, FLOAT)
         if kind != FLOAT and len(x):
             trace.crests.append(crest(x))
-        if kind == W8A8:
+        if kind in (W8A8, W4A8):
             y = self.rounded_product(name, x, ONE_DIGIT_STEPS, trace)
-        elif kind == W8A16 and self.round_w8a16:
+        elif kind in (W8A16, W4A16) and self.round_w8a16:
             y = self.rounded_product(name, x, TWO_DIGIT_STEPS, None)
         else:
             y = x @ self.weights[name + ".weight"].T

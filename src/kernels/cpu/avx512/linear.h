@@ -11,8 +11,12 @@
 //
 // Few rows: one panel at a time, for then the weights are one sequential stream, which the hardware's
 // prefetchers follow at the full bandwidth of memory. On a Zen 4 that reads 64 GB/s with two cores, 1 to 8
-// rows took the weights at 67 to 69 GB/s; four panels side by side 47 to 58, two 60, and prefetch
-// instructions made each of them slower (2026-11-24).
+// rows took the weights at 67 to 69 GB/s; four panels side by side 47 to 58, two 60 (2026-11-24).
+//
+// From 5 rows on a line takes so many instructions that the processor does not see far enough ahead to keep
+// memory busy: prefetch instructions do it, and the second pass over a panel fetches the next one. That took
+// 8 rows of int8 from 192 to 170 us and 16 rows from 290 to 212 us in the same run; fewer rows it slowed
+// down.
 #pragma once
 
 #include "kernels/cpu/avx512/lanes.h"
@@ -24,6 +28,9 @@ inline constexpr int64_t kPanelTile = 4;
 // Rows that pass a panel together while it streams in, and rows up to which weights are streamed.
 inline constexpr int kStreamTile = 8;
 inline constexpr int64_t kStreamRows = 16;
+// Rows from which on a panel's lines are prefetched, and how far ahead in the first pass.
+inline constexpr int kPrefetchedRows = 5;
+inline constexpr int64_t kPrefetchAhead = 8192;
 
 // Writes 16 outputs of token t from column j on.
 static inline void put(const LinearParams& p, int64_t t, int64_t j, __m512 value) {
@@ -143,9 +150,11 @@ struct LineStream {
     const int64_t x_stride = p.x_stride * Product::kInputBytes;
     const int64_t num_lines = bytes / kLineBytes;
     Product::prefetch(p, panel);
+    const char* const fetched = lines + (row == 0 ? kPrefetchAhead : bytes);
     for (int64_t first = 0; first < num_lines; first += kUnroll) {
 #pragma GCC unroll 4
       for (int64_t line = first; line < first + kUnroll; ++line) {
+        if constexpr (kRows >= kPrefetchedRows) _mm_prefetch(fetched + line * kLineBytes, _MM_HINT_T1);
         const typename Product::Line weights = Product::load(lines + line * kLineBytes);
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {

@@ -1,0 +1,93 @@
+#include "engine/choice.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace fathom {
+
+uint64_t choice_seed(uint64_t seed, int32_t choice) {
+  return choice == 0 ? seed : random_bits(seed, static_cast<uint64_t>(choice));
+}
+
+ActiveRequest::ActiveRequest(Request&& request, RequestId id_, std::span<const int32_t> model_end_ids,
+                             RequestListener listener_)
+    : id(id_),
+      sampling(std::move(request.sampling)),
+      constraint(std::move(request.constraint)),
+      listener(std::move(listener_)) {
+  if (PromptScorer::asks(request.scoring))
+    scorer.emplace(std::move(request.scoring), request.prompt_ids.size());
+  if (constraint) {
+    end_ids.assign(constraint->trie().end_ids().begin(), constraint->trie().end_ids().end());
+    // An end that is drawn all the same is one: nothing else can follow it.
+    if (std::exchange(sampling.ignore_eos, false)) avoided_ids = end_ids;
+  } else {
+    end_ids.assign(model_end_ids.begin(), model_end_ids.end());
+  }
+  if (sampling.min_tokens == 0) return;
+  early_ids = sampling.stop_token_ids;
+  if (!sampling.ignore_eos) early_ids.insert(early_ids.end(), end_ids.begin(), end_ids.end());
+}
+
+Choice::Choice(std::shared_ptr<ActiveRequest> request, int32_t index, const Tokenizer* tokenizer)
+    : request_(std::move(request)),
+      index_(index),
+      random_key_(sampler_key(choice_seed(request_->sampling.seed.value_or(0), index))),
+      stream_(tokenizer, request_->sampling, request_->end_ids) {
+  if (request_->constraint) matcher_.emplace(request_->constraint);
+}
+
+namespace {
+
+void remove_unless_last(std::span<const int32_t> ids, std::vector<uint32_t>& allowed) {
+  std::vector<uint32_t> rest = allowed;
+  for (int32_t id : ids) {
+    const auto index = static_cast<size_t>(id);
+    if (index / 32 < rest.size()) rest[index / 32] &= ~(1u << (index % 32));
+  }
+  if (std::any_of(rest.begin(), rest.end(), [](uint32_t word) { return word != 0; })) allowed = rest;
+}
+
+}  // namespace
+
+// The constraint's mask, less what would end the answer too early where it can go on.
+Status Choice::fill_allowed(bool is_early, std::vector<uint32_t>& allowed) {
+  allowed.resize(request_->constraint->trie().num_words());
+  FATHOM_RETURN_IF_ERROR(matcher_->fill_mask(allowed));
+  if (!request_->avoided_ids.empty()) remove_unless_last(request_->avoided_ids, allowed);
+  if (is_early) remove_unless_last(request_->early_ids, allowed);
+  return ok_status();
+}
+
+Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const int32_t> prompt,
+                                  std::span<const int32_t> generated, ChoiceWorkspace& workspace) {
+  const bool is_early = static_cast<int64_t>(generated.size()) < request_->sampling.min_tokens;
+  SampleInput input{
+      .logits = logits, .prompt_tokens = prompt, .generated_tokens = generated, .random_key = random_key_};
+  if (matcher_) {
+    FATHOM_RETURN_IF_ERROR(fill_allowed(is_early, workspace.allowed));
+    input.allowed = workspace.allowed;
+  } else if (is_early) {
+    input.banned_tokens = request_->early_ids;
+  }
+  Step step;
+  step.is_first = generated.empty();
+  FATHOM_ASSIGN_OR_RETURN(step.token, sample(input, request_->sampling, workspace.sampler));
+  if (matcher_ && !matcher_->accept(step.token.id)) {
+    FATHOM_CHECK(!matcher_->status().ok(), "token {} was allowed and is not accepted", step.token.id);
+    return matcher_->status();
+  }
+  RequestStream::Piece piece = stream_.push(step.token.id);
+  step.text = std::move(piece.text);
+  step.stops = piece.verdict == StopVerdict::kStop;
+  if (!step.stops && matcher_ && matcher_->can_end_only()) {
+    step.text += stream_.flush();
+    step.stops = true;
+  }
+  return step;
+}
+
+}  // namespace fathom
