@@ -26,8 +26,9 @@ ALLOWED = {
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
     "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
     "server": {"base", "text", "sample", "constrain", "engine"},
+    "offline": {"base", "text", "sample", "engine", "server"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
-            "engine", "benchmark", "evaluate", "quantize", "server"},
+            "engine", "benchmark", "evaluate", "quantize", "server", "offline"},
 }
 
 # (header, where it may be included, what to call it)

@@ -180,14 +180,14 @@ Result<MeasuredRun> measure_run(Bench& bench, const TimedRunOptions& shape) {
   return measured;
 }
 
-Result<ModelBenchRow> measure_row(Bench& bench, TimedRunOptions shape) {
+Result<ModelBenchRow> measure_row(Bench& bench, size_t row_index, TimedRunOptions shape) {
   const ModelBenchOptions& options = bench.options;
-  const int64_t preempted_before = bench.engine.statistics().num_preemptions;
+  const EngineStatistics before = bench.engine.statistics();
   std::vector<MeasuredRun> runs;
   reset_peak_memory();
   for (int64_t repeat = 0; repeat < options.num_repeats; ++repeat) {
-    shape.random_key =
-        random_key(options.seed, fmt::format("{} {} {} {}", shape.batch, shape.input, shape.output, repeat));
+    // Prompts that no run before had: they would be found in the cache.
+    shape.random_key = random_key(options.seed, fmt::format("row {} run {}", row_index, repeat));
     FATHOM_ASSIGN_OR_RETURN(MeasuredRun run, measure_run(bench, shape));
     runs.push_back(std::move(run));
   }
@@ -205,7 +205,9 @@ Result<ModelBenchRow> measure_row(Bench& bench, TimedRunOptions shape) {
   add_decode(runs, bench.traffic, row);
   const uint64_t peak = peak_memory_bytes();
   row.peak_rss_bytes = peak - std::min(peak, bench.meter.read_bytes());
-  row.num_preemptions = bench.engine.statistics().num_preemptions - preempted_before;
+  const EngineStatistics after = bench.engine.statistics();
+  row.num_preemptions = after.num_preemptions - before.num_preemptions;
+  row.num_cached_tokens = after.num_cached_tokens - before.num_cached_tokens;
   return row;
 }
 
@@ -264,7 +266,7 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
       for (int64_t batch : options.batches) {
         const TimedRunOptions shape{
             .batch = batch, .input = pair.input, .output = pair.output, .random_key = 0};
-        FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(bench, shape));
+        FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(bench, report.rows.size(), shape));
         report.rows.push_back(std::move(row));
       }
     }

@@ -75,7 +75,8 @@ struct ModelBenchRow {
   std::optional<Spread> roof_fraction_prefill;  // of the lower of the two limits beside it
   std::optional<RoofLimit> prefill_limit;       // of the last run; absent where a rate is unknown
   uint64_t peak_rss_bytes = 0;                  // without the buffer of the measurements
-  int64_t num_preemptions = 0;  // of all repeats; where any, the memory for the cache was too small
+  int64_t num_preemptions = 0;    // of all repeats; where any, the memory for the cache was too small
+  int64_t num_cached_tokens = 0;  // of prompts, found in the prefix cache: none, or the figures are wrong
 };
 
 struct ModelBenchReport {

@@ -129,5 +129,17 @@ TEST_F(TimedRunTest, AModelsRowsComeInOrderAndUnderTheRoof) {
   EXPECT_EQ(bench_model(options, nullptr).status().code(), ErrorCode::kInvalidArgument);
 }
 
+TEST_F(TimedRunTest, NoRowFindsPromptsOfAnother) {
+  ModelBenchOptions options{.engine = engine_options()};
+  options.pairs = {{.input = 40, .output = 2}, {.input = 40, .output = 2}, {.input = 60, .output = 2}};
+  options.batches = {2, 2};
+  options.num_repeats = 2;
+  options.machine_seconds = 1e-3;
+  const auto report = bench_model(options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  ASSERT_EQ(report->rows.size(), 6u);
+  for (const ModelBenchRow& row : report->rows) EXPECT_EQ(row.num_cached_tokens, 0);
+}
+
 }  // namespace
 }  // namespace fathom

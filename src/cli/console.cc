@@ -50,10 +50,11 @@ void ProgressBar::report(std::string_view what, uint64_t done, uint64_t total) {
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
   const std::string bar =
       std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kWidth - filled), '.');
-  const std::string amount = unit_ == ProgressUnit::kSteps
-                                 ? fmt::format("{} of {}", done, total)
-                                 : fmt::format("{} of {}, {}/s", format_bytes(done), format_bytes(total),
-                                               format_bytes(static_cast<uint64_t>(rate)));
+  std::string amount = unit_ == ProgressUnit::kSteps
+                           ? fmt::format("{} of {}", done, total)
+                           : fmt::format("{} of {}, {}/s", format_bytes(done), format_bytes(total),
+                                         format_bytes(static_cast<uint64_t>(rate)));
+  if (!note_.empty()) amount += ", " + note_;
   const std::string line =
       fmt::format("\r\033[K{} [{}] {:3.0f}% {}, {:.0f} s left", what_, bar, share * 100, amount, left);
   std::fputs(line.c_str(), stderr);

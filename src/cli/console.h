@@ -28,12 +28,15 @@ class ProgressBar : public ProgressSink {
   explicit ProgressBar(ProgressUnit unit = ProgressUnit::kBytes);
   ~ProgressBar() override;
   void report(std::string_view what, uint64_t done, uint64_t total) override;
+  // Shown behind the amount from the next report on.
+  void set_note(std::string note) { note_ = std::move(note); }
 
  private:
   ProgressUnit unit_;
   bool terminal_;
   bool drawn_ = false;
   std::string what_;
+  std::string note_;
   double started_ = 0;
   double last_drawn_ = 0;
 };

@@ -1,6 +1,9 @@
 #include "cli/generate.h"
 
+#include <cstdio>
+
 #include "base/clock.h"
+#include "cli/console.h"
 
 namespace fathom {
 namespace {
@@ -30,41 +33,41 @@ void record(Generation& generation, const RequestEvent& event, double now) {
 
 }  // namespace
 
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink,
-                                         std::vector<StepTime>* steps) {
-  std::vector<Generation> generations(prompts.size());
-  StepTime counted;
-  const auto step = [&]() -> Status {
-    counted = {};
-    const double begun = monotonic_seconds();
-    FATHOM_RETURN_IF_ERROR(engine.step());
-    counted.seconds = monotonic_seconds() - begun;
-    if (steps != nullptr) steps->push_back(counted);
-    return ok_status();
-  };
+Result<std::vector<Generation>> generate(Engine& engine, const std::vector<Request>& requests,
+                                         const TextSink& sink) {
+  std::vector<Generation> generations(requests.size());
   const double started = monotonic_seconds();
-  for (size_t i = 0; i < prompts.size(); ++i) {
+  for (size_t i = 0; i < requests.size(); ++i) {
     Generation& generation = generations[i];
-    generation.prompt_ids = prompts[i];
-    const auto listener = [&generation, &sink, &counted, i, started](const RequestEvent& event) {
-      if (event.token_id) ++(generation.ids.empty() ? counted.num_first : counted.num_later);
+    generation.prompt_ids = requests[i].prompt_ids;
+    const auto listener = [&generation, &sink, i, started](const RequestEvent& event) {
       record(generation, event, monotonic_seconds() - started);
       if (sink && !event.text.empty()) sink(i, event.text);
     };
-    Result<RequestId> id = engine.submit({prompts[i], sampling}, listener);
+    Result<RequestId> id = engine.submit(requests[i], listener);
     // The line is full: let some requests end first.
     while (!id.ok() && id.status().code() == ErrorCode::kResourceExhausted && engine.has_work()) {
-      FATHOM_RETURN_IF_ERROR(step());
-      id = engine.submit({prompts[i], sampling}, listener);
+      FATHOM_RETURN_IF_ERROR(engine.step());
+      id = engine.submit(requests[i], listener);
     }
     if (!id.ok()) {
       generation.status = id.status();
       generation.finish_reason = FinishReason::kError;
     }
   }
-  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(step());
+  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
   return generations;
+}
+
+Status report(const std::vector<Generation>& generations, const ReportOptions& options, double seconds) {
+  if (options.json) {
+    Json all = Json::array();
+    for (const Generation& generation : generations) all.push_back(to_json(generation));
+    print_json(generations.size() == 1 ? all[0] : all);
+  }
+  if (options.stats) std::fprintf(stderr, "%s\n", statistics_line(generations, seconds).c_str());
+  for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
+  return ok_status();
 }
 
 Json to_json(const Generation& generation) {
@@ -80,31 +83,22 @@ Json to_json(const Generation& generation) {
   };
 }
 
-Json to_json(const StepTime& step) {
-  return {{"seconds", step.seconds}, {"first_tokens", step.num_first}, {"later_tokens", step.num_later}};
-}
-
-std::string statistics_line(const std::vector<Generation>& generations, double seconds,
-                            const SpeculationStatistics& speculation) {
-  const std::string drafts =
-      speculation.num_drafts == 0
-          ? ""
-          : fmt::format("; {} of {} drafted tokens held", speculation.num_accepted, speculation.num_drafts);
+std::string statistics_line(const std::vector<Generation>& generations, double seconds) {
   if (generations.size() == 1) {
     const Generation& one = generations[0];
-    return fmt::format(
-        "prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}{}",
-        one.prompt_ids.size(), one.prefill_seconds, per_second(one.prompt_ids.size(), one.prefill_seconds),
-        one.ids.size(), one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
-        finish_reason_name(one.finish_reason), drafts);
+    return fmt::format("prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}",
+                       one.prompt_ids.size(), one.prefill_seconds,
+                       per_second(one.prompt_ids.size(), one.prefill_seconds), one.ids.size(),
+                       one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
+                       finish_reason_name(one.finish_reason));
   }
   size_t prompt_tokens = 0, tokens = 0;
   for (const Generation& generation : generations) {
     prompt_tokens += generation.prompt_ids.size();
     tokens += generation.ids.size();
   }
-  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s){}",
-                     generations.size(), prompt_tokens, tokens, seconds, per_second(tokens, seconds), drafts);
+  return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s)",
+                     generations.size(), prompt_tokens, tokens, seconds, per_second(tokens, seconds));
 }
 
 }  // namespace fathom

@@ -1,4 +1,4 @@
-// Runs prompts through an engine to their ends and measures them; the commands print the results.
+// Runs requests through an engine to their ends, measures them and prints the figures.
 #pragma once
 
 #include <functional>
@@ -21,29 +21,25 @@ struct Generation {
   double decode_seconds = 0;   // from the first token to the last
 };
 
-// One step of the engine: how many of its tokens were an answer's first (their prompts' last part was
-// computed), and how many came after it.
-struct StepTime {
-  double seconds = 0;
-  int64_t num_first = 0;
-  int64_t num_later = 0;
-};
-
-// Called with each piece of text as it comes; index is the prompt's.
+// Called with each piece of text as it comes; index is the request's.
 using TextSink = std::function<void(size_t index, std::string_view text)>;
 
-// All prompts at once, results in the order of the prompts. sink may be empty. Requests that fail carry their
-// own status; an error of the engine is the result. steps, where given, gains the steps in their order.
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink,
-                                         std::vector<StepTime>* steps = nullptr);
+// All requests at once, results in their order. sink may be empty. Requests that fail carry their
+// own status; an error of the engine is the result.
+Result<std::vector<Generation>> generate(Engine& engine, const std::vector<Request>& requests,
+                                         const TextSink& sink);
+
+struct ReportOptions {
+  bool json = false;   // one document on stdout: an object, or an array where there are several
+  bool stats = false;  // a line on stderr
+};
+// Prints what is asked for, and returns the first error of a request.
+Status report(const std::vector<Generation>& generations, const ReportOptions& options, double seconds);
 
 // The fields that `run --json` promises.
 Json to_json(const Generation& generation);
-Json to_json(const StepTime& step);
 
-// One line: tokens, seconds and rates of the prompt and of the answer, and what drafts brought.
-std::string statistics_line(const std::vector<Generation>& generations, double seconds,
-                            const SpeculationStatistics& speculation);
+// One line: tokens, seconds and rates of the prompt and of the answer.
+std::string statistics_line(const std::vector<Generation>& generations, double seconds);
 
 }  // namespace fathom

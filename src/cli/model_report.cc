@@ -66,6 +66,7 @@ Json row_json(const ModelBenchRow& row) {
   json["decode_steps"] = row.num_decode_steps;
   json["decode_batch"] = row.decode_batch;
   json["preemptions"] = row.num_preemptions;
+  json["cached_tokens"] = row.num_cached_tokens;
   json["spread"] = {{"prefill_tps", range_json(row.prefill_tps)},
                     {"decode_tps", range_json(row.decode_tps)},
                     {"ttft_ms", range_json(row.ttft_ms)},

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/engine_options.h"
+#include "cli/file_run.h"
 #include "cli/generate.h"
 #include "cli/id_list.h"
 #include "cli/text_input.h"
@@ -23,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom run MODEL --chat "Why is the sky blue?"
   fathom run MODEL                                    a conversation
   fathom run MODEL --file prompts.jsonl --greedy --json    {"prompt": ..}, {"ids": [..]} or {"messages": [..]} a line
+  fathom run MODEL --file batch.jsonl --out answers.jsonl  thousands of them, or OpenAI's batch lines; resumable
   fathom run MODEL --ids 100000,185,11 --greedy --json
 
 Sampling defaults come from the model's generation_config.json; --seed makes other answers, the same seed the same.)";
@@ -33,9 +34,8 @@ struct Options {
   EngineFlags engine;
   std::string prompt;
   std::string file;
+  std::string out;
   std::string ids;
-  std::string steps;
-  int64_t warm_up = 0;
   SamplingParams sampling;
   uint64_t seed = 0;
   bool greedy = false;
@@ -49,10 +49,14 @@ struct Options {
 struct Given {
   CLI::Option* prompt = nullptr;
   CLI::Option* ids = nullptr;
+  CLI::Option* max_tokens = nullptr;
   CLI::Option* temperature = nullptr;
   CLI::Option* top_p = nullptr;
   CLI::Option* top_k = nullptr;
+  CLI::Option* min_p = nullptr;
   CLI::Option* repetition_penalty = nullptr;
+  CLI::Option* presence_penalty = nullptr;
+  CLI::Option* frequency_penalty = nullptr;
 };
 
 SamplingParams sampling_of(const Options& options, const Given& given, const GenerationConfig& defaults) {
@@ -65,6 +69,37 @@ SamplingParams sampling_of(const Options& options, const Given& given, const Gen
   sampling.ignore_eos = options.ignore_eos;
   sampling.seed = options.seed;
   return sampling;
+}
+
+// What a line of a file leaves out: what was given here, not the model's own defaults.
+Json line_fields(const Options& options, const Given& given) {
+  const SamplingParams& sampling = options.sampling;
+  Json fields = Json::object();
+  const auto add = [&fields](const char* name, const CLI::Option* option, auto value) {
+    if (option->count() > 0) fields[name] = value;
+  };
+  add("temperature", given.temperature, sampling.temperature);
+  add("top_p", given.top_p, sampling.top_p);
+  add("top_k", given.top_k, sampling.top_k);
+  add("min_p", given.min_p, sampling.min_p);
+  add("repetition_penalty", given.repetition_penalty, sampling.repetition_penalty);
+  add("presence_penalty", given.presence_penalty, sampling.presence_penalty);
+  add("frequency_penalty", given.frequency_penalty, sampling.frequency_penalty);
+  add("max_tokens", given.max_tokens, sampling.max_tokens.value_or(kDefaultMaxTokens));
+  if (options.greedy) fields["temperature"] = 0;
+  if (options.ignore_eos) fields["ignore_eos"] = true;
+  return fields;
+}
+
+FileRunOptions to_file_options(const Options& options, const Given& given, const EngineOptions& engine) {
+  return {.path = options.file,
+          .out = options.out,
+          .defaults = {.fields = line_fields(options, given),
+                       .own_max_tokens = kDefaultMaxTokens,
+                       .seed = options.seed,
+                       .chat = options.chat},
+          .engine = engine,
+          .report = {.json = options.json, .stats = options.stats}};
 }
 
 class PromptReader {
@@ -85,23 +120,6 @@ class PromptReader {
     return encode(text, {.add_bos = AddBos::kNever});
   }
 
-  Result<std::vector<std::vector<int32_t>>> from_json_lines(const std::string& path) {
-    FATHOM_ASSIGN_OR_RETURN(const std::string content, read_file(path, size_t{512} << 20));
-    std::vector<std::vector<int32_t>> prompts;
-    size_t number = 0;
-    for (size_t begin = 0; begin < content.size();) {
-      const size_t end = std::min(content.find('\n', begin), content.size());
-      const std::string line = content.substr(begin, end - begin);
-      begin = end + 1;
-      ++number;
-      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      const std::string where = fmt::format("{} line {}", path, number);
-      FATHOM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, from_json_line(line, where));
-      prompts.push_back(std::move(ids));
-    }
-    return prompts;
-  }
-
  private:
   Result<std::vector<int32_t>> encode(const std::string& text, const EncodeOptions& encode_options) {
     if (engine_.tokenizer() == nullptr) {
@@ -110,76 +128,21 @@ class PromptReader {
     return engine_.tokenizer()->encode(text, encode_options);
   }
 
-  Result<std::vector<int32_t>> from_json_line(const std::string& line, const std::string& where) {
-    FATHOM_ASSIGN_OR_RETURN(const Json value, parse_json(line, where, {.max_bytes = size_t{512} << 20}));
-    if (value.is_object() && value.contains("messages")) return from_messages(value["messages"]);
-    if (value.is_object() && value.contains("ids")) return ids_from_json(value["ids"], where);
-    for (const char* key : {"prompt", "text"}) {
-      if (value.is_object() && value.contains(key) && value[key].is_string()) {
-        return from_text(value[key].get<std::string>());
-      }
-    }
-    return invalid_data("{}: not an object with \"prompt\", \"text\", \"ids\" or \"messages\"", where);
-  }
-
   const Options& options_;
   const Engine& engine_;
   std::unique_ptr<ChatTemplate> template_;
 };
 
-Status report(const Options& options, const Engine& engine, const std::vector<Generation>& generations,
-              double seconds) {
-  if (options.json) {
-    Json all = Json::array();
-    for (const Generation& generation : generations) all.push_back(to_json(generation));
-    print_json(generations.size() == 1 ? all[0] : all);
-  }
-  if (options.stats)
-    std::fprintf(stderr, "%s\n",
-                 statistics_line(generations, seconds, engine.statistics().speculation).c_str());
-  for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
-  return ok_status();
-}
-
-// Two tokens after a prompt of so many: weights and workspace are in place when the prompts come. It repeats
-// the first id of the vocabulary, so that no real prompt finds its pages in the cache.
-Status warm_up(const Options& options, Engine& engine) {
-  if (options.warm_up == 0) return ok_status();
-  SamplingParams sampling;
-  sampling.temperature = 0;
-  sampling.max_tokens = 2;
-  sampling.ignore_eos = true;
-  const std::vector<int32_t> prompt(static_cast<size_t>(options.warm_up), 0);
-  FATHOM_ASSIGN_OR_RETURN(const auto generations, generate(engine, {prompt}, sampling, {}));
-  return generations[0].status.with_context("--warm-up");
-}
-
-Status write_steps(const std::string& path, const std::vector<StepTime>& steps) {
-  Json list = Json::array();
-  for (const StepTime& step : steps) list.push_back(to_json(step));
-  return write_file(path, dump_json(list) + "\n");
-}
-
-Status run_prompts(const Options& options, Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                   const SamplingParams& sampling) {
-  FATHOM_RETURN_IF_ERROR(warm_up(options, engine));
-  const bool streaming = !options.json && prompts.size() == 1;
-  std::vector<StepTime> steps;
+Status run_prompt(const Options& options, Engine& engine, std::vector<int32_t> prompt,
+                  const SamplingParams& sampling) {
   TextSink sink;
-  if (streaming) sink = [](size_t, std::string_view text) { print_text(text); };
+  if (!options.json) sink = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
   FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
-                          generate(engine, prompts, sampling, sink, &steps));
-  const double seconds = monotonic_seconds() - started;
-  if (!options.steps.empty()) FATHOM_RETURN_IF_ERROR(write_steps(options.steps, steps));
-  if (prompts.size() == 1) FATHOM_RETURN_IF_ERROR(generations[0].status);
-  if (streaming) print_text("\n");
-  if (!options.json && !streaming) {
-    for (size_t i = 0; i < generations.size(); ++i) {
-      print_text(fmt::format("--- prompt {}\n{}\n", i + 1, generations[i].text));
-    }
-  }
-  return report(options, engine, generations, seconds);
+                          generate(engine, {{.prompt_ids = std::move(prompt), .sampling = sampling}}, sink));
+  FATHOM_RETURN_IF_ERROR(generations[0].status);
+  if (!options.json) print_text("\n");
+  return report(generations, {.json = options.json, .stats = options.stats}, monotonic_seconds() - started);
 }
 
 // One turn of a conversation; messages gains the question and the answer, or stays as it was.
@@ -192,10 +155,12 @@ Status answer_line(const Options& options, Engine& engine, PromptReader& reader,
   TextSink sink;
   if (!options.json) sink = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers, generate(engine, {ids}, sampling, sink));
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers,
+                          generate(engine, {{.prompt_ids = ids, .sampling = sampling}}, sink));
   FATHOM_RETURN_IF_ERROR(answers[0].status);
   if (!options.json) print_text("\n");
-  FATHOM_RETURN_IF_ERROR(report(options, engine, answers, monotonic_seconds() - started));
+  FATHOM_RETURN_IF_ERROR(
+      report(answers, {.json = options.json, .stats = options.stats}, monotonic_seconds() - started));
   asked.push_back({{"role", "assistant"}, {"content", answers[0].text}});
   messages = std::move(asked);
   return ok_status();
@@ -221,12 +186,9 @@ Status run(const Options& options, const Given& given) {
     ProgressBar progress;
     FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
   }
+  if (!options.file.empty()) return run_file(*engine, to_file_options(options, given, engine_options));
   const SamplingParams sampling = sampling_of(options, given, engine->generation_config());
   PromptReader reader(options, *engine);
-  if (!options.file.empty()) {
-    FATHOM_ASSIGN_OR_RETURN(const auto prompts, reader.from_json_lines(options.file));
-    return run_prompts(options, *engine, prompts, sampling);
-  }
   std::vector<int32_t> ids;
   if (given.ids->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, parse_id_list(options.ids, "--ids"));
@@ -238,7 +200,7 @@ Status run(const Options& options, const Given& given) {
     FATHOM_ASSIGN_OR_RETURN(const std::string text, read_stdin(size_t{512} << 20));
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(text));
   }
-  return run_prompts(options, *engine, {ids}, sampling);
+  return run_prompt(options, *engine, std::move(ids), sampling);
 }
 
 }  // namespace
@@ -253,36 +215,37 @@ void add_run_command(CLI::App& app, int& exit_status) {
                                      "the prompt; without it standard input, or a conversation");
   given.ids =
       command->add_option("--ids", options->ids, "the prompt as token ids: 1,2,3")->excludes(given.prompt);
-  command->add_option("--file", options->file, "prompts, one JSON object a line")
-      ->excludes(given.prompt)
-      ->excludes(given.ids);
+  CLI::Option* file = command->add_option("--file", options->file, "prompts, one JSON object a line")
+                          ->excludes(given.prompt)
+                          ->excludes(given.ids);
+  command
+      ->add_option(
+          "--out", options->out,
+          "where the answers to --file go, one JSON object a line; the same command again goes on with "
+          "what an interrupted one left")
+      ->needs(file);
   SamplingParams& sampling = options->sampling;
   sampling.max_tokens = kDefaultMaxTokens;
-  command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")
-      ->capture_default_str();
+  given.max_tokens = command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")
+                         ->capture_default_str();
   given.temperature = command->add_option("--temperature", sampling.temperature, "0: greedy");
   given.top_p =
       command->add_option("--top-p", sampling.top_p, "smallest set of tokens with this probability");
   given.top_k = command->add_option("--top-k", sampling.top_k, "the k most likely tokens; 0: all");
-  command->add_option("--min-p", sampling.min_p, "tokens at least this share as likely as the likeliest");
+  given.min_p =
+      command->add_option("--min-p", sampling.min_p, "tokens at least this share as likely as the likeliest");
   given.repetition_penalty =
       command->add_option("--repetition-penalty", sampling.repetition_penalty, "above 1 discourages");
-  command->add_option("--presence-penalty", sampling.presence_penalty,
-                      "per token that occurred in the answer");
-  command->add_option("--frequency-penalty", sampling.frequency_penalty, "per occurrence in the answer");
+  given.presence_penalty = command->add_option("--presence-penalty", sampling.presence_penalty,
+                                               "per token that occurred in the answer");
+  given.frequency_penalty =
+      command->add_option("--frequency-penalty", sampling.frequency_penalty, "per occurrence in the answer");
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
   command->add_flag("--greedy", options->greedy, "always the likeliest token");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after the end-of-sequence token");
   CLI::Option* chat = command->add_flag("--chat", options->chat, "put the prompt through the chat template");
   command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)")
       ->excludes(chat);
-  command
-      ->add_option("--warm-up", options->warm_up,
-                   "first compute a prompt of so many tokens, whose time counts nowhere")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
-      ->capture_default_str();
-  command->add_option("--steps", options->steps,
-                      "write the engine's steps to this file: seconds, first and later tokens of each");
   command->add_flag("--stats", options->stats, "a last line of statistics on stderr");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, given, &exit_status] {

@@ -1,10 +1,10 @@
 #include "cli/text_input.h"
 
-#include <algorithm>
 #include <cstdio>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text_lines.h"
 
 namespace fathom {
 namespace {
@@ -14,20 +14,15 @@ constexpr JsonLimits kLineLimits = {.max_bytes = kMaxInputBytes, .max_depth = 64
 
 Result<TextInput> parse_json_lines(const std::string& content, const std::string& path) {
   TextInput input{TextSource::kJsonLines, {}};
-  size_t number = 0;
-  for (size_t begin = 0; begin < content.size();) {
-    const size_t end = std::min(content.find('\n', begin), content.size());
-    const std::string_view line = std::string_view(content).substr(begin, end - begin);
-    begin = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+  const auto read_line = [&](size_t number, std::string_view line) -> Status {
     const std::string where = fmt::format("{} line {}", path, number);
     FATHOM_ASSIGN_OR_RETURN(const Json value, parse_json(line, where, kLineLimits));
-    if (!value.is_object() || !value.contains("text") || !value["text"].is_string()) {
+    if (!value.is_object() || !value.contains("text") || !value["text"].is_string())
       return invalid_data("{}: not an object with a string \"text\"", where);
-    }
     input.texts.push_back(value["text"].get<std::string>());
-  }
+    return ok_status();
+  };
+  FATHOM_RETURN_IF_ERROR(for_each_line(content, read_line));
   return input;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "model/memory_plan.h"
 #include "support/tiny_config.h"
 
 namespace fathom {
@@ -22,6 +23,9 @@ TEST(LatentCache, CopiesTheFirstRowsOfAPage) {
     ASSERT_TRUE(cache.ok());
     const auto row_bytes =
         static_cast<size_t>(kernels::latent_row_bytes(dtype, config.kv_lora_rank, config.qk_rope_head_dim));
+    // What is allocated is what was planned.
+    EXPECT_EQ(static_cast<uint64_t>(config.num_hidden_layers) * row_bytes,
+              cache_bytes_per_token(config, dtype));
     const size_t bytes = kPages * kBlock * row_bytes;
     std::vector<std::vector<unsigned char>> expected;
     for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {

@@ -13,9 +13,16 @@ namespace {
 using testing::tiny_config;
 
 TEST(MemoryPlan, CacheOfTheReleasedModels) {
-  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2-lite"), DType::kBFloat16), 27u * 576 * 2);
-  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2"), DType::kFloat32), 60u * 576 * 4);
-  EXPECT_EQ(cache_bytes_per_token(*known_config("deepseek-v2"), DType::kInt8), 60u * (512 + 4 + 128));
+  // 27 and 60 layers of 512 + 64 values; int8: 512 bytes, a float32 scale and 64 values of 16 bits.
+  const ModelConfig lite = *known_config("deepseek-v2-lite"), large = *known_config("deepseek-v2");
+  EXPECT_EQ(cache_bytes_per_token(lite, DType::kBFloat16), 31104u);
+  EXPECT_EQ(cache_bytes_per_token(lite, DType::kInt8), 17388u);
+  EXPECT_EQ(cache_bytes_per_token(large, DType::kBFloat16), 69120u);
+  EXPECT_EQ(cache_bytes_per_token(large, DType::kInt8), 38640u);
+  EXPECT_EQ(cache_bytes_per_token(large, DType::kFloat32), 60u * 576 * 4);
+  // A sequence of the whole context.
+  const MemoryPlan plan = plan_memory(lite, {.max_model_len = 163840, .max_num_seqs = 1}, {});
+  EXPECT_EQ(plan.cache_bytes, uint64_t{163840} * 31104);
 }
 
 TEST(MemoryPlan, WeightsOfTheReleasedModels) {

@@ -1,0 +1,111 @@
+#include "cli/file_run.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "base/clock.h"
+#include "cli/console.h"
+#include "offline/offline_run.h"
+#include "offline/record.h"
+#include "schedule/sequence.h"
+
+namespace fathom {
+namespace {
+
+Json json_of(const std::optional<DType>& dtype) { return dtype ? Json(dtype_name(*dtype)) : Json(nullptr); }
+
+// What of the engine's options decides an answer's bits.
+Json setup_of(const EngineOptions& options) {
+  return {{"model", options.model_dir},
+          {"isa", isa_name(options.isa)},
+          {"dtype", json_of(options.dtype)},
+          {"kv_cache_dtype", json_of(options.kv_cache_dtype)},
+          {"max_model_len", options.max_model_len ? Json(*options.max_model_len) : Json(nullptr)}};
+}
+
+double per_second(int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+Json to_json(const OfflineSummary& summary) {
+  return {{"lines", summary.num_lines},
+          {"failed", summary.num_failed},
+          {"resumed", summary.num_resumed},
+          {"prompt_tokens", summary.prompt_tokens},
+          {"cached_tokens", summary.cached_tokens},
+          {"answer_tokens", summary.answer_tokens},
+          {"seconds", summary.seconds},
+          {"prompt_tokens_per_second", per_second(summary.prompt_tokens, summary.seconds)},
+          {"answer_tokens_per_second", per_second(summary.answer_tokens, summary.seconds)}};
+}
+
+std::string to_text(const OfflineSummary& summary) {
+  return fmt::format(
+      "{} lines, {} failed, {} answered before; {} tokens of prompts ({} from the cache) and {} of answers "
+      "in {:.1f} s "
+      "({:.0f}/s and {:.0f}/s)\n",
+      summary.num_lines, summary.num_failed, summary.num_resumed, summary.prompt_tokens,
+      summary.cached_tokens, summary.answer_tokens, summary.seconds,
+      per_second(summary.prompt_tokens, summary.seconds), per_second(summary.answer_tokens, summary.seconds));
+}
+
+Status run_to_file(Engine& engine, const ServedModel& model, const FileRunOptions& options) {
+  OfflineSummary summary;
+  {
+    ProgressBar bar(ProgressUnit::kSteps);
+    const auto show = [&bar](const OfflineProgress& progress) {
+      bar.set_note(fmt::format("{:.0f} prompt and {:.0f} answer tokens/s",
+                               per_second(progress.prompt_tokens, progress.seconds),
+                               per_second(progress.answer_tokens, progress.seconds)));
+      bar.report("answering", progress.num_done, progress.num_lines);
+    };
+    const OfflineOptions offline{.path = options.path,
+                                 .out = options.out,
+                                 .defaults = options.defaults,
+                                 .setup = setup_of(options.engine),
+                                 .max_num_seqs = static_cast<size_t>(options.engine.max_num_seqs),
+                                 .expanded_prompt_tokens = static_cast<size_t>(
+                                     options.engine.expanded_prompt_tokens.value_or(kExpandedPromptTokens)),
+                                 .on_progress = show};
+    FATHOM_ASSIGN_OR_RETURN(summary, run_offline(engine, model, offline));
+  }
+  if (options.report.json) print_json(to_json(summary));
+  if (options.report.stats) std::fputs(to_text(summary).c_str(), stderr);
+  if (summary.num_failed == 0) return ok_status();
+  return invalid_data("{}: {} of {} lines failed, their errors are in {}{}", options.path, summary.num_failed,
+                      summary.num_lines, options.out,
+                      summary.first_error.empty() ? "" : "; the first: " + summary.first_error);
+}
+
+Status run_to_stdout(Engine& engine, const ServedModel& model, const FileRunOptions& options) {
+  FATHOM_ASSIGN_OR_RETURN(const PromptFile file, read_prompt_file(options.path));
+  if (file.form == FileForm::kBatch)
+    return invalid_argument("{}: lines of OpenAI's batch form need --out", options.path);
+  std::vector<Request> requests;
+  for (const PromptLine& line : file.lines) {
+    auto parsed = parse_line(line, file.form, model, options.defaults);
+    if (const auto* error = std::get_if<ApiError>(&parsed)) return invalid_data("{}", located(line, *error));
+    GenerationRequest& generation = std::get<CompletionRequest>(parsed).generation;
+    requests.push_back(
+        {.prompt_ids = std::move(generation.prompts.front()), .sampling = generation.sampling});
+  }
+  const double started = monotonic_seconds();
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations, generate(engine, requests, {}));
+  const double seconds = monotonic_seconds() - started;
+  for (size_t i = 0; !options.report.json && i < generations.size(); ++i) {
+    const std::string head = generations.size() > 1 ? fmt::format("--- prompt {}\n", i + 1) : "";
+    print_text(head + generations[i].text + "\n");
+  }
+  return report(generations, options.report, seconds);
+}
+
+}  // namespace
+
+Status run_file(Engine& engine, const FileRunOptions& options) {
+  const std::string name = std::filesystem::weakly_canonical(options.engine.model_dir).filename().string();
+  FATHOM_ASSIGN_OR_RETURN(const auto model, ServedModel::create(engine, options.engine.model_dir, {name},
+                                                                SamplingDefaults::kModel));
+  return options.out.empty() ? run_to_stdout(engine, *model, options) : run_to_file(engine, *model, options);
+}
+
+}  // namespace fathom
