@@ -2,32 +2,18 @@
 // of 95 % by the standard error.
 #include <algorithm>
 
+#include "base/html.h"
 #include "evaluate/eval_report.h"
-#include "evaluate/plain_text.h"
 
 namespace fathom {
 namespace {
 
 constexpr const char* kStyle =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;"
-    "background:#fff}table{border-collapse:collapse}td,th{padding:.15rem .7rem;text-align:left;"
-    "border-bottom:1px solid "
-    "#ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
-    ".bar{fill:#4878a8}.group{fill:#274a6d}.line{stroke:#c33;stroke-width:2}.axis{stroke:#bbb}"
-    "text{font:13px system-ui,sans-serif;fill:#222}"
-    "@media(prefers-color-scheme:dark){body{background:#181a1b;color:#ddd}text{fill:#ddd}td,th{border-color:#"
-    "444}}";
+    "pre { white-space: pre-wrap; } .bar { fill: #4878a8; } .group { fill: #274a6d; } .line { stroke: #c33; "
+    "stroke-width: 2; } .axis { stroke: var(--line); } svg text { font-size: 13px; }\n";
 
 // Pixels.
 constexpr int kLabel = 300, kBars = 400, kNumber = 170, kRow = 22, kTop = 24;
-
-std::string escaped(std::string_view text) {
-  std::string out(text);
-  for (const auto& [from, to] : {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}}) {
-    out = replace_all(std::move(out), from, to);
-  }
-  return out;
-}
 
 double x_of(double value) { return kLabel + kBars * std::clamp(value, 0.0, 1.0); }
 
@@ -35,7 +21,7 @@ std::string bar(const ResultRow& row, const MetricValue& metric, int y) {
   std::string svg = fmt::format(
       "<text x='{}' y='{}' text-anchor='end'>{}</text><rect class='{}' x='{}' y='{}' width='{:.1f}' "
       "height='{}'/>",
-      kLabel - 8, y + 15, escaped(row.alias), row.members.empty() ? "bar" : "group", kLabel, y + 4,
+      kLabel - 8, y + 15, escape_html(row.alias), row.members.empty() ? "bar" : "group", kLabel, y + 4,
       x_of(metric.value) - kLabel, kRow - 8);
   std::string number = fmt::format("{:.4f}", metric.value);
   if (metric.error) {
@@ -71,19 +57,20 @@ std::string chart(const FinishedTask& finished, size_t metric) {
 std::string number_table(const FinishedTask& finished) {
   std::string html = "<table><tr><th>metric</th><th>value</th></tr>";
   for (size_t i = 0; i < finished.task.metrics.size(); ++i) {
-    html += fmt::format("<tr><td>{}</td><td class='n'>{:.6g}</td></tr>",
-                        escaped(finished.task.metrics[i].name), finished.rows[0].metrics[i].value);
+    html += fmt::format("<tr><td>{}</td><td class='number'>{:.6g}</td></tr>",
+                        escape_html(finished.task.metrics[i].name), finished.rows[0].metrics[i].value);
   }
   return html + "</table>\n";
 }
 
 std::string section(const FinishedTask& finished) {
   const Task& task = finished.task;
-  std::string html = fmt::format("<h2>{}</h2><p>{} examples, {}-shot, version {}</p>\n", escaped(task.name),
-                                 task.examples.size(), task.num_shots, escaped(task.version));
+  std::string html =
+      fmt::format("<h2>{}</h2><p>{} examples, {}-shot, version {}</p>\n", escape_html(task.name),
+                  task.examples.size(), task.num_shots, escape_html(task.version));
   for (size_t i = 0; i < task.metrics.size(); ++i) {
     if (task.metrics[i].aggregation != Aggregation::kMean) return html + number_table(finished);
-    html += fmt::format("<h3>{}</h3>\n", escaped(metric_key(task.metrics[i]))) + chart(finished, i);
+    html += fmt::format("<h3>{}</h3>\n", escape_html(metric_key(task.metrics[i]))) + chart(finished, i);
   }
   return html;
 }
@@ -91,16 +78,14 @@ std::string section(const FinishedTask& finished) {
 }  // namespace
 
 std::string results_html(const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
-  std::string html = fmt::format(
-      "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>fathom eval: {0}</title>"
-      "<meta name='viewport' content='width=device-width'><style>{1}</style></head><body><h1>{0}</h1>\n"
-      "<p>fathom {2}, prompts of {3}, {4} UTC, {5:.1f} s. Red lines are 95 % intervals.</p>\n",
-      escaped(info.model), kStyle, escaped(info.version),
+  std::string body = fmt::format(
+      "<h1>{0}</h1>\n<p>fathom {1}, prompts of {2}, {3} UTC, {4:.1f} s. Red lines are 95 % intervals.</p>\n",
+      escape_html(info.model), escape_html(info.version),
       info.style == PromptStyle::kHarness ? "lm-evaluation-harness" : "modeltest",
       time_for_file_name(info.start_time), info.end_time - info.start_time);
-  for (const FinishedTask& finished : tasks) html += section(finished);
-  return html +
-         fmt::format("<h2>Options</h2><pre>{}</pre></body></html>\n", escaped(dump_json(info.config, 2)));
+  for (const FinishedTask& finished : tasks) body += section(finished);
+  body += fmt::format("<h2>Options</h2><pre>{}</pre>", escape_html(dump_json(info.config, 2)));
+  return html_page("fathom eval: " + info.model, kStyle, body);
 }
 
 }  // namespace fathom
