@@ -21,7 +21,8 @@ constexpr AddCommand kCommands[] = {add_bench_machine_command, add_bench_model_c
 }  // namespace
 
 void add_bench_command(CLI::App& app, int& exit_status) {
-  CLI::App* command = app.add_subcommand("bench", "measure this machine, a model or kernels against it, or a server");
+  CLI::App* command =
+      app.add_subcommand("bench", "measure this machine, a model or kernels against it, or a server");
   command->footer(kExamples);
   command->require_subcommand(1);
   for (const AddCommand add : kCommands) add(*command, exit_status);

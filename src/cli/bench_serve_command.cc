@@ -26,16 +26,19 @@ constexpr const char* kExamples = R"(Examples:
 Options, table and result file are those of `vllm bench serve`; docs/clients.md says what each figure is. The server
 counts tokens; without --tokenizer FOLDER it also makes the random prompts' text (/tokenizer_info, /detokenize).)";
 
-Status save(const LoadFlags& flags, const LoadInfo& info, const LoadOptions& options, const LoadResult& result,
-            const LoadSummary& summary) {
+Status save(const LoadFlags& flags, const LoadInfo& info, const LoadOptions& options,
+            const LoadResult& result, const LoadSummary& summary) {
   if (flags.save_result || flags.save_detailed) {
     if (!flags.result_dir.empty()) FATHOM_RETURN_IF_ERROR(make_directories(flags.result_dir));
-    const std::string name = flags.result_filename.empty() ? load_file_name(info, options) : flags.result_filename;
+    const std::string name =
+        flags.result_filename.empty() ? load_file_name(info, options) : flags.result_filename;
     const std::string path = flags.result_dir.empty() ? name : join_path(flags.result_dir, name);
     const Detail detail = flags.save_detailed ? Detail::kEveryRequest : Detail::kSummary;
-    FATHOM_RETURN_IF_ERROR(write_file(path, dump_json(load_json(info, options, result, summary, detail)) + "\n"));
+    FATHOM_RETURN_IF_ERROR(
+        write_file(path, dump_json(load_json(info, options, result, summary, detail)) + "\n"));
   }
-  if (!flags.html.empty()) FATHOM_RETURN_IF_ERROR(write_file(flags.html, load_html(info, options, result, summary)));
+  if (!flags.html.empty())
+    FATHOM_RETURN_IF_ERROR(write_file(flags.html, load_html(info, options, result, summary)));
   return ok_status();
 }
 
@@ -43,10 +46,12 @@ Status check_failures(const LoadResult& result, const LoadSummary& summary) {
   if (summary.failed == 0) return ok_status();
   const auto first = std::find_if(result.records.begin(), result.records.end(),
                                   [](const RequestRecord& record) { return !record.error.empty(); });
-  return io_error("{} of {} requests failed, the first with: {}", summary.failed, result.records.size(), first->error);
+  return io_error("{} of {} requests failed, the first with: {}", summary.failed, result.records.size(),
+                  first->error);
 }
 
-Result<LoadResult> run_under_way(HttpClient& client, const std::vector<LoadRequest>& requests, const LoadOptions& options) {
+Result<LoadResult> run_under_way(HttpClient& client, const std::vector<LoadRequest>& requests,
+                                 const LoadOptions& options) {
   if (options.num_warmups > 0) {
     FATHOM_RETURN_IF_ERROR(warm_up(client, requests[0], options).with_context("warm-up"));
   }
@@ -67,7 +72,8 @@ Status bench_serve(const LoadFlags& flags) {
     FATHOM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(flags.tokenizer));
     tokens = std::make_unique<LocalTokens>(*tokenizer);
   }
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<LoadRequest> requests, make_requests(flags.dataset, options.api, *tokens));
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<LoadRequest> requests,
+                          make_requests(flags.dataset, options.api, *tokens));
   info.url = client->url().text();
   info.start_time = static_cast<double>(std::time(nullptr));
   FATHOM_ASSIGN_OR_RETURN(const LoadResult result, run_under_way(*client, requests, options));

@@ -137,9 +137,9 @@ Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const 
 }
 
 Status evaluate(const Options& options, const Given& given) {
-  FATHOM_ASSIGN_OR_RETURN(const EvalSource source, given.url->count() > 0
-                                                       ? eval_by_server(options.engine, options.url, options.batch)
-                                                       : eval_by_engine(options.engine, options.batch));
+  FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
+                          given.url->count() > 0 ? eval_by_server(options.engine, options.url, options.batch)
+                                                 : eval_by_engine(options.engine, options.batch));
   const TaskOptions with = task_options(options, given, source);
   FATHOM_ASSIGN_OR_RETURN(std::vector<Task> tasks, open_tasks(options, with));
   const Json setup = setup_json(options, given, source);
@@ -168,7 +168,8 @@ Status check_options(const CLI::App& command, const Given& given) {
   for (const CLI::Option* option : command.get_options()) {
     const std::string name = option->get_name();
     if (option->count() == 0 || name == "--max-model-len" || name == "--max-num-seqs") continue;
-    if (asks_server && option->get_group() == kEngineGroup) return invalid_argument("{}: is the server's affair, with --url", name);
+    if (asks_server && option->get_group() == kEngineGroup)
+      return invalid_argument("{}: is the server's affair, with --url", name);
     if (!asks_server && option->get_group() == kServerGroup) return invalid_argument("{}: wants --url", name);
   }
   return ok_status();
@@ -201,9 +202,8 @@ void add_eval_command(CLI::App& app, int& exit_status) {
           ->check(CLI::Range(0, 100));
   given.limit = command->add_option("--limit", options->limit, "only the first questions of each subject")
                     ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  command
-          ->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
-          ->check(CLI::Range(1, 4096));
+  command->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
+      ->check(CLI::Range(1, 4096));
   CLI::Option* out =
       command->add_option("--out", options->out, "folder for results, made where it is missing");
   command->add_flag("--resume", options->resume, "go on with the run in --out that did not end")->needs(out);

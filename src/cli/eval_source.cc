@@ -25,7 +25,8 @@ Result<EvalSource> eval_by_engine(const EngineFlags& flags, std::optional<int64_
   return source;
 }
 
-Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url, std::optional<int64_t> batch) {
+Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url,
+                                  std::optional<int64_t> batch) {
   // Reads --max-model-len in all its spellings.
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions options, to_engine_options(flags));
   EvalSource source;
@@ -33,14 +34,15 @@ Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url,
   source.tokenizer = source.tokenizer_of_folder.get();
   FATHOM_ASSIGN_OR_RETURN(source.client, make_client(url));
   FATHOM_ASSIGN_OR_RETURN(const ServedModelInfo model, find_model(*source.client, url.model));
-  const std::optional<int64_t> max_model_len = options.max_model_len ? options.max_model_len : model.max_model_len;
+  const std::optional<int64_t> max_model_len =
+      options.max_model_len ? options.max_model_len : model.max_model_len;
   if (!max_model_len) {
     return invalid_argument("{}: the server does not say how long a sequence may be: give --max-model-len",
                             source.client->url().text());
   }
   source.max_model_len = *max_model_len;
-  const ServerScorerOptions scorer{.model = model.id, .max_model_len = *max_model_len,
-                                   .max_at_once = batch.value_or(flags.max_num_seqs)};
+  const ServerScorerOptions scorer{
+      .model = model.id, .max_model_len = *max_model_len, .max_at_once = batch.value_or(flags.max_num_seqs)};
   source.scorer = std::make_unique<ServerScorer>(*source.client, *source.tokenizer, scorer);
   source.setup = {{"url", source.client->url().text()}, {"served_model", model.id}};
   return source;

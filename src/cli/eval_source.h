@@ -10,8 +10,8 @@
 namespace fathom {
 
 struct EvalSource {
-  std::unique_ptr<Engine> engine;         // of an engine
-  std::unique_ptr<HttpClient> client;     // of a server
+  std::unique_ptr<Engine> engine;      // of an engine
+  std::unique_ptr<HttpClient> client;  // of a server
   std::unique_ptr<Tokenizer> tokenizer_of_folder;
   const Tokenizer* tokenizer = nullptr;
   int64_t max_model_len = 0;
@@ -23,6 +23,7 @@ struct EvalSource {
 Result<EvalSource> eval_by_engine(const EngineFlags& flags, std::optional<int64_t> batch);
 // Of the folder that flags name, only the tokenizer is read. max_model_len is of use where the server
 // does not say it.
-Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url, std::optional<int64_t> batch);
+Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url,
+                                  std::optional<int64_t> batch);
 
 }  // namespace fathom

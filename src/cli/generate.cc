@@ -31,7 +31,9 @@ void record(Generation& generation, const RequestEvent& event, double now) {
 }  // namespace
 
 Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink) {
+                                         const SamplingParams& sampling, const TextSink& sink,
+                                         const StopCheck& stop) {
+  std::vector<RequestId> ids;
   std::vector<Generation> generations(prompts.size());
   const double started = monotonic_seconds();
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -47,12 +49,20 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
       FATHOM_RETURN_IF_ERROR(engine.step());
       id = engine.submit({prompts[i], sampling}, listener);
     }
-    if (!id.ok()) {
+    if (id.ok()) {
+      ids.push_back(*id);
+    } else {
       generation.status = id.status();
       generation.finish_reason = FinishReason::kError;
     }
   }
-  while (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
+  while (engine.has_work()) {
+    if (stop && stop()) {
+      for (RequestId id : ids) engine.cancel(id);
+      ids.clear();
+    }
+    if (engine.has_work()) FATHOM_RETURN_IF_ERROR(engine.step());
+  }
   return generations;
 }
 

@@ -24,10 +24,14 @@ struct Generation {
 // Called with each piece of text as it comes; index is the prompt's.
 using TextSink = std::function<void(size_t index, std::string_view text)>;
 
-// All prompts at once, results in the order of the prompts. sink may be empty. Requests that fail carry their
-// own status; an error of the engine is the result.
+// Asked between steps: true ends what is under way.
+using StopCheck = std::function<bool()>;
+
+// All prompts at once, results in the order of the prompts. sink and stop may be empty. Requests that fail
+// carry their own status; an error of the engine is the result.
 Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink);
+                                         const SamplingParams& sampling, const TextSink& sink,
+                                         const StopCheck& stop = {});
 
 // The fields that `run --json` promises.
 Json to_json(const Generation& generation);

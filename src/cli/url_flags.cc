@@ -17,12 +17,18 @@ std::string key_of_environment() {
 
 CLI::Option* add_url_flags(CLI::App& command, UrlFlags& flags) {
   const std::string group = kServerGroup;
-  CLI::Option* url = command.add_option("--url", flags.url, "http://HOST:PORT, https://.. or unix:/PATH of a running server")
-                         ->group(group);
-  command.add_option("--model", flags.model, "what the server calls the model; default: its first")->group(group);
-  command.add_option("--api-key", flags.api_key, "default: FATHOM_API_KEY or OPENAI_API_KEY of the environment")
+  CLI::Option* url =
+      command
+          .add_option("--url", flags.url, "http://HOST:PORT, https://.. or unix:/PATH of a running server")
+          ->group(group);
+  command.add_option("--model", flags.model, "what the server calls the model; default: its first")
       ->group(group);
-  command.add_option("--cacert", flags.ca_file, "PEM file of the authorities to trust; default: the system's")->group(group);
+  command
+      .add_option("--api-key", flags.api_key, "default: FATHOM_API_KEY or OPENAI_API_KEY of the environment")
+      ->group(group);
+  command
+      .add_option("--cacert", flags.ca_file, "PEM file of the authorities to trust; default: the system's")
+      ->group(group);
   command.add_flag("--insecure", flags.insecure, "do not check the server's certificate")->group(group);
   command.add_option("--timeout", flags.timeout, "seconds in which the server may be silent")
       ->capture_default_str()

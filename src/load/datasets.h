@@ -23,7 +23,7 @@ enum class DatasetOrder { kShuffled, kOfFile };
 
 struct DatasetOptions {
   std::string name = "random";  // random, sharegpt, custom
-  std::string path;             // of sharegpt (JSON) and custom (JSON lines)
+  std::string path = {};        // of sharegpt (JSON) and custom (JSON lines)
   int64_t num_prompts = 1000;
   uint64_t seed = 0;
   DatasetOrder order = DatasetOrder::kShuffled;

@@ -11,16 +11,16 @@ namespace fathom {
 
 // What is told about a load beside its results.
 struct LoadInfo {
-  std::string url;
-  std::string backend;    // "openai", "vllm", "openai-chat"
-  std::string label;      // empty: none was given
-  std::string tokenizer;  // a folder, or empty for the server's
+  std::string url = {};
+  std::string backend = {};    // "openai", "vllm", "openai-chat"
+  std::string label = {};      // empty: none was given
+  std::string tokenizer = {};  // a folder, or empty for the server's
   int64_t num_prompts = 0;
-  std::string dataset;               // for people
-  std::string version;               // of this program
-  double start_time = 0;             // seconds since 1970
-  std::vector<std::string> metrics;  // of the table and the file: "ttft", "tpot", "itl", "e2el"
-  std::vector<std::pair<std::string, std::string>> metadata;
+  std::string dataset = {};               // for people
+  std::string version = {};               // of this program
+  double start_time = 0;                  // seconds since 1970
+  std::vector<std::string> metrics = {};  // of the table and the file: "ttft", "tpot", "itl", "e2el"
+  std::vector<std::pair<std::string, std::string>> metadata = {};
 };
 
 enum class Detail { kSummary, kEveryRequest };

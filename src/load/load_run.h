@@ -16,7 +16,7 @@ namespace fathom {
 
 struct LoadOptions {
   CompletionApi api = CompletionApi::kText;
-  std::string model;
+  std::string model = {};
   double request_rate = std::numeric_limits<double>::infinity();  // requests per second
   double burstiness = 1;
   int64_t max_concurrency = 0;  // 0: no limit
@@ -41,7 +41,7 @@ struct RequestRecord {
 
 struct LoadResult {
   double duration = 0;
-  std::vector<RequestRecord> records;  // in the order of the requests
+  std::vector<RequestRecord> records = {};  // in the order of the requests
 };
 
 // The first request num_warmups times, at most max_concurrency at once. Fails with the first error.
