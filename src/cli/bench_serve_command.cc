@@ -45,7 +45,7 @@ Status save(const LoadFlags& flags, const LoadInfo& info, const LoadOptions& opt
 Status check_failures(const LoadResult& result, const LoadSummary& summary) {
   if (summary.failed == 0) return ok_status();
   const auto first = std::find_if(result.records.begin(), result.records.end(),
-                                  [](const RequestRecord& record) { return !record.error.empty(); });
+                                  [](const LoadRecord& record) { return !record.error.empty(); });
   return io_error("{} of {} requests failed, the first with: {}", summary.failed, result.records.size(),
                   first->error);
 }

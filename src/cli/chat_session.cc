@@ -59,6 +59,7 @@ Json ChatSession::all_messages() const {
 }
 
 Status ChatSession::ask(const std::string& question) {
+  clear_interrupt();  // one that came too late for the last answer
   messages_.push_back({{"role", "user"}, {"content", question}});
   const bool to_terminal = ::isatty(STDOUT_FILENO) == 1;
   bool at_line_end = true;

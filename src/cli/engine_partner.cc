@@ -13,7 +13,7 @@ Result<ChatAnswer> EnginePartner::answer(const Json& messages, const TextSink& s
                               : reader_.from_messages(messages));
   const double started = monotonic_seconds();
   const auto pass_on = [&sink](size_t, std::string_view text) { sink(text); };
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers,
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<GeneratedText> answers,
                           generate(engine_, {ids}, sampling_, pass_on, interrupted));
   FATHOM_RETURN_IF_ERROR(answers[0].status);
   return ChatAnswer{.text = answers[0].text,

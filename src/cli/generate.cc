@@ -10,11 +10,11 @@ double per_second(size_t count, double seconds) {
 }
 
 // The first token belongs to the prompt's time.
-size_t decoded_tokens(const Generation& generation) {
+size_t decoded_tokens(const GeneratedText& generation) {
   return generation.ids.empty() ? 0 : generation.ids.size() - 1;
 }
 
-void record(Generation& generation, const RequestEvent& event, double now) {
+void record(GeneratedText& generation, const RequestEvent& event, double now) {
   if (event.token_id) {
     if (generation.ids.empty()) {
       generation.prefill_seconds = now;
@@ -30,14 +30,14 @@ void record(Generation& generation, const RequestEvent& event, double now) {
 
 }  // namespace
 
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink,
-                                         const StopCheck& stop) {
+Result<std::vector<GeneratedText>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
+                                            const SamplingParams& sampling, const TextSink& sink,
+                                            const StopCheck& stop) {
   std::vector<RequestId> ids;
-  std::vector<Generation> generations(prompts.size());
+  std::vector<GeneratedText> generations(prompts.size());
   const double started = monotonic_seconds();
   for (size_t i = 0; i < prompts.size(); ++i) {
-    Generation& generation = generations[i];
+    GeneratedText& generation = generations[i];
     generation.prompt_ids = prompts[i];
     const auto listener = [&generation, &sink, i, started](const RequestEvent& event) {
       record(generation, event, monotonic_seconds() - started);
@@ -66,7 +66,7 @@ Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::
   return generations;
 }
 
-Json to_json(const Generation& generation) {
+Json to_json(const GeneratedText& generation) {
   return {
       {"prompt_ids", generation.prompt_ids},
       {"ids", generation.ids},
@@ -79,9 +79,9 @@ Json to_json(const Generation& generation) {
   };
 }
 
-std::string statistics_line(const std::vector<Generation>& generations, double seconds) {
+std::string statistics_line(const std::vector<GeneratedText>& generations, double seconds) {
   if (generations.size() == 1) {
-    const Generation& one = generations[0];
+    const GeneratedText& one = generations[0];
     return fmt::format("prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}",
                        one.prompt_ids.size(), one.prefill_seconds,
                        per_second(one.prompt_ids.size(), one.prefill_seconds), one.ids.size(),
@@ -89,7 +89,7 @@ std::string statistics_line(const std::vector<Generation>& generations, double s
                        finish_reason_name(one.finish_reason));
   }
   size_t prompt_tokens = 0, tokens = 0;
-  for (const Generation& generation : generations) {
+  for (const GeneratedText& generation : generations) {
     prompt_tokens += generation.prompt_ids.size();
     tokens += generation.ids.size();
   }

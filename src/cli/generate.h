@@ -11,7 +11,7 @@
 
 namespace fathom {
 
-struct Generation {
+struct GeneratedText {
   std::vector<int32_t> prompt_ids;
   std::vector<int32_t> ids;
   std::string text;
@@ -29,14 +29,14 @@ using StopCheck = std::function<bool()>;
 
 // All prompts at once, results in the order of the prompts. sink and stop may be empty. Requests that fail
 // carry their own status; an error of the engine is the result.
-Result<std::vector<Generation>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
-                                         const SamplingParams& sampling, const TextSink& sink,
-                                         const StopCheck& stop = {});
+Result<std::vector<GeneratedText>> generate(Engine& engine, const std::vector<std::vector<int32_t>>& prompts,
+                                            const SamplingParams& sampling, const TextSink& sink,
+                                            const StopCheck& stop = {});
 
 // The fields that `run --json` promises.
-Json to_json(const Generation& generation);
+Json to_json(const GeneratedText& generation);
 
 // One line: tokens, seconds and rates of the prompt and of the answer.
-std::string statistics_line(const std::vector<Generation>& generations, double seconds);
+std::string statistics_line(const std::vector<GeneratedText>& generations, double seconds);
 
 }  // namespace fathom

@@ -46,14 +46,14 @@ struct Given {
   CLI::Option* ids = nullptr;
 };
 
-Status report(const Options& options, const std::vector<Generation>& generations, double seconds) {
+Status report(const Options& options, const std::vector<GeneratedText>& generations, double seconds) {
   if (options.json) {
     Json all = Json::array();
-    for (const Generation& generation : generations) all.push_back(to_json(generation));
+    for (const GeneratedText& generation : generations) all.push_back(to_json(generation));
     print_json(generations.size() == 1 ? all[0] : all);
   }
   if (options.stats) std::fprintf(stderr, "%s\n", statistics_line(generations, seconds).c_str());
-  for (const Generation& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
+  for (const GeneratedText& generation : generations) FATHOM_RETURN_IF_ERROR(generation.status);
   return ok_status();
 }
 
@@ -63,7 +63,7 @@ Status run_prompts(const Options& options, Engine& engine, const std::vector<std
   TextSink sink;
   if (streaming) sink = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<GeneratedText> generations,
                           generate(engine, prompts, sampling, sink));
   const double seconds = monotonic_seconds() - started;
   if (prompts.size() == 1) FATHOM_RETURN_IF_ERROR(generations[0].status);

@@ -51,7 +51,7 @@ Result<ChatAnswer> ServerPartner::answer(const Json& messages, const TextSink& s
         answer.text += piece.text;
         sink(piece.text);
       },
-      [&](const HttpReply& reply) { status = stream.finish(reply); });
+      [&](const ClientReply& reply) { status = stream.finish(reply); });
   while (client_->run_for(kLookSeconds)) {
     if (interrupted()) client_->cancel_all();
   }

@@ -89,7 +89,7 @@ std::string request_bytes(const HttpClientOptions& options, const HttpCall& call
   return bytes + "\r\n" + call.body;
 }
 
-void take_head(const ResponseParser& parser, HttpReply& reply) {
+void take_head(const ResponseParser& parser, ClientReply& reply) {
   const auto& head = parser.get();
   reply.code = static_cast<int>(head.result_int());
   reply.content_type = std::string(head[boost::beast::http::field::content_type]);
@@ -112,13 +112,13 @@ struct HttpClient::Impl {
   explicit Impl(HttpClientOptions given) : options(std::move(given)) {}
 
   asio::awaitable<void> run_call(std::shared_ptr<RunningCall> call);
-  asio::awaitable<HttpReply> converse(Connection& connection, const RunningCall& call, bool is_new);
-  asio::awaitable<Status> receive(Connection& connection, const RunningCall& call, HttpReply& reply);
+  asio::awaitable<ClientReply> converse(Connection& connection, const RunningCall& call, bool is_new);
+  asio::awaitable<Status> receive(Connection& connection, const RunningCall& call, ClientReply& reply);
   asio::awaitable<void> watch();
   asio::awaitable<void> wait_for(double when, std::function<void()> task);
   Status take_body(ResponseParser& parser, SseReader& reader, const RunningCall& call,
-                   HttpReply& reply) const;
-  Status failure(const Connection& connection, const SocketError& error, const HttpReply& reply) const;
+                   ClientReply& reply) const;
+  Status failure(const Connection& connection, const SocketError& error, const ClientReply& reply) const;
 
   HttpClientOptions options;
   asio::io_context io{1};
@@ -160,7 +160,7 @@ const Url& HttpClient::url() const { return impl_->options.url; }
 
 // One line that says what happened and, where that can be told, what to do.
 Status HttpClient::Impl::failure(const Connection& connection, const SocketError& error,
-                                 const HttpReply& reply) const {
+                                 const ClientReply& reply) const {
   const std::string server = options.url.text();
   if (cancelling) return Status(ErrorCode::kCancelled, server + ": cancelled");
   if (connection.timed_out)
@@ -180,7 +180,7 @@ Status HttpClient::Impl::failure(const Connection& connection, const SocketError
 }
 
 Status HttpClient::Impl::take_body(ResponseParser& parser, SseReader& reader, const RunningCall& call,
-                                   HttpReply& reply) const {
+                                   ClientReply& reply) const {
   const std::string piece = std::exchange(parser.get().body(), {});
   if (!reply.is_event_stream || reply.code != 200 || !call.on_event) {
     reply.body += piece;
@@ -194,7 +194,7 @@ Status HttpClient::Impl::take_body(ResponseParser& parser, SseReader& reader, co
 }
 
 asio::awaitable<Status> HttpClient::Impl::receive(Connection& connection, const RunningCall& call,
-                                                  HttpReply& reply) {
+                                                  ClientReply& reply) {
   ResponseParser parser;
   parser.eager(true);
   parser.header_limit(kMaxHeadBytes);
@@ -216,9 +216,9 @@ asio::awaitable<Status> HttpClient::Impl::receive(Connection& connection, const 
   co_return ok_status();
 }
 
-asio::awaitable<HttpReply> HttpClient::Impl::converse(Connection& connection, const RunningCall& call,
-                                                      bool is_new) {
-  HttpReply reply;
+asio::awaitable<ClientReply> HttpClient::Impl::converse(Connection& connection, const RunningCall& call,
+                                                        bool is_new) {
+  ClientReply reply;
   SocketError error;
   if (is_new) {
     connection.deadline = monotonic_seconds() + options.connect_timeout;
@@ -246,7 +246,7 @@ asio::awaitable<HttpReply> HttpClient::Impl::converse(Connection& connection, co
 
 // A connection that was kept may have been closed by the server meanwhile: then the call gets a new one.
 asio::awaitable<void> HttpClient::Impl::run_call(std::shared_ptr<RunningCall> call) {
-  HttpReply reply;
+  ClientReply reply;
   while (!cancelling) {
     std::unique_ptr<Connection> connection;
     const bool is_new = idle.empty();
@@ -286,6 +286,7 @@ asio::awaitable<void> HttpClient::Impl::watch() {
 }
 
 asio::awaitable<void> HttpClient::Impl::wait_for(double when, std::function<void()> task) {
+  if (cancelling) co_return;
   asio::steady_timer timer(io);
   const double seconds = std::clamp(when - monotonic_seconds(), 0.0, 1e6);
   timer.expires_after(std::chrono::nanoseconds(static_cast<int64_t>(seconds * 1e9)));
@@ -328,9 +329,9 @@ void HttpClient::cancel_all() {
   for (asio::steady_timer* timer : impl_->waiting) timer->cancel();
 }
 
-HttpReply HttpClient::call(HttpCall call) {
-  HttpReply result;
-  start(std::move(call), {}, [&result](HttpReply reply) { result = std::move(reply); });
+ClientReply HttpClient::call(HttpCall call) {
+  ClientReply result;
+  start(std::move(call), {}, [&result](ClientReply reply) { result = std::move(reply); });
   run();
   return result;
 }

@@ -31,7 +31,7 @@ struct HttpCall {
   std::string body = {};  // JSON
 };
 
-struct HttpReply {
+struct ClientReply {
   Status status;  // not ok: there was no reply, or it broke off; the message names the server
   int code = 0;   // 0: no head arrived
   std::string content_type = {};
@@ -44,7 +44,7 @@ struct HttpReply {
 class HttpClient {
  public:
   using EventSink = std::function<void(std::string_view data)>;
-  using ReplySink = std::function<void(HttpReply reply)>;
+  using ReplySink = std::function<void(ClientReply reply)>;
 
   // Finds the host's addresses, reads certificates; connects only when there is a call.
   static Result<std::unique_ptr<HttpClient>> create(HttpClientOptions options);
@@ -63,7 +63,7 @@ class HttpClient {
   // Ends all calls with kCancelled, inside of the run that follows, and forgets tasks.
   void cancel_all();
   // One call, waited for.
-  HttpReply call(HttpCall call);
+  ClientReply call(HttpCall call);
 
  private:
   struct Impl;

@@ -99,7 +99,7 @@ TEST(HttpClient, KeepsItsConnection) {
   ScriptedServer server({kOk}, AfterReply::kStay);
   const auto client = client_for(server.url());
   for (int i = 0; i < 3; ++i) {
-    const HttpReply reply = client->call({"GET", "/x"});
+    const ClientReply reply = client->call({"GET", "/x"});
     ASSERT_TRUE(reply.status.ok()) << reply.status.message();
     EXPECT_EQ(reply.code, 200);
     EXPECT_EQ(reply.body, "{}");
@@ -113,7 +113,7 @@ TEST(HttpClient, AKeptConnectionMayHaveDied) {
   ScriptedServer server({kOk}, AfterReply::kClose);
   const auto client = client_for(server.url());
   for (int i = 0; i < 3; ++i) {
-    const HttpReply reply = client->call({"GET", "/x"});
+    const ClientReply reply = client->call({"GET", "/x"});
     ASSERT_TRUE(reply.status.ok()) << reply.status.message();
   }
   EXPECT_EQ(server.num_connections, 3);
@@ -125,10 +125,10 @@ TEST(HttpClient, EventsInPieces) {
                         AfterReply::kStay);
   const auto client = client_for(server.url());
   std::vector<std::string> events;
-  HttpReply end;
+  ClientReply end;
   client->start(
       {"GET", "/x"}, [&](std::string_view data) { events.emplace_back(data); },
-      [&](HttpReply reply) { end = std::move(reply); });
+      [&](ClientReply reply) { end = std::move(reply); });
   client->run();
   EXPECT_TRUE(end.status.ok()) << end.status.message();
   EXPECT_TRUE(end.is_event_stream);
@@ -141,7 +141,7 @@ TEST(HttpClient, ManyCallsAtOnce) {
   const auto client = client_for(server.url());
   int num_ok = 0;
   for (int i = 0; i < kCalls; ++i) {
-    client->start({"GET", "/x"}, {}, [&](const HttpReply& reply) { num_ok += reply.status.ok() ? 1 : 0; });
+    client->start({"GET", "/x"}, {}, [&](const ClientReply& reply) { num_ok += reply.status.ok() ? 1 : 0; });
   }
   client->run();
   EXPECT_EQ(num_ok, kCalls);
@@ -157,9 +157,9 @@ TEST(HttpClient, SilenceEndsACall) {
 TEST(HttpClient, CancellingLeavesTheServer) {
   ScriptedServer server({}, AfterReply::kStay);
   const auto client = client_for(server.url());
-  HttpReply end;
+  ClientReply end;
   bool task_ran = false;
-  client->start({"GET", "/x"}, {}, [&](HttpReply reply) { end = std::move(reply); });
+  client->start({"GET", "/x"}, {}, [&](ClientReply reply) { end = std::move(reply); });
   client->at(monotonic_seconds() + 1000, [&] { task_ran = true; });
   EXPECT_TRUE(client->run_for(0.05));
   client->cancel_all();
@@ -174,7 +174,7 @@ TEST(HttpClient, TasksMayStartCalls) {
   const auto client = client_for(server.url());
   std::vector<int> order;
   client->at(monotonic_seconds() + 0.02, [&] {
-    client->start({"GET", "/x"}, {}, [&](const HttpReply&) { order.push_back(2); });
+    client->start({"GET", "/x"}, {}, [&](const ClientReply&) { order.push_back(2); });
   });
   client->at(0, [&] { order.push_back(1); });
   client->run();

@@ -59,7 +59,7 @@ std::string_view api_path(CompletionApi api) {
   return api == CompletionApi::kChat ? "/v1/chat/completions" : "/v1/completions";
 }
 
-Status reply_status(const HttpReply& reply, const Url& url) {
+Status reply_status(const ClientReply& reply, const Url& url) {
   if (!reply.status.ok()) return reply.status;
   if (reply.code >= 200 && reply.code < 300) return ok_status();
   const Result<Json> body = parse_json(reply.body, "the reply", kLimits);
@@ -71,7 +71,7 @@ Status reply_status(const HttpReply& reply, const Url& url) {
   return Status(error_code_of(reply.code), line);
 }
 
-Result<Json> reply_json(const HttpReply& reply, const Url& url) {
+Result<Json> reply_json(const ClientReply& reply, const Url& url) {
   FATHOM_RETURN_IF_ERROR(reply_status(reply, url));
   Result<Json> json = parse_json(reply.body, "the reply", kLimits);
   if (json.ok()) return json;
@@ -138,7 +138,7 @@ CompletionStream::Piece CompletionStream::take(std::string_view data) {
   return {std::move(text), is_token};
 }
 
-Status CompletionStream::finish(const HttpReply& reply) {
+Status CompletionStream::finish(const ClientReply& reply) {
   FATHOM_RETURN_IF_ERROR(reply_status(reply, *url_));
   if (!reply.is_event_stream) {
     return invalid_data("{}: the answer is no event stream but \"{}\"; is it an OpenAI-compatible server?",

@@ -19,10 +19,10 @@ std::string_view api_path(CompletionApi api);
 
 // ok() for a 2xx reply. Else one line: the server, the status, what it says, and when to come again.
 // kResourceExhausted stands for 429 and 503, which another time may go well.
-Status reply_status(const HttpReply& reply, const Url& url);
+Status reply_status(const ClientReply& reply, const Url& url);
 
 // The body of a reply that must be a 2xx and JSON.
-Result<Json> reply_json(const HttpReply& reply, const Url& url);
+Result<Json> reply_json(const ClientReply& reply, const Url& url);
 
 struct ServedModelInfo {
   std::string id;
@@ -45,7 +45,7 @@ class CompletionStream {
   // After an error further events are passed over; finish() says what was wrong.
   Piece take(std::string_view data);
   // The end of the exchange. Not ok: no whole answer came.
-  Status finish(const HttpReply& reply);
+  Status finish(const ClientReply& reply);
 
   const std::string& finish_reason() const { return finish_reason_; }  // empty until there is one
   std::optional<int64_t> prompt_tokens() const { return prompt_tokens_; }

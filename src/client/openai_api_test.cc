@@ -7,19 +7,19 @@ namespace {
 
 const Url kUrl = *parse_url("http://h:1");
 
-HttpReply event_stream() {
+ClientReply event_stream() {
   return {.status = ok_status(), .code = 200, .content_type = "text/event-stream", .is_event_stream = true};
 }
 
 TEST(ReplyStatus, OneLineWithStatusMessageAndCure) {
-  const HttpReply full = {
+  const ClientReply full = {
       .status = ok_status(), .code = 429, .retry_after = 2, .body = R"({"error": {"message": "full\nup"}})"};
   EXPECT_EQ(reply_status(full, kUrl).message(), "http://h:1: status 429: full up (try again in 2 s)");
   EXPECT_EQ(reply_status(full, kUrl).code(), ErrorCode::kResourceExhausted);
-  const HttpReply key = {.status = ok_status(), .code = 401, .body = R"({"detail": "who?"})"};
+  const ClientReply key = {.status = ok_status(), .code = 401, .body = R"({"detail": "who?"})"};
   EXPECT_EQ(reply_status(key, kUrl).message(),
             "http://h:1: status 401: who? (keys come by --api-key or FATHOM_API_KEY)");
-  const HttpReply page = {
+  const ClientReply page = {
       .status = ok_status(), .code = 500, .body = "<html>\x1b[31m" + std::string(1000, 'x')};
   const std::string line = reply_status(page, kUrl).message();
   EXPECT_EQ(line.find('\x1b'), std::string::npos);
@@ -61,7 +61,7 @@ TEST(CompletionStream, WhatIsWrong) {
   EXPECT_NE(after(R"({"error": {"message": "dead engine"}})").find("broke off: dead engine"),
             std::string::npos);
   EXPECT_NE(after("hello").find("no JSON object: hello"), std::string::npos);
-  HttpReply page = {.status = ok_status(), .code = 200, .content_type = "text/html"};
+  ClientReply page = {.status = ok_status(), .code = 200, .content_type = "text/html"};
   CompletionStream stream(CompletionApi::kChat, kUrl);
   EXPECT_NE(stream.finish(page).message().find("no event stream but \"text/html\""), std::string::npos);
 }

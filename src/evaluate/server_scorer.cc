@@ -139,10 +139,10 @@ class Session {
     ++num_open_;
     const auto shared = std::make_shared<Ask>(std::move(ask));
     client_.start({"POST", std::string(api_path(CompletionApi::kText)), shared->body}, {},
-                  [this, shared](HttpReply reply) { finish(*shared, reply); });
+                  [this, shared](ClientReply reply) { finish(*shared, reply); });
   }
 
-  void finish(Ask& ask, const HttpReply& reply) {
+  void finish(Ask& ask, const ClientReply& reply) {
     --num_open_;
     if (!status_.ok()) return;
     const bool is_full = reply.status.ok() && (reply.code == 429 || reply.code == 503);
@@ -162,7 +162,7 @@ class Session {
     });
   }
 
-  Status take(const Ask& ask, const HttpReply& reply) {
+  Status take(const Ask& ask, const ClientReply& reply) {
     FATHOM_ASSIGN_OR_RETURN(const Json json, reply_json(reply, client_.url()));
     const std::string server = client_.url().text();
     const Result<const Json*> choice = choice_of(json);

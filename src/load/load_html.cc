@@ -14,7 +14,7 @@ using Points = std::vector<std::pair<double, double>>;
 
 std::vector<double> first_tokens(const LoadResult& result) {
   std::vector<double> all;
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     if (record.error.empty()) all.push_back(record.ttft * kMilli);
   }
   return all;
@@ -22,7 +22,7 @@ std::vector<double> first_tokens(const LoadResult& result) {
 
 std::vector<double> gaps(const LoadResult& result) {
   std::vector<double> all;
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     for (double itl : record.itls) all.push_back(itl * kMilli);
   }
   return all;
@@ -32,7 +32,7 @@ std::vector<double> gaps(const LoadResult& result) {
 Points throughput(const LoadResult& result) {
   const double width = result.duration / kTimeBins;
   std::vector<double> tokens(kTimeBins, 0);
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     if (record.output_len == 0) continue;
     const double each = static_cast<double>(record.output_len) / static_cast<double>(record.itls.size() + 1);
     double time = record.start + record.ttft;
@@ -56,7 +56,7 @@ Points concurrency(const LoadResult& result) {
   for (size_t i = 0; i < kTimeBins; ++i) {
     const double begin = width * static_cast<double>(i), end = begin + width;
     double busy = 0;
-    for (const RequestRecord& record : result.records) {
+    for (const LoadRecord& record : result.records) {
       busy += std::max(0.0, std::min(end, record.start + record.latency) - std::max(begin, record.start));
     }
     points.emplace_back((begin + end) / 2, busy / width);
@@ -70,7 +70,7 @@ std::string spread_table(const LoadInfo& info, const LoadSummary& summary) {
   for (const auto& [p, value] : percentiles) html += fmt::format("<th class=\"number\">P{}</th>", p);
   html += "</tr>\n";
   for (const std::string& metric : info.metrics) {
-    const Spread& spread = summary.spreads.at(metric);
+    const LatencySpread& spread = summary.spreads.at(metric);
     html += fmt::format("<tr><td>{}</td><td class=\"number\">{:.2f}</td><td class=\"number\">{:.2f}</td>",
                         metric, spread.mean, spread.median);
     for (const auto& [p, value] : spread.percentiles)
@@ -83,7 +83,7 @@ std::string spread_table(const LoadInfo& info, const LoadSummary& summary) {
 std::string error_list(const LoadResult& result) {
   constexpr size_t kMostShown = 10;
   std::vector<std::string> errors;
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     if (!record.error.empty() && errors.size() < kMostShown) errors.push_back(record.error);
   }
   if (errors.empty()) return "";

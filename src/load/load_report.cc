@@ -35,21 +35,21 @@ std::string local_time(double seconds_since_1970) {
 template <typename Get>
 Json list_of(const LoadResult& result, Get get) {
   Json list = Json::array();
-  for (const RequestRecord& record : result.records) list.push_back(get(record));
+  for (const LoadRecord& record : result.records) list.push_back(get(record));
   return list;
 }
 
 void add_details(const LoadResult& result, Json& json) {
-  json["input_lens"] = list_of(result, [](const RequestRecord& r) { return r.input_len; });
+  json["input_lens"] = list_of(result, [](const LoadRecord& r) { return r.input_len; });
   json["output_lens"] =
-      list_of(result, [](const RequestRecord& r) { return r.error.empty() ? r.output_len : 0; });
-  json["ttfts"] = list_of(result, [](const RequestRecord& r) { return r.ttft; });
-  json["itls"] = list_of(result, [](const RequestRecord& r) { return r.itls; });
-  json["latencies"] = list_of(result, [](const RequestRecord& r) { return r.latency; });
-  json["start_times"] = list_of(result, [](const RequestRecord& r) { return r.start; });
-  json["queue_times"] = list_of(result, [](const RequestRecord& r) { return r.start - r.arrival; });
-  json["generated_texts"] = list_of(result, [](const RequestRecord& r) { return r.text; });
-  json["errors"] = list_of(result, [](const RequestRecord& r) { return r.error; });
+      list_of(result, [](const LoadRecord& r) { return r.error.empty() ? r.output_len : 0; });
+  json["ttfts"] = list_of(result, [](const LoadRecord& r) { return r.ttft; });
+  json["itls"] = list_of(result, [](const LoadRecord& r) { return r.itls; });
+  json["latencies"] = list_of(result, [](const LoadRecord& r) { return r.latency; });
+  json["start_times"] = list_of(result, [](const LoadRecord& r) { return r.start; });
+  json["queue_times"] = list_of(result, [](const LoadRecord& r) { return r.start - r.arrival; });
+  json["generated_texts"] = list_of(result, [](const LoadRecord& r) { return r.text; });
+  json["errors"] = list_of(result, [](const LoadRecord& r) { return r.error; });
 }
 
 Json rate_json(double rate) { return std::isinf(rate) ? Json("inf") : Json(rate); }
@@ -98,7 +98,7 @@ Json load_json(const LoadInfo& info, const LoadOptions& options, const LoadResul
   json["max_concurrent_requests"] = summary.max_concurrent_requests;
   for (const MetricTitle& metric : kTitles) {
     if (!is_wanted(metric.key, info)) continue;
-    const Spread& spread = summary.spreads.at(metric.key);
+    const LatencySpread& spread = summary.spreads.at(metric.key);
     json[fmt::format("mean_{}_ms", metric.key)] = spread.mean;
     json[fmt::format("median_{}_ms", metric.key)] = spread.median;
     json[fmt::format("std_{}_ms", metric.key)] = spread.std;
@@ -127,7 +127,7 @@ std::string load_table(const LoadInfo& info, const LoadOptions& options, const L
   table += number_row("Total token throughput (tok/s):", summary.total_token_throughput);
   for (const MetricTitle& metric : kTitles) {
     if (!is_wanted(metric.key, info)) continue;
-    const Spread& spread = summary.spreads.at(metric.key);
+    const LatencySpread& spread = summary.spreads.at(metric.key);
     table += heading(metric.title, '-');
     table += number_row(fmt::format("Mean {} (ms):", metric.name), spread.mean);
     table += number_row(fmt::format("Median {} (ms):", metric.name), spread.median);

@@ -68,7 +68,7 @@ class LoadRun {
   }
 
   void send(size_t index) {
-    RequestRecord& record = records_[index];
+    LoadRecord& record = records_[index];
     record.arrival = arrivals_[index];
     record.start = std::max(record.arrival, freed_);
     const auto flight = std::make_shared<Flight>(options_.api, client_.url());
@@ -76,10 +76,10 @@ class LoadRun {
     client_.start(
         {"POST", std::string(api_path(options_.api)), body_of(requests_[index], options_)},
         [this, flight, &record](std::string_view data) { take(*flight, record, data); },
-        [this, flight, index](HttpReply reply) { finish(*flight, index, reply); });
+        [this, flight, index](ClientReply reply) { finish(*flight, index, reply); });
   }
 
-  void take(Flight& flight, RequestRecord& record, std::string_view data) {
+  void take(Flight& flight, LoadRecord& record, std::string_view data) {
     const double time = now();
     CompletionStream::Piece piece = flight.stream.take(data);
     if (!piece.is_token) return;
@@ -92,8 +92,8 @@ class LoadRun {
     record.text += piece.text;
   }
 
-  void finish(Flight& flight, size_t index, const HttpReply& reply) {
-    RequestRecord& record = records_[index];
+  void finish(Flight& flight, size_t index, const ClientReply& reply) {
+    LoadRecord& record = records_[index];
     const double time = now();
     if (const Status status = flight.stream.finish(reply); !status.ok()) record.error = status.message();
     record.latency = (flight.last_token == 0 ? time : flight.last_token) - record.start;
@@ -111,7 +111,7 @@ class LoadRun {
   const LoadOptions& options_;
   ProgressSink* progress_;
   std::vector<double> arrivals_;
-  std::vector<RequestRecord> records_;
+  std::vector<LoadRecord> records_;
   double begin_ = 0;
   double freed_ = 0;  // when a place last came free that there was none before
   size_t next_ = 0;
@@ -126,7 +126,7 @@ Status warm_up(HttpClient& client, const LoadRequest& request, const LoadOptions
   const std::vector<LoadRequest> requests(static_cast<size_t>(options.num_warmups), request);
   const LoadResult result =
       LoadRun(client, requests, options, nullptr).run(std::vector<double>(requests.size(), 0));
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     if (!record.error.empty()) return io_error("{}", record.error);
   }
   return ok_status();

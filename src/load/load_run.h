@@ -27,7 +27,7 @@ struct LoadOptions {
 };
 
 // Times in seconds since the run began.
-struct RequestRecord {
+struct LoadRecord {
   std::string error = {};  // empty: all went well
   double arrival = 0;      // when it was due
   double start = 0;        // when it was due and had a place under max_concurrency: all else counts from here
@@ -41,7 +41,7 @@ struct RequestRecord {
 
 struct LoadResult {
   double duration = 0;
-  std::vector<RequestRecord> records = {};  // in the order of the requests
+  std::vector<LoadRecord> records = {};  // in the order of the requests
 };
 
 // The first request num_warmups times, at most max_concurrency at once. Fails with the first error.

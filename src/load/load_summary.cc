@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kMilli = 1e3;
 
-bool meets(const RequestRecord& record, const std::map<std::string, double>& goals) {
+bool meets(const LoadRecord& record, const std::map<std::string, double>& goals) {
   const std::map<std::string, double> times = {
       {"ttft", record.ttft}, {"tpot", time_per_output_token(record)}, {"e2el", record.latency}};
   return std::all_of(goals.begin(), goals.end(),
@@ -17,9 +17,9 @@ bool meets(const RequestRecord& record, const std::map<std::string, double>& goa
 }
 
 // Whole seconds from the first start on.
-double most_chunks_in_a_second(const std::vector<const RequestRecord*>& records, double first_start) {
+double most_chunks_in_a_second(const std::vector<const LoadRecord*>& records, double first_start) {
   std::map<int64_t, int64_t> counts;
-  for (const RequestRecord* record : records) {
+  for (const LoadRecord* record : records) {
     double time = record->start + record->ttft - first_start;
     if (record->output_len > 0) ++counts[static_cast<int64_t>(time)];
     for (double itl : record->itls) ++counts[static_cast<int64_t>(time += itl)];
@@ -30,9 +30,9 @@ double most_chunks_in_a_second(const std::vector<const RequestRecord*>& records,
 }
 
 // One that ends when another starts is not beside it.
-int64_t most_at_once(const std::vector<const RequestRecord*>& records) {
+int64_t most_at_once(const std::vector<const LoadRecord*>& records) {
   std::vector<std::pair<double, int>> events;
-  for (const RequestRecord* record : records) {
+  for (const LoadRecord* record : records) {
     events.emplace_back(record->start, 1);
     events.emplace_back(record->start + record->latency, -1);
   }
@@ -52,8 +52,8 @@ double percentile(const std::vector<double>& sorted, double p) {
   return sorted[below] + (sorted[below + 1] - sorted[below]) * (place - static_cast<double>(below));
 }
 
-Spread spread_of(std::vector<double> seconds, const std::vector<double>& percentiles) {
-  Spread spread;
+LatencySpread spread_of(std::vector<double> seconds, const std::vector<double>& percentiles) {
+  LatencySpread spread;
   std::sort(seconds.begin(), seconds.end());
   if (!seconds.empty()) {
     const auto count = static_cast<double>(seconds.size());
@@ -66,19 +66,19 @@ Spread spread_of(std::vector<double> seconds, const std::vector<double>& percent
   return spread;
 }
 
-double time_per_output_token(const RequestRecord& record) {
+double time_per_output_token(const LoadRecord& record) {
   return record.output_len > 1 ? (record.latency - record.ttft) / static_cast<double>(record.output_len - 1)
                                : 0;
 }
 
 LoadSummary summarise(const LoadResult& result, const SummaryOptions& options) {
   LoadSummary summary;
-  std::vector<const RequestRecord*> records;
+  std::vector<const LoadRecord*> records;
   std::map<std::string, std::vector<double>> times;
   for (const char* name : {"ttft", "tpot", "itl", "e2el", "client_queue_time", "e2el_including_client_queue"})
     times[name];
   int64_t num_good = 0;
-  for (const RequestRecord& record : result.records) {
+  for (const LoadRecord& record : result.records) {
     if (!record.error.empty()) {
       ++summary.failed;
       continue;

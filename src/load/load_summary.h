@@ -15,11 +15,11 @@ namespace fathom {
 double percentile(const std::vector<double>& sorted, double p);
 
 // Of some times, in milliseconds.
-struct Spread {
+struct LatencySpread {
   double mean = 0, median = 0, std = 0;                     // std: of the population
   std::vector<std::pair<double, double>> percentiles = {};  // (p, value)
 };
-Spread spread_of(std::vector<double> seconds, const std::vector<double>& percentiles);
+LatencySpread spread_of(std::vector<double> seconds, const std::vector<double>& percentiles);
 
 struct SummaryOptions {
   std::vector<double> percentiles = {99};
@@ -35,12 +35,12 @@ struct LoadSummary {
   int64_t max_concurrent_requests = 0;
   // "ttft", "tpot", "itl", "e2el", "client_queue_time", "e2el_including_client_queue". tpot leaves out
   // answers of one token.
-  std::map<std::string, Spread> spreads = {};
+  std::map<std::string, LatencySpread> spreads = {};
 };
 
 LoadSummary summarise(const LoadResult& result, const SummaryOptions& options);
 
 // (latency - ttft) / (tokens - 1), or 0 for one token.
-double time_per_output_token(const RequestRecord& record);
+double time_per_output_token(const LoadRecord& record);
 
 }  // namespace fathom

@@ -40,14 +40,14 @@ TEST(Percentile, IsTheInverseOfTheLineThroughAllPoints) {
   }
 }
 
-RequestRecord record(double arrival, double start, double ttft, std::vector<double> itls, int64_t input,
-                     int64_t output) {
-  RequestRecord one{.arrival = arrival,
-                    .start = start,
-                    .ttft = ttft,
-                    .itls = std::move(itls),
-                    .input_len = input,
-                    .output_len = output};
+LoadRecord record(double arrival, double start, double ttft, std::vector<double> itls, int64_t input,
+                  int64_t output) {
+  LoadRecord one{.arrival = arrival,
+                 .start = start,
+                 .ttft = ttft,
+                 .itls = std::move(itls),
+                 .input_len = input,
+                 .output_len = output};
   one.latency = ttft;
   for (double itl : one.itls) one.latency += itl;
   return one;
@@ -76,7 +76,7 @@ TEST(LoadSummary, CountsByHand) {
   EXPECT_EQ(summary.max_output_tokens_per_s, 2);
   // [0, 1), [1, 3), [2, 2.25).
   EXPECT_EQ(summary.max_concurrent_requests, 2);
-  const Spread& ttft = summary.spreads.at("ttft");
+  const LatencySpread& ttft = summary.spreads.at("ttft");
   EXPECT_NEAR(ttft.mean, 1750.0 / 3, 1e-9);
   EXPECT_EQ(ttft.median, 500);
   EXPECT_NEAR(ttft.std, std::sqrt((500.0 * 500 + 1000.0 * 1000 + 250.0 * 250) / 3 - std::pow(1750.0 / 3, 2)),

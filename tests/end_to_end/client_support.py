@@ -96,8 +96,16 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def read_until(self, wanted):
+        self.read_while(lambda: wanted not in self.text, wanted)
+        self.text = self.text[self.text.index(wanted) + len(wanted):]
+
+    def read_some(self, count):
+        """Until there are so many characters not asked about."""
+        self.read_while(lambda: len(self.text) < count, f"{count} characters")
+
+    def read_while(self, missing, wanted):
         deadline = time.monotonic() + PATIENCE
-        while wanted not in self.text:
+        while missing():
             if time.monotonic() > deadline:
                 raise AssertionError(f"no {wanted!r} in {self.text!r}")
             if select.select([self.master], [], [], 0.1)[0]:
@@ -105,7 +113,6 @@ class Terminal:
                     self.text += os.read(self.master, 65536).decode(errors="replace")
                 except OSError as error:
                     raise AssertionError(f"ended without {wanted!r}: {self.text!r}") from error
-        self.text = self.text[self.text.index(wanted) + len(wanted):]
 
     def wait(self):
         """The status; reads on meanwhile, as terminals do."""

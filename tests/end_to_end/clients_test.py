@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 from client_support import MODELS, Script, Terminal, http_reply, make_certificate
@@ -247,7 +246,8 @@ class Chat(Case):
         with Terminal(BINARY, "run", DEMO, "--greedy", "--ignore-eos", "--max-tokens", 3000, "--threads", 2) as terminal:
             terminal.read_until("> ")
             terminal.write("The old house\n")
-            time.sleep(0.2)
+            terminal.read_until("The old house")  # the echo
+            terminal.read_some(40)
             terminal.write("\x03")
             terminal.read_until("(stopped)")
             terminal.write("\x04")
