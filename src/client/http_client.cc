@@ -195,8 +195,7 @@ Status HttpClient::Impl::take_body(ResponseParser& parser, SseReader& reader, co
 
 asio::awaitable<Status> HttpClient::Impl::receive(Connection& connection, const RunningCall& call,
                                                   ClientReply& reply) {
-  ResponseParser parser;
-  parser.eager(true);
+  ResponseParser parser;  // not eager: an eager one holds a chunk back until it has seen the next one's head
   parser.header_limit(kMaxHeadBytes);
   parser.body_limit(boost::none);
   SseReader reader;

@@ -37,6 +37,7 @@ class ScriptedServer {
     acceptor_ = std::thread([this] { accept(); });
   }
   ~ScriptedServer() {
+    ending_ = true;
     ::shutdown(listener_, SHUT_RDWR);
     acceptor_.join();
     ::close(listener_);
@@ -47,7 +48,8 @@ class ScriptedServer {
 
   const std::string& url() const { return url_; }
   std::atomic<int> num_connections = 0, num_requests = 0;
-  std::atomic<bool> was_left = false;  // a client closed its connection
+  std::atomic<bool> was_left = false;                 // a client closed its connection
+  std::atomic<size_t> num_allowed_pieces = SIZE_MAX;  // further ones wait
 
  private:
   void accept() {
@@ -68,8 +70,9 @@ class ScriptedServer {
       if (!input.ends_with("\r\n\r\n")) continue;
       ++num_requests;
       input.clear();
-      for (const std::string& piece : pieces_) {
-        ::send(connection, piece.data(), piece.size(), MSG_NOSIGNAL);
+      for (size_t i = 0; i < pieces_.size(); ++i) {
+        while (i >= num_allowed_pieces && !ending_) std::this_thread::yield();
+        ::send(connection, pieces_[i].data(), pieces_[i].size(), MSG_NOSIGNAL);
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
       }
       if (after_ == AfterReply::kClose) return void(::shutdown(connection, SHUT_RDWR));
@@ -78,6 +81,7 @@ class ScriptedServer {
   }
 
   std::vector<std::string> pieces_;
+  std::atomic<bool> ending_ = false;
   AfterReply after_;
   int listener_ = -1;
   std::string url_;
@@ -121,7 +125,7 @@ TEST(HttpClient, AKeptConnectionMayHaveDied) {
 
 TEST(HttpClient, EventsInPieces) {
   ScriptedServer server({"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Enc",
-                         "oding: chunked\r\n\r\n8\r\ndata: a", "b\r\n", "b\r\nc\n\ndata: d\n\n\r\n0\r\n\r\n"},
+                         "oding: chunked\r\n\r\n8\r\ndata: a", "b\r\n", "c\r\nc\n\ndata: d\n\n\r\n0\r\n\r\n"},
                         AfterReply::kStay);
   const auto client = client_for(server.url());
   std::vector<std::string> events;
@@ -133,6 +137,23 @@ TEST(HttpClient, EventsInPieces) {
   EXPECT_TRUE(end.status.ok()) << end.status.message();
   EXPECT_TRUE(end.is_event_stream);
   EXPECT_EQ(events, (std::vector<std::string>{"abc", "d"}));
+}
+
+// The server sends the next event only once the client has had the one before.
+TEST(HttpClient, EventsComeWhenTheyAreSent) {
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string event = "9\r\ndata: x\n\n\r\n";
+  ScriptedServer server({head + event, event, event, "0\r\n\r\n"}, AfterReply::kStay);
+  server.num_allowed_pieces = 1;
+  const auto client = client_for(server.url(), 10);
+  Status status;
+  client->start(
+      {"GET", "/x"}, [&](std::string_view) { ++server.num_allowed_pieces; },
+      [&](const ClientReply& reply) { status = reply.status; });
+  client->run();
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(server.num_allowed_pieces, 4u);
 }
 
 TEST(HttpClient, ManyCallsAtOnce) {

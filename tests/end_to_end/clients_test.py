@@ -298,7 +298,7 @@ class Eval(Case):
         self.assertLess(largest, 1e-3)
 
     def test_generation_and_modeltest(self):
-        for arguments in (("gsm8k", "--shots", 1, "--limit", 3), ("cmmlu:conceptual_physics", "--style", "modeltest", "--limit", 3),
+        for arguments in (("gsm8k", "--shots", 1, "--limit", 3), ("cmmlu:conceptual_physics", "--style", "modeltest", "--shots", 1, "--limit", 3),
                           ("ceval:college_physics", "--style", "modeltest", "--shots", 1, "--limit", 3)):
             local, remote = self.both(*arguments)
             for task, samples in local.items():
