@@ -13,6 +13,7 @@ ALLOWED = {
     "text": {"base"},
     "cache": {"base"},
     "sample": {"base"},
+    "client": {"base"},
     "checkpoint": {"base", "tensor"},
     "constrain": {"base", "text"},
     "schedule": {"base", "cache"},
@@ -24,11 +25,12 @@ ALLOWED = {
     "engine": {"base", "tensor", "checkpoint", "device", "model", "cache", "schedule", "sample", "text",
                "constrain"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
-    "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine"},
+    "load": {"base", "text", "client"},
+    "evaluate": {"base", "tensor", "checkpoint", "sample", "text", "engine", "client"},
     "server": {"base", "text", "sample", "constrain", "engine"},
     "offline": {"base", "text", "sample", "engine", "server"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
-            "engine", "benchmark", "evaluate", "quantize", "server", "offline"},
+            "engine", "benchmark", "evaluate", "quantize", "server", "offline", "client", "load"},
 }
 
 # (header, where it may be included, what to call it)
@@ -40,7 +42,7 @@ FENCES = [
     (re.compile(r"<hwloc"), re.compile(r"src/base/"), "the topology library"),
     (re.compile(r"<xxhash"), re.compile(r"src/base/"), "the checksum library"),
     (re.compile(r"<openssl/"), re.compile(r"src/(base|server)/"), "OpenSSL"),
-    (re.compile(r"<boost/"), re.compile(r"src/server/(.*\.cc|connection\.h)$"), "Boost"),
+    (re.compile(r"<boost/"), re.compile(r"src/(server|client)/(.*\.cc|connection\.h)$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
 

@@ -9,6 +9,7 @@ namespace fathom {
 using AddCommand = void (*)(CLI::App& app, int& exit_status);
 
 void add_run_command(CLI::App& app, int& exit_status);
+void add_chat_command(CLI::App& app, int& exit_status);
 void add_serve_command(CLI::App& app, int& exit_status);
 void add_score_command(CLI::App& app, int& exit_status);
 void add_compare_command(CLI::App& app, int& exit_status);
@@ -30,5 +31,6 @@ void add_bench_model_command(CLI::App& bench, int& exit_status);
 void add_bench_maxbs_command(CLI::App& bench, int& exit_status);
 void add_bench_kernels_command(CLI::App& bench, int& exit_status);
 void add_bench_comm_command(CLI::App& bench, int& exit_status);
+void add_bench_serve_command(CLI::App& bench, int& exit_status);
 
 }  // namespace fathom

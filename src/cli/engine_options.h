@@ -26,6 +26,9 @@ struct EngineFlags {
   int threads = 0;
 };
 
+// The heading of these options in --help.
+inline constexpr const char* kEngineGroup = "Engine";
+
 // Adds MODEL and the shared options to a subcommand, or the options alone. flags must outlive the parse.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 void add_engine_options(CLI::App& command, EngineFlags& flags);

@@ -7,8 +7,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/engine_options.h"
-#include "evaluate/engine_scorer.h"
+#include "cli/eval_source.h"
 #include "evaluate/eval_report.h"
 #include "evaluate/eval_run.h"
 #include "text/chat_template.h"
@@ -21,6 +20,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite
   fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite --resume
   fathom eval /models/v2-lite --tasks ceval:law,ceval:logic --style modeltest --batch 8 --data /data/eval
+  fathom eval /models/v2-lite --url http://127.0.0.1:8000 --tasks gsm8k --data /data/eval    asks a running server
   fathom eval /models/v2-lite --tasks perplexity --data mine --max-model-len 4k     mine/perplexity/*.txt
 
 Data sets do not come with fathom: a task whose files are not below --data says which it wants and who publishes them
@@ -29,13 +29,14 @@ goes on, its progress.jsonl is what --resume starts from.)";
 
 struct Options {
   EngineFlags engine;
+  UrlFlags url;
   std::vector<std::string> tasks;
   std::string data;
   std::string style = "harness";
   std::string out;
   int64_t shots = 0;
   int64_t limit = 0;
-  int64_t batch = 0;
+  std::optional<int64_t> batch;
   bool chat = false;
   bool resume = false;
   bool json = false;
@@ -44,7 +45,7 @@ struct Options {
 struct Given {
   CLI::Option* shots = nullptr;
   CLI::Option* limit = nullptr;
-  CLI::Option* batch = nullptr;
+  CLI::Option* url = nullptr;
 };
 
 struct WantedTask {
@@ -66,13 +67,13 @@ std::vector<WantedTask> parse_tasks(const std::vector<std::string>& texts) {
   return tasks;
 }
 
-TaskOptions task_options(const Options& options, const Given& given, const Engine& engine) {
+TaskOptions task_options(const Options& options, const Given& given, const EvalSource& source) {
   TaskOptions task{.data_dir = options.data};
   task.style = options.style == "harness" ? PromptStyle::kHarness : PromptStyle::kModeltest;
   if (given.shots->count() > 0) task.num_shots = options.shots;
   if (given.limit->count() > 0) task.limit = options.limit;
-  task.tokenizer = engine.tokenizer();
-  task.max_model_len = engine.max_model_len();
+  task.tokenizer = source.tokenizer;
+  task.max_model_len = source.max_model_len;
   return task;
 }
 
@@ -103,19 +104,17 @@ Result<std::vector<Task>> open_tasks(const Options& options, TaskOptions task_op
 }
 
 // What decides the answers, for results and for --resume.
-Json setup_json(const Options& options, const Given& given, const Engine& engine) {
-  return {{"model", options.engine.model},
-          {"tasks", options.tasks},
-          {"data", options.data},
-          {"style", options.style},
-          {"chat", options.chat},
-          {"shots", given.shots->count() > 0 ? Json(options.shots) : Json(nullptr)},
-          {"limit", given.limit->count() > 0 ? Json(options.limit) : Json(nullptr)},
-          {"device", options.engine.device},
-          {"dtype", options.engine.dtype},
-          {"kv_cache_dtype", options.engine.kv_cache_dtype},
-          {"max_model_len", engine.max_model_len()},
-          {"fathom", FATHOM_VERSION}};
+Json setup_json(const Options& options, const Given& given, const EvalSource& source) {
+  Json setup = {{"model", options.engine.model},
+                {"tasks", options.tasks},
+                {"data", options.data},
+                {"style", options.style},
+                {"chat", options.chat},
+                {"shots", given.shots->count() > 0 ? Json(options.shots) : Json(nullptr)},
+                {"limit", given.limit->count() > 0 ? Json(options.limit) : Json(nullptr)}};
+  setup.update(source.setup);
+  setup.update({{"max_model_len", source.max_model_len}, {"fathom", FATHOM_VERSION}});
+  return setup;
 }
 
 // All files of a finished run.
@@ -157,25 +156,18 @@ Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const 
 }
 
 Status evaluate(const Options& options, const Given& given) {
-  FATHOM_ASSIGN_OR_RETURN(EngineOptions engine_options, to_engine_options(options.engine));
-  if (given.batch->count() > 0) engine_options.max_num_seqs = options.batch;
-  std::unique_ptr<Engine> engine;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
-  }
-  if (engine->tokenizer() == nullptr)
-    return invalid_argument("{}: no tokenizer.json, which an evaluation needs", options.engine.model);
-  const TaskOptions with = task_options(options, given, *engine);
+  FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
+                          given.url->count() > 0 ? eval_by_server(options.engine, options.url, options.batch)
+                                                 : eval_by_engine(options.engine, options.batch));
+  const TaskOptions with = task_options(options, given, source);
   FATHOM_ASSIGN_OR_RETURN(std::vector<Task> tasks, open_tasks(options, with));
-  const Json setup = setup_json(options, given, *engine);
+  const Json setup = setup_json(options, given, source);
   FATHOM_ASSIGN_OR_RETURN(const auto journal, open_journal(options, setup));
   EvalInfo info{
       .model = options.engine.model, .style = with.style, .config = setup, .version = FATHOM_VERSION};
   info.start_time = static_cast<double>(std::time(nullptr));
   const double started = monotonic_seconds();
-  EngineScorer scorer(*engine, engine_options.max_num_seqs);
-  FATHOM_ASSIGN_OR_RETURN(const auto finished, run_tasks(std::move(tasks), scorer, journal.get()));
+  FATHOM_ASSIGN_OR_RETURN(const auto finished, run_tasks(std::move(tasks), *source.scorer, journal.get()));
   info.end_time = info.start_time + (monotonic_seconds() - started);
   if (journal != nullptr) {
     FATHOM_RETURN_IF_ERROR(write_files(options, finished, info));
@@ -189,6 +181,19 @@ Status evaluate(const Options& options, const Given& given) {
   return ok_status();
 }
 
+// With --url the engine is the server's, without it there is no server.
+Status check_options(const CLI::App& command, const Given& given) {
+  const bool asks_server = given.url->count() > 0;
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || name == "--max-model-len" || name == "--max-num-seqs") continue;
+    if (asks_server && option->get_group() == kEngineGroup)
+      return invalid_argument("{}: is the server's affair, with --url", name);
+    if (!asks_server && option->get_group() == kServerGroup) return invalid_argument("{}: wants --url", name);
+  }
+  return ok_status();
+}
+
 }  // namespace
 
 void add_eval_command(CLI::App& app, int& exit_status) {
@@ -198,6 +203,7 @@ void add_eval_command(CLI::App& app, int& exit_status) {
   command->footer(kExamples);
   add_engine_flags(*command, options->engine);
   Given given;
+  given.url = add_url_flags(*command, options->url);
   command
       ->add_option(
           "--tasks", options->tasks,
@@ -215,17 +221,16 @@ void add_eval_command(CLI::App& app, int& exit_status) {
           ->check(CLI::Range(0, 100));
   given.limit = command->add_option("--limit", options->limit, "only the first questions of each subject")
                     ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  given.batch =
-      command
-          ->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
-          ->check(CLI::Range(1, 4096));
+  command->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
+      ->check(CLI::Range(1, 4096));
   command->add_flag("--chat", options->chat, "put each prompt through the chat template, as a user's turn");
   CLI::Option* out =
       command->add_option("--out", options->out, "folder for results, made where it is missing");
   command->add_flag("--resume", options->resume, "go on with the run in --out that did not end")->needs(out);
   command->add_flag("--json", options->json, "print one JSON document: the harness' results");
-  command->callback([options, given, &exit_status] {
-    const Status status = evaluate(*options, given);
+  command->callback([options, given, command, &exit_status] {
+    Status status = check_options(*command, given);
+    if (status.ok()) status = evaluate(*options, given);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -90,13 +90,16 @@ Status run_to_stdout(Engine& engine, const ServedModel& model, const FileRunOpti
         {.prompt_ids = std::move(generation.prompts.front()), .sampling = generation.sampling});
   }
   const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations, generate(engine, requests, {}));
+  std::vector<StepTime> steps;
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<GeneratedText> texts,
+                          generate(engine, requests, {.steps = &steps}));
   const double seconds = monotonic_seconds() - started;
-  for (size_t i = 0; !options.report.json && i < generations.size(); ++i) {
-    const std::string head = generations.size() > 1 ? fmt::format("--- prompt {}\n", i + 1) : "";
-    print_text(head + generations[i].text + "\n");
+  if (!options.steps.empty()) FATHOM_RETURN_IF_ERROR(write_steps(options.steps, steps));
+  for (size_t i = 0; !options.report.json && i < texts.size(); ++i) {
+    const std::string head = texts.size() > 1 ? fmt::format("--- prompt {}\n", i + 1) : "";
+    print_text(head + texts[i].text + "\n");
   }
-  return report(generations, options.report, seconds);
+  return report(texts, options.report, seconds, engine.statistics().speculation);
 }
 
 }  // namespace

@@ -2,18 +2,19 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <iostream>
 #include <memory>
 
 #include "base/clock.h"
+#include "cli/chat_session.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/engine_options.h"
+#include "cli/engine_partner.h"
 #include "cli/file_run.h"
 #include "cli/generate.h"
 #include "cli/id_list.h"
+#include "cli/sampling_flags.h"
 #include "cli/text_input.h"
-#include "text/chat_template.h"
 
 namespace fathom {
 namespace {
@@ -36,147 +37,60 @@ struct Options {
   std::string file;
   std::string out;
   std::string ids;
-  SamplingParams sampling;
-  uint64_t seed = 0;
-  bool greedy = false;
-  bool ignore_eos = false;
+  std::string steps;
+  int64_t warm_up = 0;
+  SamplingFlags sampling;
   bool chat = false;
   bool raw = false;
-  bool stats = false;
-  bool json = false;
+  ReportOptions report;
 };
 
 struct Given {
   CLI::Option* prompt = nullptr;
   CLI::Option* ids = nullptr;
-  CLI::Option* max_tokens = nullptr;
-  CLI::Option* temperature = nullptr;
-  CLI::Option* top_p = nullptr;
-  CLI::Option* top_k = nullptr;
-  CLI::Option* min_p = nullptr;
-  CLI::Option* repetition_penalty = nullptr;
-  CLI::Option* presence_penalty = nullptr;
-  CLI::Option* frequency_penalty = nullptr;
 };
-
-SamplingParams sampling_of(const Options& options, const Given& given, const GenerationConfig& defaults) {
-  SamplingParams sampling = options.sampling;
-  if (given.temperature->count() == 0) sampling.temperature = defaults.do_sample ? defaults.temperature : 0;
-  if (given.top_p->count() == 0) sampling.top_p = defaults.top_p;
-  if (given.top_k->count() == 0) sampling.top_k = static_cast<int32_t>(defaults.top_k);
-  if (given.repetition_penalty->count() == 0) sampling.repetition_penalty = defaults.repetition_penalty;
-  if (options.greedy) sampling.temperature = 0;
-  sampling.ignore_eos = options.ignore_eos;
-  sampling.seed = options.seed;
-  return sampling;
-}
 
 // What a line of a file leaves out: what was given here, not the model's own defaults.
-Json line_fields(const Options& options, const Given& given) {
-  const SamplingParams& sampling = options.sampling;
-  Json fields = Json::object();
-  const auto add = [&fields](const char* name, const CLI::Option* option, auto value) {
-    if (option->count() > 0) fields[name] = value;
-  };
-  add("temperature", given.temperature, sampling.temperature);
-  add("top_p", given.top_p, sampling.top_p);
-  add("top_k", given.top_k, sampling.top_k);
-  add("min_p", given.min_p, sampling.min_p);
-  add("repetition_penalty", given.repetition_penalty, sampling.repetition_penalty);
-  add("presence_penalty", given.presence_penalty, sampling.presence_penalty);
-  add("frequency_penalty", given.frequency_penalty, sampling.frequency_penalty);
-  add("max_tokens", given.max_tokens, sampling.max_tokens.value_or(kDefaultMaxTokens));
-  if (options.greedy) fields["temperature"] = 0;
-  if (options.ignore_eos) fields["ignore_eos"] = true;
-  return fields;
-}
-
-FileRunOptions to_file_options(const Options& options, const Given& given, const EngineOptions& engine) {
+FileRunOptions to_file_options(const Options& options, const EngineOptions& engine) {
+  Json fields = sampling_json(options.sampling);
+  fields.erase("seed");
   return {.path = options.file,
           .out = options.out,
-          .defaults = {.fields = line_fields(options, given),
+          .steps = options.steps,
+          .defaults = {.fields = std::move(fields),
                        .own_max_tokens = kDefaultMaxTokens,
-                       .seed = options.seed,
+                       .seed = options.sampling.seed,
                        .chat = options.chat},
           .engine = engine,
-          .report = {.json = options.json, .stats = options.stats}};
+          .report = options.report};
 }
 
-class PromptReader {
- public:
-  PromptReader(const Options& options, const Engine& engine) : options_(options), engine_(engine) {}
-
-  Result<std::vector<int32_t>> from_text(const std::string& text) {
-    if (options_.chat) return from_messages(Json::array({Json{{"role", "user"}, {"content", text}}}));
-    return encode(text, {});
-  }
-
-  // Templates write BOS and other special tokens themselves.
-  Result<std::vector<int32_t>> from_messages(const Json& messages) {
-    if (!template_) {
-      FATHOM_ASSIGN_OR_RETURN(template_, ChatTemplate::load(options_.engine.model));
-    }
-    FATHOM_ASSIGN_OR_RETURN(const std::string text, template_->render(messages));
-    return encode(text, {.add_bos = AddBos::kNever});
-  }
-
- private:
-  Result<std::vector<int32_t>> encode(const std::string& text, const EncodeOptions& encode_options) {
-    if (engine_.tokenizer() == nullptr) {
-      return invalid_argument("{}: no tokenizer.json, so only --ids can be run", options_.engine.model);
-    }
-    return engine_.tokenizer()->encode(text, encode_options);
-  }
-
-  const Options& options_;
-  const Engine& engine_;
-  std::unique_ptr<ChatTemplate> template_;
-};
+// Two tokens after a prompt of so many: weights and workspace are in place when the prompts come. It repeats
+// the first id of the vocabulary, so that no real prompt finds its pages in the cache.
+Status warm_up(const Options& options, Engine& engine) {
+  if (options.warm_up == 0) return ok_status();
+  Request request;
+  request.prompt_ids.assign(static_cast<size_t>(options.warm_up), 0);
+  request.sampling.temperature = 0;
+  request.sampling.max_tokens = 2;
+  request.sampling.ignore_eos = true;
+  FATHOM_ASSIGN_OR_RETURN(const auto texts, generate(engine, {request}));
+  return texts[0].status.with_context("--warm-up");
+}
 
 Status run_prompt(const Options& options, Engine& engine, std::vector<int32_t> prompt,
                   const SamplingParams& sampling) {
-  TextSink sink;
-  if (!options.json) sink = [](size_t, std::string_view text) { print_text(text); };
+  std::vector<StepTime> steps;
+  GenerateHooks hooks{.steps = &steps};
+  if (!options.report.json) hooks.text = [](size_t, std::string_view text) { print_text(text); };
   const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
-                          generate(engine, {{.prompt_ids = std::move(prompt), .sampling = sampling}}, sink));
-  FATHOM_RETURN_IF_ERROR(generations[0].status);
-  if (!options.json) print_text("\n");
-  return report(generations, {.json = options.json, .stats = options.stats}, monotonic_seconds() - started);
-}
-
-// One turn of a conversation; messages gains the question and the answer, or stays as it was.
-Status answer_line(const Options& options, Engine& engine, PromptReader& reader,
-                   const SamplingParams& sampling, const std::string& line, Json& messages) {
-  Json asked = messages;
-  asked.push_back({{"role", "user"}, {"content", line}});
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
-                          options.raw ? reader.from_text(line) : reader.from_messages(asked));
-  TextSink sink;
-  if (!options.json) sink = [](size_t, std::string_view text) { print_text(text); };
-  const double started = monotonic_seconds();
-  FATHOM_ASSIGN_OR_RETURN(const std::vector<Generation> answers,
-                          generate(engine, {{.prompt_ids = ids, .sampling = sampling}}, sink));
-  FATHOM_RETURN_IF_ERROR(answers[0].status);
-  if (!options.json) print_text("\n");
-  FATHOM_RETURN_IF_ERROR(
-      report(answers, {.json = options.json, .stats = options.stats}, monotonic_seconds() - started));
-  asked.push_back({{"role", "assistant"}, {"content", answers[0].text}});
-  messages = std::move(asked);
-  return ok_status();
-}
-
-// Until the end of the input. A line that cannot be answered is reported and forgotten.
-Status converse(const Options& options, Engine& engine, PromptReader& reader,
-                const SamplingParams& sampling) {
-  Json messages = Json::array();
-  std::string line;
-  while (std::fputs("> ", stderr), std::getline(std::cin, line)) {
-    if (line.empty()) continue;
-    const Status status = answer_line(options, engine, reader, sampling, line, messages);
-    if (!status.ok()) print_error(status);
-  }
-  return ok_status();
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<GeneratedText> texts,
+                          generate(engine, {{.prompt_ids = std::move(prompt), .sampling = sampling}}, hooks));
+  const double seconds = monotonic_seconds() - started;
+  if (!options.steps.empty()) FATHOM_RETURN_IF_ERROR(write_steps(options.steps, steps));
+  FATHOM_RETURN_IF_ERROR(texts[0].status);
+  if (!options.report.json) print_text("\n");
+  return report(texts, options.report, seconds, engine.statistics().speculation);
 }
 
 Status run(const Options& options, const Given& given) {
@@ -186,16 +100,19 @@ Status run(const Options& options, const Given& given) {
     ProgressBar progress;
     FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
   }
-  if (!options.file.empty()) return run_file(*engine, to_file_options(options, given, engine_options));
-  const SamplingParams sampling = sampling_of(options, given, engine->generation_config());
-  PromptReader reader(options, *engine);
+  FATHOM_RETURN_IF_ERROR(warm_up(options, *engine));
+  if (!options.file.empty()) return run_file(*engine, to_file_options(options, engine_options));
+  const SamplingParams sampling = sampling_of(options.sampling, engine->generation_config());
+  PromptReader reader(options.engine.model, *engine,
+                      options.chat ? TextPrompt::kAsMessage : TextPrompt::kAsItIs);
   std::vector<int32_t> ids;
   if (given.ids->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, parse_id_list(options.ids, "--ids"));
   } else if (given.prompt->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(options.prompt));
   } else if (::isatty(STDIN_FILENO) == 1) {
-    return converse(options, *engine, reader, sampling);
+    EnginePartner partner(*engine, reader, sampling, options.raw ? PromptForm::kRaw : PromptForm::kMessages);
+    return ChatSession(partner, {.stats = options.report.stats, .json = options.report.json}).converse();
   } else {
     FATHOM_ASSIGN_OR_RETURN(const std::string text, read_stdin(size_t{512} << 20));
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(text));
@@ -218,36 +135,26 @@ void add_run_command(CLI::App& app, int& exit_status) {
   CLI::Option* file = command->add_option("--file", options->file, "prompts, one JSON object a line")
                           ->excludes(given.prompt)
                           ->excludes(given.ids);
-  command
-      ->add_option(
-          "--out", options->out,
-          "where the answers to --file go, one JSON object a line; the same command again goes on with "
-          "what an interrupted one left")
-      ->needs(file);
-  SamplingParams& sampling = options->sampling;
-  sampling.max_tokens = kDefaultMaxTokens;
-  given.max_tokens = command->add_option("--max-tokens", sampling.max_tokens, "longest answer, in tokens")
-                         ->capture_default_str();
-  given.temperature = command->add_option("--temperature", sampling.temperature, "0: greedy");
-  given.top_p =
-      command->add_option("--top-p", sampling.top_p, "smallest set of tokens with this probability");
-  given.top_k = command->add_option("--top-k", sampling.top_k, "the k most likely tokens; 0: all");
-  given.min_p =
-      command->add_option("--min-p", sampling.min_p, "tokens at least this share as likely as the likeliest");
-  given.repetition_penalty =
-      command->add_option("--repetition-penalty", sampling.repetition_penalty, "above 1 discourages");
-  given.presence_penalty = command->add_option("--presence-penalty", sampling.presence_penalty,
-                                               "per token that occurred in the answer");
-  given.frequency_penalty =
-      command->add_option("--frequency-penalty", sampling.frequency_penalty, "per occurrence in the answer");
-  command->add_option("--seed", options->seed, "random seed")->capture_default_str();
-  command->add_flag("--greedy", options->greedy, "always the likeliest token");
-  command->add_flag("--ignore-eos", options->ignore_eos, "go on after the end-of-sequence token");
+  CLI::Option* out =
+      command
+          ->add_option("--out", options->out,
+                       "where the answers to --file go, one JSON object a line; the same command again goes "
+                       "on with what an interrupted one left")
+          ->needs(file);
+  options->sampling.params.max_tokens = kDefaultMaxTokens;
+  add_sampling_flags(*command, options->sampling);
   CLI::Option* chat = command->add_flag("--chat", options->chat, "put the prompt through the chat template");
   command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)")
       ->excludes(chat);
-  command->add_flag("--stats", options->stats, "a last line of statistics on stderr");
-  command->add_flag("--json", options->json, "print one JSON document");
+  command
+      ->add_option("--warm-up", options->warm_up, "compute so many tokens first, whose time counts nowhere")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
+  command
+      ->add_option("--steps", options->steps,
+                   "write the engine's steps to this file: seconds, first and later tokens of each")
+      ->excludes(out);
+  command->add_flag("--stats", options->report.stats, "a last line of statistics on stderr");
+  command->add_flag("--json", options->report.json, "print one JSON document");
   command->callback([options, given, &exit_status] {
     const Status status = run(*options, given);
     if (!status.ok()) exit_status = print_error(status);

@@ -2,21 +2,15 @@
 // of 95 % by the standard error.
 #include <algorithm>
 
+#include "base/html.h"
 #include "evaluate/eval_report.h"
-#include "evaluate/plain_text.h"
 
 namespace fathom {
 namespace {
 
 constexpr const char* kStyle =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;"
-    "background:#fff}table{border-collapse:collapse}td,th{padding:.15rem .7rem;text-align:left;"
-    "border-bottom:1px solid "
-    "#ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
-    ".bar{fill:#4878a8}.group{fill:#274a6d}.line{stroke:#c33;stroke-width:2}.axis{stroke:#bbb}"
-    "text{font:13px system-ui,sans-serif;fill:#222}"
-    "@media(prefers-color-scheme:dark){body{background:#181a1b;color:#ddd}text{fill:#ddd}td,th{border-color:#"
-    "444}}";
+    "pre { white-space: pre-wrap; } .bar { fill: #4878a8; } .group { fill: #274a6d; } .line { stroke: #c33; "
+    "stroke-width: 2; } .axis { stroke: var(--line); } svg text { font-size: 13px; }\n";
 
 // Pixels.
 constexpr int kLabel = 300, kBars = 400, kNumber = 170, kRow = 22, kTop = 24;
@@ -63,7 +57,7 @@ std::string chart(const FinishedTask& finished, size_t metric) {
 std::string number_table(const FinishedTask& finished) {
   std::string html = "<table><tr><th>metric</th><th>value</th></tr>";
   for (size_t i = 0; i < finished.task.metrics.size(); ++i) {
-    html += fmt::format("<tr><td>{}</td><td class='n'>{:.6g}</td></tr>",
+    html += fmt::format("<tr><td>{}</td><td class='number'>{:.6g}</td></tr>",
                         escape_html(finished.task.metrics[i].name), finished.rows[0].metrics[i].value);
   }
   return html + "</table>\n";
@@ -84,16 +78,14 @@ std::string section(const FinishedTask& finished) {
 }  // namespace
 
 std::string results_html(const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
-  std::string html = fmt::format(
-      "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>fathom eval: {0}</title>"
-      "<meta name='viewport' content='width=device-width'><style>{1}</style></head><body><h1>{0}</h1>\n"
-      "<p>fathom {2}, prompts of {3}, {4} UTC, {5:.1f} s. Red lines are 95 % intervals.</p>\n",
-      escape_html(info.model), kStyle, escape_html(info.version),
+  std::string body = fmt::format(
+      "<h1>{0}</h1>\n<p>fathom {1}, prompts of {2}, {3} UTC, {4:.1f} s. Red lines are 95 % intervals.</p>\n",
+      escape_html(info.model), escape_html(info.version),
       info.style == PromptStyle::kHarness ? "lm-evaluation-harness" : "modeltest",
       time_for_file_name(info.start_time), info.end_time - info.start_time);
-  for (const FinishedTask& finished : tasks) html += section(finished);
-  return html +
-         fmt::format("<h2>Options</h2><pre>{}</pre></body></html>\n", escape_html(dump_json(info.config, 2)));
+  for (const FinishedTask& finished : tasks) body += section(finished);
+  body += fmt::format("<h2>Options</h2><pre>{}</pre>", escape_html(dump_json(info.config, 2)));
+  return html_page("fathom eval: " + info.model, kStyle, body);
 }
 
 }  // namespace fathom

@@ -1,5 +1,5 @@
 // What an evaluation asks of a model. Tasks make queries and judge answers and know no engine; who answers
-// (an engine in this process, later a server) knows no task.
+// (an engine in this process, a server elsewhere) knows no task.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/html.h"
 #include "quantize/error_report.h"
 
 namespace fathom {
@@ -13,35 +14,9 @@ constexpr double kWidth = 880, kHeight = 340, kLeft = 48, kRight = 16, kTop = 12
 constexpr const char* kColours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                     "#e69f00", "#56b4e9", "#8a8a8a"};
 
-constexpr const char* kHead = R"(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Quantisation report</title><style>
-:root { color-scheme: light dark; --text: #1c1c1c; --back: #ffffff; --line: #d0d0d0; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4e4e4; --back: #181818; --line: #444444; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-svg { width: 100%; height: auto; } svg text { fill: var(--text); font-size: 11px; } svg .grid { stroke: var(--line); }
-.legend span { white-space: nowrap; margin-right: 1.2rem; } code { overflow-wrap: anywhere; }
-</style></head><body>
-)";
-
-std::string escape(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
-}
+constexpr const char* kStyle =
+    "svg { width: 100%; height: auto; } svg text { font-size: 11px; } svg .grid { stroke: var(--line); }\n"
+    ".legend span { white-space: nowrap; margin-right: 1.2rem; } code { overflow-wrap: anywhere; }\n";
 
 // One line of the plot: a role in a type over the layers that have it.
 struct Series {
@@ -144,9 +119,9 @@ std::string worst_table(const ErrorReport& report) {
       "<h2>Worst channels</h2>\n<table><tr><th>tensor</th><th class=\"number\">row</th><th>type</th>"
       "<th class=\"number\">SNR dB</th></tr>\n";
   for (const TensorError& error : report.worst) {
-    html +=
-        fmt::format("<tr><td><code>{}</code></td><td class=\"number\">{}</td><td>{}</td>{}</tr>\n",
-                    escape(error.tensor), error.worst_row, quant_type_name(error.type), db_cell(error.worst));
+    html += fmt::format("<tr><td><code>{}</code></td><td class=\"number\">{}</td><td>{}</td>{}</tr>\n",
+                        escape_html(error.tensor), error.worst_row, quant_type_name(error.type),
+                        db_cell(error.worst));
   }
   return html + "</table>\n";
 }
@@ -168,12 +143,13 @@ std::string group_table(const ErrorReport& report) {
 
 std::string report_page(const ErrorReport& report) {
   const double db = signal_to_noise_db(report.total);
-  return fmt::format(
-      "{}<h1>Quantisation report</h1>\n<p>Signal-to-noise ratio of the quantised weights, 10 log10(sum w² / "
+  const std::string body = fmt::format(
+      "<h1>Quantisation report</h1>\n<p>Signal-to-noise ratio of the quantised weights, 10 log10(sum w² / "
       "sum (w "
-      "- w')²): <b>{}</b> over all.</p>\n<p>Options: <code>{}</code></p>\n{}{}{}</body></html>\n",
-      kHead, std::isfinite(db) ? fmt::format("{:.2f} dB", db) : "no error", escape(dump_json(report.options)),
+      "- w')²): <b>{}</b> over all.</p>\n<p>Options: <code>{}</code></p>\n{}{}{}",
+      std::isfinite(db) ? fmt::format("{:.2f} dB", db) : "no error", escape_html(dump_json(report.options)),
       plot(report), worst_table(report), group_table(report));
+  return html_page("Quantisation report", kStyle, body);
 }
 
 }  // namespace fathom
