@@ -19,6 +19,9 @@ struct EngineFlags {
   int64_t block_size = 128;
   int64_t max_num_seqs = 64;
   int threads = 0;
+  int num_ranks = 0;   // 0: as many as there are
+  int num_slices = 0;  // 0: one a rank
+  int num_expert_groups = 1;
 };
 
 // Adds MODEL and the shared options to a subcommand, or the options alone. flags must outlive the parse.

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/engine_options.h"
+#include "cli/with_ranks.h"
 #include "evaluate/engine_scorer.h"
 #include "evaluate/eval_report.h"
 #include "evaluate/eval_run.h"
@@ -138,6 +139,7 @@ Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const 
 }
 
 Status evaluate(const Options& options, const Given& given) {
+  FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "eval"));
   FATHOM_ASSIGN_OR_RETURN(EngineOptions engine_options, to_engine_options(options.engine));
   if (given.batch->count() > 0) engine_options.max_num_seqs = options.batch;
   std::unique_ptr<Engine> engine;

@@ -13,6 +13,7 @@
 #include "cli/generate.h"
 #include "cli/id_list.h"
 #include "cli/text_input.h"
+#include "cli/with_ranks.h"
 #include "text/chat_template.h"
 
 namespace fathom {
@@ -187,18 +188,12 @@ Status converse(const Options& options, Engine& engine, PromptReader& reader,
   return ok_status();
 }
 
-Status run(const Options& options, const Given& given) {
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
-  std::unique_ptr<Engine> engine;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
-  }
-  const SamplingParams sampling = sampling_of(options, given, engine->generation_config());
-  PromptReader reader(options, *engine);
+Status run(const Options& options, const Given& given, Engine& engine) {
+  const SamplingParams sampling = sampling_of(options, given, engine.generation_config());
+  PromptReader reader(options, engine);
   if (!options.file.empty()) {
     FATHOM_ASSIGN_OR_RETURN(const auto prompts, reader.from_json_lines(options.file));
-    return run_prompts(options, *engine, prompts, sampling);
+    return run_prompts(options, engine, prompts, sampling);
   }
   std::vector<int32_t> ids;
   if (given.ids->count() > 0) {
@@ -206,12 +201,12 @@ Status run(const Options& options, const Given& given) {
   } else if (given.prompt->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(options.prompt));
   } else if (::isatty(STDIN_FILENO) == 1) {
-    return converse(options, *engine, reader, sampling);
+    return converse(options, engine, reader, sampling);
   } else {
     FATHOM_ASSIGN_OR_RETURN(const std::string text, read_stdin(size_t{512} << 20));
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(text));
   }
-  return run_prompts(options, *engine, {ids}, sampling);
+  return run_prompts(options, engine, {ids}, sampling);
 }
 
 }  // namespace
@@ -252,7 +247,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_flag("--stats", options->stats, "a last line of statistics on stderr");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, given, &exit_status] {
-    const Status status = run(*options, given);
+    const Status status =
+        with_engine(options->engine, [&](Engine& engine) { return run(*options, given, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

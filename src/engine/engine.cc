@@ -104,12 +104,6 @@ void Engine::Impl::fail(RequestId id, const Status& status) {
     end(id, {.request_id = id, .finish_reason = FinishReason::kError, .status = status});
 }
 
-Status Engine::Impl::copy_pages(const BatchPlan& plan) {
-  for (const PageCopy& copy : plan.copies)
-    FATHOM_RETURN_IF_ERROR(cache->copy_page(*backend, copy.from, copy.to, copy.num_tokens));
-  return ok_status();
-}
-
 void Engine::Impl::lay_out(const BatchPlan& plan) {
   segments.clear();
   for (const Segment& segment : plan.segments) {
@@ -186,7 +180,7 @@ Status Engine::step() {
     return ok_status();
   }
   ++impl.num_steps;
-  FATHOM_RETURN_IF_ERROR(impl.copy_pages(plan));
+  for (const PageCopy& copy : plan.copies) impl.runner->copy_page(copy);
   impl.lay_out(plan);
   Result<std::span<const float>> logits = impl.runner->run(impl.segments);
   if (!logits.ok()) return logits.status();

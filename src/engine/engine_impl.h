@@ -31,7 +31,9 @@ struct Engine::Impl {
 
   // In the order in which they are made; each refers to those before it.
   EngineOptions options;
+  Communicator* communicator = nullptr;  // null: alone
   ModelConfig config;
+  Sharding sharding;
   GenerationConfig generation_config;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Checkpoint> checkpoint;
@@ -55,8 +57,9 @@ struct Engine::Impl {
   SamplerWorkspace workspace;
 
   Status open(ProgressSink* progress);
+  // Of several ranks: whether all are about to do the same.
+  Status agree() const;
   Status check_request(const Request& request) const;
-  Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
   std::vector<int32_t> early_end_ids(const SamplingParams& sampling) const;
   void sample_rows(const BatchPlan& plan, std::span<const float> logits);

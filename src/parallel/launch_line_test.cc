@@ -12,7 +12,8 @@ std::string line_of(const LaunchOptions& options) {
 
 const std::string kTail =
     R"( sh -c '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null; exec "$@"' fathom-rank )";
-const std::string kLocal = " --mca oob_tcp_if_include lo --mca btl self,vader";
+const std::string kEnd = " --mca odls_base_sigkill_timeout 40";
+const std::string kLocal = " --mca oob_tcp_if_include lo --mca btl self,vader" + kEnd;
 
 TEST(LaunchLine, BindsByWhatTheMachineHas) {
   LaunchOptions options{.num_ranks = 2, .num_cores = 8, .num_numa_nodes = 2, .command = {"prog", "it's"}};
