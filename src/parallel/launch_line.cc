@@ -12,10 +12,6 @@ constexpr int kHighestPort = 65'535 - 2 * kRankPorts;
 // Other ranks' results are rank 0's.
 constexpr const char* kQuietRanks = R"([ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null; exec "$@")";
 
-// A server that is told to end lets answers under way end, and one that has lost a rank says so to its
-// clients.
-constexpr int kSecondsToEnd = 40;
-
 using Words = std::vector<std::string>;
 
 void append(Words& words, std::initializer_list<std::string> more) { words.insert(words.end(), more); }
@@ -70,9 +66,9 @@ Result<Words> mpirun_line(const LaunchOptions& options) {
     return invalid_argument("MASTER_PORT: {}; {} to {}", options.port, kLowestPort, kHighestPort);
   Words words{"mpirun", "-n", fmt::format("{}", options.num_ranks)};
   if (options.as_root) words.push_back("--allow-run-as-root");
+  words.push_back("--enable-recovery");  // ranks notice a lost one themselves, and rank 0 says which
   add_binding(options, words);
   add_network(options, words);
-  append(words, {"--mca", "odls_base_sigkill_timeout", fmt::format("{}", kSecondsToEnd)});
   if (!options.hosts.empty())
     for (const std::string& name : options.environment) append(words, {"-x", name});
   append(words, {"sh", "-c", kQuietRanks, "fathom-rank"});

@@ -197,10 +197,11 @@ class Serving(unittest.TestCase):
             body = {"prompt": "The old house", "max_tokens": 300, "ignore_eos": True, "stream": True}
             response, connection = server.send("POST", TEXT, body)
             response.readline()
-            server.process.send_signal(signal.SIGTERM)
+            os.kill(server.pid_of(0), signal.SIGTERM)
             events = events_of(response.read().decode().lstrip("\n"))
             self.assertEqual(events[-1]["choices"][0]["finish_reason"], "length")
             connection.close()
+            self.assertEqual(server.process.wait(30), 0)
 
 
 if __name__ == "__main__":
