@@ -66,7 +66,6 @@ Result<Words> mpirun_line(const LaunchOptions& options) {
     return invalid_argument("MASTER_PORT: {}; {} to {}", options.port, kLowestPort, kHighestPort);
   Words words{"mpirun", "-n", fmt::format("{}", options.num_ranks)};
   if (options.as_root) words.push_back("--allow-run-as-root");
-  words.push_back("--enable-recovery");  // ranks notice a lost one themselves, and rank 0 says which
   add_binding(options, words);
   add_network(options, words);
   if (!options.hosts.empty())

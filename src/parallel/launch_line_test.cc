@@ -17,19 +17,15 @@ const std::string kLocal = " --mca oob_tcp_if_include lo --mca btl self,vader";
 TEST(LaunchLine, BindsByWhatTheMachineHas) {
   LaunchOptions options{.num_ranks = 2, .num_cores = 8, .num_numa_nodes = 2, .command = {"prog", "it's"}};
   const std::string command = R"(prog 'it'\''s')";
-  EXPECT_EQ(line_of(options),
-            "mpirun -n 2 --enable-recovery --map-by slot --bind-to numa" + kLocal + kTail + command);
+  EXPECT_EQ(line_of(options), "mpirun -n 2 --map-by slot --bind-to numa" + kLocal + kTail + command);
   options.num_ranks = 3;
-  EXPECT_EQ(line_of(options),
-            "mpirun -n 3 --enable-recovery --map-by slot:PE=2 --bind-to core" + kLocal + kTail + command);
+  EXPECT_EQ(line_of(options), "mpirun -n 3 --map-by slot:PE=2 --bind-to core" + kLocal + kTail + command);
   options.num_ranks = 1;
-  EXPECT_EQ(line_of(options),
-            "mpirun -n 1 --enable-recovery --map-by slot --bind-to none" + kLocal + kTail + command);
+  EXPECT_EQ(line_of(options), "mpirun -n 1 --map-by slot --bind-to none" + kLocal + kTail + command);
   options.num_ranks = 9;
   EXPECT_EQ(line_of(options),
-            "mpirun -n 9 --enable-recovery --oversubscribe --map-by slot --bind-to none --mca "
-            "mpi_yield_when_idle 1" +
-                kLocal + kTail + command);
+            "mpirun -n 9 --oversubscribe --map-by slot --bind-to none --mca mpi_yield_when_idle 1" + kLocal +
+                kTail + command);
 }
 
 TEST(LaunchLine, NamesHostsPortsAndVariables) {
@@ -43,7 +39,7 @@ TEST(LaunchLine, NamesHostsPortsAndVariables) {
                               .command = {"prog"}};
   EXPECT_EQ(
       line_of(options),
-      "mpirun -n 16 --allow-run-as-root --enable-recovery --map-by slot --bind-to numa --host a:8,b:8 --mca "
+      "mpirun -n 16 --allow-run-as-root --map-by slot --bind-to numa --host a:8,b:8 --mca "
       "oob_tcp_dynamic_ipv4_ports 20031 --mca btl_tcp_port_min_v4 21031 --mca btl_tcp_port_range_v4 1000 -x "
       "FATHOM_ISA" +
           kTail + "prog");

@@ -92,7 +92,7 @@ class OneHost(Case):
         self.assertEqual(processes_of(f"rank_program\0lose\0{1}\0{int(number)}\0"), [])
 
     def test_killed_rank(self):
-        self.lose(signal.SIGKILL, "rank_program: rank 1 on node 0 is lost: no sign of life for 3 s")
+        self.lose(signal.SIGKILL, "process rank 1", "exited on signal 9")
 
     def test_stopped_rank(self):
         self.lose(signal.SIGSTOP, "rank_program: rank 1 on node 0 is lost: no sign of life for 3 s")
