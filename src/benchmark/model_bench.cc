@@ -8,6 +8,7 @@
 #include "benchmark/peak_memory.h"
 #include "benchmark/timed_run.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/engine_ranks.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -81,7 +82,7 @@ Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfi
   FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
                           QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  return describe_traffic(config, weight_groups(config, 1, *checkpoint, description),
+  return describe_traffic(config, weight_groups(config, sharding_of(options), *checkpoint, description),
                           cache_dtype(options, config));
 }
 
@@ -233,6 +234,14 @@ MomentOptions moment_options(const ModelBenchReport& report, const ModelBenchOpt
 }
 
 }  // namespace
+
+Status follow_bench(const ModelBenchOptions& options) {
+  FATHOM_RETURN_IF_ERROR(check_options(options));
+  FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(options.engine.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                          Engine::load(engine_options(options, config), nullptr));
+  return engine->follow();
+}
 
 Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressSink* progress) {
   FATHOM_CHECK(!options.pairs.empty() && !options.batches.empty(), "no rows asked for");

@@ -93,5 +93,7 @@ struct ModelBenchReport {
 // Failure: sizes that the engine refuses, names the option; anything that loading or a step reports. progress
 // may be null.
 Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressSink* progress);
+// What the ranks other than 0 do meanwhile. Traffic and ceilings in rank 0's report are those of one rank.
+Status follow_bench(const ModelBenchOptions& options);
 
 }  // namespace fathom

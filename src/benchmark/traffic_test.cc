@@ -22,7 +22,7 @@ constexpr double kMatrices = kAttention + kShared + kDense + kRouter;  // that e
 class LiteTraffic : public ::testing::Test {
  protected:
   const ModelConfig config_ = *known_config("deepseek-v2-lite");
-  const ModelTraffic traffic_ = describe_traffic(config_, weight_groups(config_, 1), DType::kBFloat16);
+  const ModelTraffic traffic_ = describe_traffic(config_, weight_groups(config_, {}), DType::kBFloat16);
 };
 
 TEST_F(LiteTraffic, BytesOfOneToken) {
@@ -84,7 +84,7 @@ TEST_F(LiteTraffic, PromptsInChunksExpandAgain) {
 }
 
 TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
-  std::vector<WeightGroup> groups = weight_groups(config_, 1);
+  std::vector<WeightGroup> groups = weight_groups(config_, {});
   for (WeightGroup& group : groups) {
     if (group.role != WeightRole::kExpertUp) continue;
     group.dtype = DType::kInt8;
@@ -99,7 +99,7 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
 }
 
 TEST_F(LiteTraffic, Int4IsReadAsItIsPacked) {
-  std::vector<WeightGroup> groups = weight_groups(config_, 1);
+  std::vector<WeightGroup> groups = weight_groups(config_, {});
   for (WeightGroup& group : groups) {
     if (group.role != WeightRole::kExpertUp) continue;
     group.dtype = DType::kUint8;
@@ -114,7 +114,7 @@ TEST_F(LiteTraffic, TypesSayHowInt8IsMultiplied) {
   ModelConfig config = config_;
   config.quantize = QuantType::kW8A8Dynamic;
   config.mla_quantize = QuantType::kW8A16;
-  const ModelTraffic mixed = describe_traffic(config, weight_groups(config, 1), DType::kBFloat16);
+  const ModelTraffic mixed = describe_traffic(config, weight_groups(config, {}), DType::kBFloat16);
   const double kv_b = 27.0 * 512 * 16 * 256;  // stays a floating type, as router and head do
   EXPECT_DOUBLE_EQ(mixed.token.int8_pair, 2 * (kAttention - kv_b));
   EXPECT_DOUBLE_EQ(mixed.token.int8, 2 * (kShared + kDense + 26 * 6 * kExpert));
@@ -124,9 +124,9 @@ TEST_F(LiteTraffic, TypesSayHowInt8IsMultiplied) {
 
 TEST(Traffic, TiedEmbeddingsAreTheHead) {
   ModelConfig config = testing::tiny_config();
-  const ModelTraffic untied = describe_traffic(config, weight_groups(config, 1), DType::kFloat32);
+  const ModelTraffic untied = describe_traffic(config, weight_groups(config, {}), DType::kFloat32);
   config.tie_word_embeddings = true;
-  const ModelTraffic tied = describe_traffic(config, weight_groups(config, 1), DType::kFloat32);
+  const ModelTraffic tied = describe_traffic(config, weight_groups(config, {}), DType::kFloat32);
   EXPECT_EQ(tied.head_bytes, 40 * 16 * 2);
   EXPECT_EQ(tied.head_bytes, untied.head_bytes);
   EXPECT_EQ(tied.common_bytes, untied.common_bytes);
@@ -135,7 +135,7 @@ TEST(Traffic, TiedEmbeddingsAreTheHead) {
 TEST(Traffic, WithoutExpertsEveryStepReadsTheSame) {
   ModelConfig config = testing::tiny_config();
   config.n_routed_experts = 0;
-  const ModelTraffic traffic = describe_traffic(config, weight_groups(config, 1), DType::kFloat32);
+  const ModelTraffic traffic = describe_traffic(config, weight_groups(config, {}), DType::kFloat32);
   EXPECT_EQ(traffic.routed_bytes, 0);
   EXPECT_EQ(traffic.body_bytes(1), traffic.body_bytes(100));
   EXPECT_EQ(traffic.body_bytes(0), 0);

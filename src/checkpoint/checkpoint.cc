@@ -192,9 +192,9 @@ uint64_t Checkpoint::data_bytes() const {
   return sum;
 }
 
-void Checkpoint::prefetch(std::string_view name) const {
+void Checkpoint::prefetch(std::string_view name, size_t begin, size_t end) const {
   const Place* place = find(name);
-  place->file->file().prefetch(place->file->bytes(*place->entry));
+  place->file->file().prefetch(place->file->bytes(*place->entry).subspan(begin, end - begin));
 }
 
 void Checkpoint::release(std::string_view name) const {

@@ -39,8 +39,9 @@ class Checkpoint {
   };
   Extent extent_of(std::string_view name) const;
 
-  // Hints about a tensor's data, as MappedFile's. Precondition: contains(name).
-  void prefetch(std::string_view name) const;
+  // Hints about a tensor's data, as MappedFile's; prefetch about bytes [begin, end) of it. Precondition:
+  // contains(name).
+  void prefetch(std::string_view name, size_t begin, size_t end) const;
   void release(std::string_view name) const;
 
   const std::string& directory() const { return directory_; }

@@ -6,6 +6,7 @@
 #include "cli/count_list.h"
 #include "cli/engine_options.h"
 #include "cli/max_batch_report.h"
+#include "cli/with_ranks.h"
 
 namespace fathom {
 namespace {
@@ -48,6 +49,7 @@ Result<MaxBatchOptions> to_max_batch_options(const Options& options) {
 }
 
 Status run(const Options& options) {
+  FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "bench maxbs"));
   FATHOM_ASSIGN_OR_RETURN(const MaxBatchOptions search, to_max_batch_options(options));
   std::vector<MaxBatchResult> results;
   {

@@ -7,6 +7,7 @@
 #include "cli/engine_options.h"
 #include "cli/model_page.h"
 #include "cli/model_report.h"
+#include "cli/with_ranks.h"
 
 namespace fathom {
 namespace {
@@ -37,11 +38,11 @@ struct Options {
   CLI::Option* max_num_seqs = nullptr;
 };
 
-Result<ModelBenchOptions> to_bench_options(const Options& options) {
+Result<ModelBenchOptions> to_bench_options(const Options& options, const EngineOptions& engine) {
   constexpr int64_t kContextOutput = 32;
   constexpr LengthPair kDefaultPair = {.input = 512, .output = 128};
   ModelBenchOptions bench;
-  FATHOM_ASSIGN_OR_RETURN(bench.engine, to_engine_options(options.engine));
+  bench.engine = engine;
   if (options.max_num_seqs->count() > 0) bench.max_num_seqs = bench.engine.max_num_seqs;
   FATHOM_ASSIGN_OR_RETURN(const auto pairs, parse_pair_list(options.pairs, "--pairs"));
   for (const auto& [input, output] : pairs) bench.pairs.push_back({.input = input, .output = output});
@@ -56,8 +57,9 @@ Result<ModelBenchOptions> to_bench_options(const Options& options) {
   return bench;
 }
 
-Status run(const Options& options) {
-  FATHOM_ASSIGN_OR_RETURN(const ModelBenchOptions bench, to_bench_options(options));
+Status run(const Options& options, const EngineOptions& engine) {
+  FATHOM_ASSIGN_OR_RETURN(const ModelBenchOptions bench, to_bench_options(options, engine));
+  if (engine.communicator != nullptr && engine.communicator->rank() != 0) return follow_bench(bench);
   ModelBenchReport report;
   {
     ProgressBar bar(ProgressUnit::kSteps);
@@ -103,7 +105,8 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
                             ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status =
+        with_ranks(options->engine, [&](const EngineOptions& engine) { return run(*options, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

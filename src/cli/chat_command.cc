@@ -12,6 +12,7 @@
 #include "cli/server_partner.h"
 #include "cli/text_input.h"
 #include "cli/url_flags.h"
+#include "cli/with_ranks.h"
 #include "client/openai_api.h"
 
 namespace fathom {
@@ -59,6 +60,7 @@ Result<Partner> find_server(const Options& options) {
 }
 
 Result<Partner> load_engine(const Options& options) {
+  FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "chat"));
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
   Partner found;
   {

@@ -7,6 +7,7 @@
 #include "cli/compare_report.h"
 #include "cli/console.h"
 #include "cli/engine_options.h"
+#include "cli/with_ranks.h"
 #include "evaluate/compare.h"
 
 namespace fathom {
@@ -103,6 +104,7 @@ Result<DivergenceSummary> compute(EngineOptions a, EngineOptions b, const TextWi
 
 Status compare(const Options& options) {
   const ComparedSides sides = side_flags(options);
+  FATHOM_RETURN_IF_ERROR(refuse_ranks(sides.a, "compare"));
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions a, to_engine_options(sides.a));
   FATHOM_ASSIGN_OR_RETURN(const EngineOptions b, to_engine_options(sides.b, "--b-"));
   FATHOM_ASSIGN_OR_RETURN(const TextWindows windows, read_texts(options));

@@ -8,6 +8,8 @@
 namespace fathom {
 namespace {
 
+constexpr int64_t kMaxSlices = 1024;
+
 enum class Int8Choice { kRefused, kOffered };
 
 Status parse_dtype(const std::string& text, const std::string& option, Int8Choice int8,
@@ -83,6 +85,21 @@ void add_engine_options(CLI::App& command, EngineFlags& flags) {
   command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
       ->capture_default_str()
       ->group(group);
+  command
+      .add_option("--tp", flags.num_ranks,
+                  "ranks that compute together, under fathom launch; 0: all there are")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--moe-ep", flags.num_expert_groups,
+                  "groups of ranks between which whole experts are shared out; 1: all have parts of all")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--slices", flags.num_slices,
+                  "slices the model is cut into, equal bits on any ranks; 0: one a rank")
+      ->capture_default_str()
+      ->group(group);
   command.add_flag("--trust-remote-code")
       ->description("accepted, never needed: no code of a model folder is run")
       ->group(group);
@@ -139,6 +156,10 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::str
   options.speculation = flags.speculation == "off" ? Speculation::kOff : Speculation::kNgram;
   FATHOM_ASSIGN_OR_RETURN(const int64_t threads, in_range(flags.threads, 0, 1024, "--threads"));
   options.num_threads = static_cast<int>(threads);
+  FATHOM_ASSIGN_OR_RETURN(options.num_slices, in_range(flags.num_slices, 0, kMaxSlices, "--slices"));
+  FATHOM_ASSIGN_OR_RETURN(options.num_expert_groups,
+                          in_range(flags.num_expert_groups, 1, kMaxSlices, "--moe-ep"));
+  FATHOM_RETURN_IF_ERROR(in_range(flags.num_ranks, 0, kMaxSlices, "--tp").status());
   FATHOM_ASSIGN_OR_RETURN(options.isa, isa_in_use(detect_cpu_features()));
   return options;
 }

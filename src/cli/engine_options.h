@@ -24,6 +24,9 @@ struct EngineFlags {
   int64_t max_prefill_seqs = 0;
   std::optional<int64_t> max_wait_steps;
   int threads = 0;
+  int num_ranks = 0;   // 0: as many as there are
+  int num_slices = 0;  // 0: one a rank
+  int num_expert_groups = 1;
 };
 
 // The heading of these options in --help.

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/eval_source.h"
+#include "cli/with_ranks.h"
 #include "evaluate/eval_report.h"
 #include "evaluate/eval_run.h"
 #include "text/chat_template.h"
@@ -156,6 +157,7 @@ Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const 
 }
 
 Status evaluate(const Options& options, const Given& given) {
+  if (given.url->count() == 0) FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "eval"));
   FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
                           given.url->count() > 0 ? eval_by_server(options.engine, options.url, options.batch)
                                                  : eval_by_engine(options.engine, options.batch));

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/check.h"
-#include "evaluate/plain_text.h"
+#include "base/html.h"
 
 namespace fathom {
 namespace {

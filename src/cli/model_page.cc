@@ -3,18 +3,16 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/html.h"
 #include "cli/line_chart.h"
 #include "cli/model_report.h"
-#include "evaluate/plain_text.h"
 
 namespace fathom {
 namespace {
 
 constexpr const char* kStyle =
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222;"
-    "background:#fff}svg{display:block;max-width:100%;margin:1rem 0}.axis{stroke:#bbb}"
-    "text{font:13px system-ui,sans-serif;fill:#222}pre{overflow-x:auto;font:12px/1.5 ui-monospace,monospace}"
-    "@media(prefers-color-scheme:dark){body{background:#181a1b;color:#ddd}text{fill:#ddd}.axis{stroke:#555}}";
+    "svg{display:block;max-width:100%;margin:1rem 0}.axis{stroke:var(--line)}"
+    "pre{overflow-x:auto;font:12px/1.5 ui-monospace,monospace}";
 
 using RowName = std::function<std::string(const ModelBenchRow&)>;
 using RowPoint = std::function<std::optional<ChartPoint>(const ModelBenchRow&)>;
@@ -81,15 +79,12 @@ std::string charts(const ModelBenchReport& report) {
 }  // namespace
 
 std::string to_html(const ModelBenchReport& report) {
-  return fmt::format(
-      "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>fathom bench model: {0}</title>"
-      "<meta name='viewport' content='width=device-width'><style>{1}</style></head><body><h1>{0}</h1>\n"
-      "<p>{2} threads of {3}, {4} kernels. Dashed: the roof, what the ceilings measured beside the runs "
-      "allow. "
-      "Vertical lines: smallest to largest of the "
-      "repeats.</p>\n{5}<h2>Numbers</h2><pre>{6}</pre></body></html>\n",
-      escape_html(report.model), kStyle, report.num_threads, escape_html(report.before.features.model_name),
+  const std::string body = fmt::format(
+      "<h1>{}</h1>\n<p>{} threads of {}, {} kernels. Dashed: the roof, what the ceilings measured beside the "
+      "runs allow. Vertical lines: smallest to largest of the repeats.</p>\n{}<h2>Numbers</h2><pre>{}</pre>",
+      escape_html(report.model), report.num_threads, escape_html(report.before.features.model_name),
       isa_name(report.isa), charts(report), escape_html(to_text(report)));
+  return html_page("fathom bench model: " + report.model, kStyle, body);
 }
 
 }  // namespace fathom

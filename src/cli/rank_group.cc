@@ -1,7 +1,7 @@
 #include "cli/rank_group.h"
 
+#include <algorithm>
 #include <cstdlib>
-#include <string_view>
 
 #include "parallel/mpi_transport.h"
 
@@ -14,10 +14,14 @@ Status RankGroup::finish() {
   return ok_status();
 }
 
+int num_launched_ranks() {
+  const char* size = std::getenv("OMPI_COMM_WORLD_SIZE");
+  return size == nullptr ? 1 : std::max(1, std::atoi(size));
+}
+
 Result<RankGroup> join_rank_group(const GroupOptions& options) {
   RankGroup group;
-  const char* size = std::getenv("OMPI_COMM_WORLD_SIZE");
-  if (size == nullptr || std::string_view(size) == "1") {
+  if (num_launched_ranks() == 1) {
     group.communicator = make_solo_communicator();
     return group;
   }

@@ -18,6 +18,9 @@ struct RankGroup {
   Status finish();
 };
 
+// How many ranks mpirun started; 1: it did not start this process.
+int num_launched_ranks();
+
 // Once in a process, before it starts threads.
 Result<RankGroup> join_rank_group(const GroupOptions& options = {});
 

@@ -15,6 +15,7 @@
 #include "cli/id_list.h"
 #include "cli/sampling_flags.h"
 #include "cli/text_input.h"
+#include "cli/with_ranks.h"
 
 namespace fathom {
 namespace {
@@ -93,17 +94,14 @@ Status run_prompt(const Options& options, Engine& engine, std::vector<int32_t> p
   return report(texts, options.report, seconds, engine.statistics().speculation);
 }
 
-Status run(const Options& options, const Given& given) {
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
-  std::unique_ptr<Engine> engine;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
+Status run(const Options& options, const Given& given, Engine& engine) {
+  FATHOM_RETURN_IF_ERROR(warm_up(options, engine));
+  if (!options.file.empty()) {
+    FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
+    return run_file(engine, to_file_options(options, engine_options));
   }
-  FATHOM_RETURN_IF_ERROR(warm_up(options, *engine));
-  if (!options.file.empty()) return run_file(*engine, to_file_options(options, engine_options));
-  const SamplingParams sampling = sampling_of(options.sampling, engine->generation_config());
-  PromptReader reader(options.engine.model, *engine,
+  const SamplingParams sampling = sampling_of(options.sampling, engine.generation_config());
+  PromptReader reader(options.engine.model, engine,
                       options.chat ? TextPrompt::kAsMessage : TextPrompt::kAsItIs);
   std::vector<int32_t> ids;
   if (given.ids->count() > 0) {
@@ -111,13 +109,13 @@ Status run(const Options& options, const Given& given) {
   } else if (given.prompt->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(options.prompt));
   } else if (::isatty(STDIN_FILENO) == 1) {
-    EnginePartner partner(*engine, reader, sampling, options.raw ? PromptForm::kRaw : PromptForm::kMessages);
+    EnginePartner partner(engine, reader, sampling, options.raw ? PromptForm::kRaw : PromptForm::kMessages);
     return ChatSession(partner, {.stats = options.report.stats, .json = options.report.json}).converse();
   } else {
     FATHOM_ASSIGN_OR_RETURN(const std::string text, read_stdin(size_t{512} << 20));
     FATHOM_ASSIGN_OR_RETURN(ids, reader.from_text(text));
   }
-  return run_prompt(options, *engine, std::move(ids), sampling);
+  return run_prompt(options, engine, std::move(ids), sampling);
 }
 
 }  // namespace
@@ -147,8 +145,10 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_flag("--raw", options->raw, "the prompt as it is (default, except in a conversation)")
       ->excludes(chat);
   command
-      ->add_option("--warm-up", options->warm_up, "compute so many tokens first, whose time counts nowhere")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
+      ->add_option("--warm-up", options->warm_up,
+                   "first compute a prompt of so many tokens, whose time counts nowhere")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->capture_default_str();
   command
       ->add_option("--steps", options->steps,
                    "write the engine's steps to this file: seconds, first and later tokens of each")
@@ -156,7 +156,8 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_flag("--stats", options->report.stats, "a last line of statistics on stderr");
   command->add_flag("--json", options->report.json, "print one JSON document");
   command->callback([options, given, &exit_status] {
-    const Status status = run(*options, given);
+    const Status status =
+        with_engine(options->engine, [&](Engine& engine) { return run(*options, given, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -9,6 +9,7 @@
 #include "cli/engine_options.h"
 #include "cli/id_list.h"
 #include "cli/npy_writer.h"
+#include "cli/with_ranks.h"
 #include "sample/log_softmax.h"
 
 namespace fathom {
@@ -92,20 +93,14 @@ Result<double> score_ids(Engine& engine, const std::vector<int32_t>& ids, NpyWri
   return nll;
 }
 
-Status score(const Options& options) {
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
-  std::unique_ptr<Engine> engine;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(engine_options, &progress));
-  }
-  FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, *engine));
+Status score(const Options& options, Engine& engine) {
+  FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, engine));
   std::unique_ptr<NpyWriter> writer;
   if (!options.out.empty()) {
     FATHOM_ASSIGN_OR_RETURN(writer, NpyWriter::create(options.out, static_cast<int64_t>(input.ids.size()),
-                                                      engine->config().vocab_size));
+                                                      engine.config().vocab_size));
   }
-  FATHOM_ASSIGN_OR_RETURN(const double nll, score_ids(*engine, input.ids, writer.get()));
+  FATHOM_ASSIGN_OR_RETURN(const double nll, score_ids(engine, input.ids, writer.get()));
   if (writer) FATHOM_RETURN_IF_ERROR(writer->commit());
   const Json result = summary(input, nll);
   if (options.json) {
@@ -135,7 +130,8 @@ void add_score_command(CLI::App& app, int& exit_status) {
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, ids, &exit_status] {
     options->has_ids = ids->count() > 0;
-    const Status status = score(*options);
+    const Status status =
+        with_engine(options->engine, [&](Engine& engine) { return score(*options, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -1,12 +1,14 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/serve_options.h"
+#include "cli/with_ranks.h"
 
 namespace fathom {
 namespace {
@@ -25,16 +27,29 @@ Speaks OpenAI's interface and those of MindIE Service; docs/serving.md and docs/
 names the address, once the model is loaded. SIGTERM lets answers under way end, a second one does not.
 FATHOM_API_KEY in the environment is one more --api-key.)";
 
-Status serve(const ServeFlags& flags) {
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(flags.engine));
+// Of the ranks that have no clients. mpirun sends its SIGTERM to all: rank 0 drains, these end with it.
+Status follow(const EngineOptions& options) {
+  ::signal(SIGTERM, SIG_IGN);
+  ::signal(SIGINT, SIG_IGN);
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(options, nullptr));
+  return engine->follow();
+}
+
+Status serve(const ServeFlags& flags, const EngineOptions& engine_options) {
+  Communicator* ranks = engine_options.communicator;
+  if (ranks != nullptr && ranks->rank() != 0) return follow(engine_options);
   FATHOM_ASSIGN_OR_RETURN(const ServerOptions options, to_server_options(flags));
   const auto loader = [engine_options] {
     ProgressBar progress;
     return Engine::load(engine_options, &progress);
   };
+  const auto end_now = [ranks](int status) {
+    if (ranks != nullptr) ranks->fail("it was told to end at once");
+    std::_Exit(status);
+  };
   return run_server(options, loader,
                     {.ready = [](const std::string& url) { print_text("fathom serves at " + url + "\n"); },
-                     .end_now = [](int status) { std::_Exit(status); }});
+                     .end_now = end_now});
 }
 
 }  // namespace
@@ -47,7 +62,8 @@ void add_serve_command(CLI::App& app, int& exit_status) {
   command->callback([flags, command, &exit_status] {
     // A server's log is of use unless told otherwise; for other commands it is not.
     if (command->get_option("--log-level")->count() == 0) spdlog::set_level(spdlog::level::info);
-    const Status status = serve(*flags);
+    const Status status =
+        with_ranks(flags->engine, [&](const EngineOptions& options) { return serve(*flags, options); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

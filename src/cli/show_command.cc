@@ -26,6 +26,7 @@ struct Options {
   std::string max_model_len;
   std::string kv_cache_dtype = "auto";
   int64_t num_ranks = 1;
+  int64_t num_expert_groups = 1;
   int64_t max_num_seqs = MemoryPlanOptions().max_num_seqs;
   bool tensors = false;
   bool json = false;
@@ -88,12 +89,12 @@ Status check_range(int64_t value, int64_t highest, const char* option) {
 Result<MemoryPlanOptions> to_plan_options(const Options& options, const ModelConfig& config) {
   MemoryPlanOptions plan;
   FATHOM_RETURN_IF_ERROR(check_range(options.num_ranks, 1024, "--tp"));
-  if (config.num_attention_heads % options.num_ranks != 0) {
-    return invalid_argument("--tp: {} does not divide num_attention_heads {}", options.num_ranks,
-                            config.num_attention_heads);
-  }
+  FATHOM_RETURN_IF_ERROR(check_range(options.num_expert_groups, 1024, "--moe-ep"));
+  plan.sharding = {.num_ranks = options.num_ranks,
+                   .num_slices = options.num_ranks,
+                   .num_expert_groups = options.num_expert_groups};
+  FATHOM_RETURN_IF_ERROR(check_sharding(config, plan.sharding));
   FATHOM_RETURN_IF_ERROR(check_range(options.max_num_seqs, 65536, "--max-num-seqs"));
-  plan.num_ranks = options.num_ranks;
   plan.max_num_seqs = options.max_num_seqs;
   plan.max_model_len = std::min(plan.max_model_len, config.max_position_embeddings);
   if (!options.max_model_len.empty()) {
@@ -194,7 +195,7 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
                       format_bytes(plan.rank_weight_bytes));
   text += fmt::format("\n{:<24}{} a token in {}\n", "cache", format_bytes(plan.cache_bytes_per_token),
                       dtype_name(options.kv_cache_dtype));
-  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.num_ranks,
+  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.sharding.num_ranks,
                       options.max_num_seqs, options.max_model_len);
   text +=
       fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
@@ -231,7 +232,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"weight_bytes", plan.weight_bytes},
           {"cache_bytes_per_token", plan.cache_bytes_per_token},
           {"plan",
-           {{"ranks", options.num_ranks},
+           {{"ranks", options.sharding.num_ranks},
             {"max_model_len", options.max_model_len},
             {"max_num_seqs", options.max_num_seqs},
             {"kv_cache_dtype", dtype_name(options.kv_cache_dtype)},
@@ -249,11 +250,13 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
 
 Status run(const Options& options) {
   FATHOM_ASSIGN_OR_RETURN(const Subject subject, find_subject(options.model));
-  FATHOM_ASSIGN_OR_RETURN(const MemoryPlanOptions plan_options, to_plan_options(options, subject.config));
+  FATHOM_ASSIGN_OR_RETURN(MemoryPlanOptions plan_options, to_plan_options(options, subject.config));
+  if (subject.checkpoint)
+    plan_options.sharding.width_unit = width_unit_of(*subject.checkpoint, subject.config);
   const MemoryPlan plan = plan_memory(
       subject.config, plan_options,
-      subject.checkpoint ? weight_groups(subject.config, plan_options.num_ranks, *subject.checkpoint)
-                         : weight_groups(subject.config, plan_options.num_ranks));
+      subject.checkpoint ? weight_groups(subject.config, plan_options.sharding, *subject.checkpoint)
+                         : weight_groups(subject.config, plan_options.sharding));
   if (options.tensors && !subject.checkpoint)
     return invalid_argument("--tensors: {} is a config without weights", options.model);
   const MemoryInfo memory = read_memory_info();
@@ -283,6 +286,8 @@ void add_show_command(CLI::App& app, int& exit_status) {
       ->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")
       ->required();
   command->add_option("--tp", options->num_ranks, "tensor-parallel ranks")->capture_default_str();
+  command->add_option("--moe-ep", options->num_expert_groups, "groups of ranks that share out whole experts")
+      ->capture_default_str();
   command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
   command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")

@@ -69,6 +69,7 @@ struct Projection {
 
 struct ProjectOp {
   const float* x = nullptr;  // [num_tokens, cols of the weights]
+  int64_t x_stride = 0;      // floats from row to row; 0: cols
   Norm norm;
   std::span<const Projection> outputs;
   int64_t num_tokens = 0;
@@ -104,10 +105,12 @@ struct AttendOp {
   ActivationRounding rounding = ActivationRounding::kNone;
 };
 
-// residual += network(norm(residual)): the dense layers.
+// residual += network(norm(x)): the dense layers. x is the residual itself, or another array where the sum of
+// several networks' outputs is taken apart from it.
 struct MlpOp {
   Norm norm;
   const MlpWeights* weights = nullptr;
+  const float* x = nullptr;   // [num_tokens, D]
   float* residual = nullptr;  // [num_tokens, D]
   int64_t num_tokens = 0;
   ActivationRounding rounding = ActivationRounding::kNone;
@@ -124,12 +127,13 @@ struct Routing {
 };
 
 // residual += sum of the chosen experts' outputs by their weights, in expert order, + the shared experts'
-// output; all of norm(residual).
+// output; all of norm(x), as in MlpOp. Experts that are not present are others' to compute; one at least is.
 struct MoeOp {
   Norm norm;
   Routing routing;
   std::span<const MlpWeights> experts;  // [E]
   const MlpWeights* shared = nullptr;   // or null
+  const float* x = nullptr;             // [num_tokens, D]
   float* residual = nullptr;            // [num_tokens, D]
   int64_t num_tokens = 0;
   ActivationRounding rounding = ActivationRounding::kNone;
@@ -168,13 +172,17 @@ class Backend {
   // Makes batch the current one for embed, store_latent, attend and head. Its arrays stay valid until the
   // step's last operation.
   virtual Status begin_step(const Batch& batch) = 0;
-  virtual void embed(const EmbeddingTable& table, float* out) = 0;  // out [T, D]
+  // out [T, D]; zeros for tokens that the table does not have.
+  virtual void embed(const EmbeddingTable& table, float* out) = 0;
   virtual void project(const ProjectOp& op) = 0;
   virtual void store_latent(const StoreLatentOp& op) = 0;
   virtual void attend(const AttendOp& op) = 0;
   virtual void moe(const MoeOp& op) = 0;
   virtual void mlp(const MlpOp& op) = 0;
   virtual void head(const HeadOp& op) = 0;
+  // For sums that are taken apart: x[i] = 0, y[i] += x[i]; i in [0, count).
+  virtual void clear(float* x, int64_t count) = 0;
+  virtual void add(const float* x, float* y, int64_t count) = 0;
 };
 
 struct CpuBackendOptions {

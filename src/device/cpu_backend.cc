@@ -15,6 +15,8 @@ namespace {
 
 // Panels that are claimed together: what the kernels take side by side.
 constexpr int64_t kClaimPanels = 4;
+// Element by element operations are cut at whole cache lines.
+constexpr int64_t kElementStep = 16;
 
 void release_mapping(void* data, size_t bytes) { ::munmap(data, bytes); }
 
@@ -79,13 +81,12 @@ kernels::PrepareParams CpuBackend::prepare_params(const InputRows& rows, const f
   return params;
 }
 
-void CpuBackend::prepare_inputs(const float* x, int64_t width, int64_t num_tokens, const Norm& norm,
-                                ActivationRounding rounding, int thread) const {
-  kernels::PrepareParams params = prepare_params(inputs_, x, width, norm, rounding);
+void CpuBackend::prepare_inputs(const kernels::PrepareParams& params, int64_t num_tokens, int thread) const {
   const IndexRange tokens = static_share(num_tokens, 1, thread, team_.size());
-  params.begin = tokens.begin;
-  params.end = tokens.end;
-  kernels_.prepare(params);
+  kernels::PrepareParams share = params;
+  share.begin = tokens.begin;
+  share.end = tokens.end;
+  kernels_.prepare(share);
 }
 
 kernels::LinearParams CpuBackend::linear_params(const Weight& weight, int thread) {
@@ -140,9 +141,14 @@ void CpuBackend::embed(const EmbeddingTable& table, float* out) {
   team_.run([&](int thread) {
     const IndexRange tokens = static_share(batch_.num_tokens(), 1, thread, team_.size());
     for (int64_t t = tokens.begin; t < tokens.end; ++t) {
-      const int64_t first = static_cast<int64_t>(batch_.token_ids[static_cast<size_t>(t)]) * table.cols;
+      const int64_t row = batch_.token_ids[static_cast<size_t>(t)] - table.first_row;
+      float* to = out + t * table.cols;
+      if (row < 0 || row >= table.rows) {
+        std::fill(to, to + table.cols, 0.0f);
+        continue;
+      }
       for (int64_t i = 0; i < table.cols; ++i)
-        out[t * table.cols + i] = kernels::ref::load_element(table.data, table.dtype, first + i);
+        to[i] = kernels::ref::load_element(table.data, table.dtype, row * table.cols + i);
     }
   });
 }
@@ -153,8 +159,10 @@ void CpuBackend::project(const ProjectOp& op) {
   for (const Projection& output : op.outputs) forms.add(input_form(*output.weight, op.rounding));
   inputs_.resize(op.num_tokens, width, forms);
   claims_.reset(static_cast<int64_t>(op.outputs.size()));
+  kernels::PrepareParams params = prepare_params(inputs_, op.x, width, op.norm, op.rounding);
+  if (op.x_stride != 0) params.x_stride = op.x_stride;
   team_.run([&](int thread) {
-    prepare_inputs(op.x, width, op.num_tokens, op.norm, op.rounding, thread);
+    prepare_inputs(params, op.num_tokens, thread);
     team_.barrier();
     for (size_t i = 0; i < op.outputs.size(); ++i) {
       const Projection& output = op.outputs[i];
@@ -208,6 +216,20 @@ void CpuBackend::head(const HeadOp& op) {
            .outputs = {&output, 1},
            .num_tokens = num_rows,
            .rounding = op.rounding});
+}
+
+void CpuBackend::clear(float* x, int64_t count) {
+  team_.run([&](int thread) {
+    const IndexRange share = static_share(count, kElementStep, thread, team_.size());
+    std::fill(x + share.begin, x + share.end, 0.0f);
+  });
+}
+
+void CpuBackend::add(const float* x, float* y, int64_t count) {
+  team_.run([&](int thread) {
+    const IndexRange share = static_share(count, kElementStep, thread, team_.size());
+    for (int64_t i = share.begin; i < share.end; ++i) y[i] += x[i];
+  });
 }
 
 const int32_t* CpuBackend::page_table(int64_t segment) const {

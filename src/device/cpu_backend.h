@@ -37,6 +37,8 @@ class CpuBackend final : public Backend {
   void moe(const MoeOp& op) override;
   void mlp(const MlpOp& op) override;
   void head(const HeadOp& op) override;
+  void clear(float* x, int64_t count) override;
+  void add(const float* x, float* y, int64_t count) override;
 
  private:
   // Which rows of the batch are computed in which form of attention.
@@ -106,9 +108,8 @@ class CpuBackend final : public Backend {
   // What prepare writes for x; destinations are set.
   kernels::PrepareParams prepare_params(const InputRows& rows, const float* x, int64_t width,
                                         const Norm& norm, ActivationRounding rounding) const;
-  // This thread's share of preparing inputs_ from x.
-  void prepare_inputs(const float* x, int64_t width, int64_t num_tokens, const Norm& norm,
-                      ActivationRounding rounding, int thread) const;
+  // This thread's share of preparing num_tokens rows.
+  void prepare_inputs(const kernels::PrepareParams& params, int64_t num_tokens, int thread) const;
   // The arguments of a product with panels of this thread's node, inputs and outputs not yet set.
   kernels::LinearParams linear_params(const Weight& weight, int thread);
   // This thread's part of y = weight x for num_tokens rows, claimed on the board's phase; target says where

@@ -94,7 +94,11 @@ TEST(CpuBackend, MlpAddsToTheResidual) {
     const auto run = [&](CpuBackend& backend) {
       const MlpWeights weights = network.load(backend);
       std::vector<float> out = residual;
-      backend.mlp({.norm = {}, .weights = &weights, .residual = out.data(), .num_tokens = num_tokens});
+      backend.mlp({.norm = {},
+                   .weights = &weights,
+                   .x = out.data(),
+                   .residual = out.data(),
+                   .num_tokens = num_tokens});
       return out;
     };
     expect_same_bits(run, want, kNetworkTolerance);
@@ -140,6 +144,7 @@ TEST(CpuBackend, MoeEqualsTokenByTokenSums) {
                      .routing = {.router = &router_weight, .experts_per_token = kChosen},
                      .experts = experts,
                      .shared = with_shared ? &shared_weights : nullptr,
+                     .x = out.data(),
                      .residual = out.data(),
                      .num_tokens = num_tokens});
         return out;
@@ -169,6 +174,7 @@ TEST(CpuBackend, ExpertsMayBeOfDifferentTypes) {
     backend.moe({.norm = {},
                  .routing = {.router = &router_weight, .experts_per_token = 2},
                  .experts = experts,
+                 .x = out.data(),
                  .residual = out.data(),
                  .num_tokens = 3});
     return out;

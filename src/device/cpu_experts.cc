@@ -31,6 +31,7 @@ constexpr int64_t kColumnPanels = 4;
 void CpuBackend::add_pieces(Piece piece, std::vector<Piece>& pieces) {
   const int64_t num_rows = piece.num_rows;
   const int64_t width = piece.weights->down.rows;
+  if (!piece.weights->present()) return;
   for (int64_t first = 0; first < num_rows; first += kWaveRows) {
     Piece part = piece;
     part.first_input += first;
@@ -175,8 +176,9 @@ void CpuBackend::mlp(const MlpOp& op) {
               .y = op.residual},
              network_plan_.pieces);
   cut_waves();
+  const kernels::PrepareParams params = prepare_params(inputs_, op.x, width, op.norm, op.rounding);
   team_.run([&](int thread) {
-    prepare_inputs(op.residual, width, op.num_tokens, op.norm, op.rounding, thread);
+    prepare_inputs(params, op.num_tokens, thread);
     team_.barrier();
     run_networks(op.rounding, thread);
   });
@@ -249,10 +251,13 @@ void CpuBackend::route(const MoeOp& op, int thread) {
 void CpuBackend::reserve_moe(const MoeOp& op) {
   const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
   const int64_t num_experts = op.routing.router->rows;
-  const Weight& gate_up = op.experts[0].gate_up;
+  const int64_t width = op.routing.router->cols;
   // Experts may be stored in different types.
   FormSet routed{}, hidden{};
+  int64_t expert_width = 0;
   for (const MlpWeights& expert : op.experts) {
+    if (!expert.present()) continue;
+    expert_width = expert.down.cols;
     routed.add(input_form(expert.gate_up, op.rounding));
     hidden.add(input_form(expert.down, op.rounding));
   }
@@ -263,9 +268,9 @@ void CpuBackend::reserve_moe(const MoeOp& op) {
     reserve_hidden(shared_hidden_, op.num_tokens, op.shared->down.cols,
                    {input_form(op.shared->down, op.rounding)});
   }
-  inputs_.resize(op.num_tokens, gate_up.cols, all);
-  expert_inputs_.resize(num_pairs, gate_up.cols, routed);
-  reserve_hidden(routed_hidden_, num_pairs, op.experts[0].down.cols, hidden);
+  inputs_.resize(op.num_tokens, width, all);
+  expert_inputs_.resize(num_pairs, width, routed);
+  reserve_hidden(routed_hidden_, num_pairs, expert_width, hidden);
   router_logits_.reserve(static_cast<size_t>(op.num_tokens * num_experts) * sizeof(float));
   router_scores_.reserve(static_cast<size_t>((num_experts + op.routing.n_group) * team_.size()) *
                          sizeof(float));
@@ -279,8 +284,10 @@ void CpuBackend::moe(const MoeOp& op) {
   reserve_moe(op);
   claims_.reset(kFirstWavePhase);
   const int64_t num_pairs = op.num_tokens * op.routing.experts_per_token;
+  const kernels::PrepareParams params =
+      prepare_params(inputs_, op.x, op.routing.router->cols, op.norm, op.rounding);
   team_.run([&](int thread) {
-    prepare_inputs(op.residual, op.experts[0].gate_up.cols, op.num_tokens, op.norm, op.rounding, thread);
+    prepare_inputs(params, op.num_tokens, thread);
     team_.barrier();
     route(op, thread);
     team_.barrier();

@@ -183,7 +183,8 @@ Result<EmbeddingTable> CpuBackend::load_embedding(const TensorView& tensor) {
                 static_cast<const std::byte*>(tensor.data) + rows.begin * row_bytes,
                 static_cast<size_t>(rows.size() * row_bytes));
   });
-  return EmbeddingTable{memory, tensor.dtype, tensor.shape[1]};
+  return EmbeddingTable{
+      .data = memory, .dtype = tensor.dtype, .rows = tensor.shape[0], .cols = tensor.shape[1]};
 }
 
 }  // namespace fathom

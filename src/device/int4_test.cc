@@ -117,7 +117,11 @@ TEST(Int4Weights, Mlp) {
     expect_int8s_bits([&](CpuBackend& backend, Stored stored, Int8Inputs inputs) {
       const MlpWeights weights = network.load(backend, stored, inputs);
       std::vector<float> out = residual;
-      backend.mlp({.norm = {}, .weights = &weights, .residual = out.data(), .num_tokens = num_tokens});
+      backend.mlp({.norm = {},
+                   .weights = &weights,
+                   .x = out.data(),
+                   .residual = out.data(),
+                   .num_tokens = num_tokens});
       EXPECT_NE(out, residual);
       return out;
     });
@@ -144,6 +148,7 @@ TEST(Int4Weights, Moe) {
                    .routing = {.router = &router_weight, .experts_per_token = kChosen},
                    .experts = experts,
                    .shared = &shared_weights,
+                   .x = out.data(),
                    .residual = out.data(),
                    .num_tokens = num_tokens});
       return out;

@@ -56,10 +56,12 @@ struct VectorWeight {
   bool present() const { return data != nullptr; }
 };
 
-// [vocab, D] as stored, row-major.
+// Rows [first_row, first_row + rows) of [vocab, D] as stored, row-major.
 struct EmbeddingTable {
   const void* data = nullptr;
   DType dtype = DType::kFloat32;
+  int64_t first_row = 0;
+  int64_t rows = 0;
   int64_t cols = 0;
 };
 

@@ -25,8 +25,8 @@ Status check_options(const EngineOptions& options, const ModelConfig& config, ui
 }  // namespace
 
 Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
-                                    DType kv_cache_dtype, const Checkpoint& checkpoint,
-                                    const MemoryInfo& memory) {
+                                    const Sharding& sharding, DType kv_cache_dtype,
+                                    const Checkpoint& checkpoint, const MemoryInfo& memory) {
   const uint64_t page_bytes =
       cache_bytes_per_token(config, kv_cache_dtype) * static_cast<uint64_t>(options.block_size);
   FATHOM_RETURN_IF_ERROR(check_options(options, config, page_bytes));
@@ -36,12 +36,13 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelCon
   size.num_pages = std::min(kMaxPages, options.max_num_seqs * pages_per_sequence);
 
   MemoryPlan plan = plan_memory(config,
-                                {.max_model_len = size.max_model_len,
+                                {.sharding = sharding,
+                                 .max_model_len = size.max_model_len,
                                  .max_num_seqs = options.max_num_seqs,
                                  .max_num_batched_tokens = options.max_num_batched_tokens,
                                  .block_size = options.block_size,
                                  .kv_cache_dtype = kv_cache_dtype},
-                                weight_groups(config, 1, checkpoint));
+                                weight_groups(config, sharding, checkpoint));
   const uint64_t without_cache = plan.rank_weight_bytes + plan.workspace_bytes;
   if (options.kv_memory_bytes) {
     size.num_pages =

@@ -5,6 +5,7 @@
 #include "base/memory_info.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/engine.h"
+#include "model/sharding.h"
 
 namespace fathom {
 
@@ -16,9 +17,9 @@ struct CacheSize {
 // Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens, but takes at most half
 // of the memory that weights and workspace leave. Without --max-model-len that is the model's
 // max_position_embeddings, or what the cache holds. Errors name the option, or what takes how much memory.
-// Precondition: check_weights() passed.
+// Of several ranks: what this one can have. Precondition: check_weights() passed.
 Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
-                                    DType kv_cache_dtype, const Checkpoint& checkpoint,
-                                    const MemoryInfo& memory);
+                                    const Sharding& sharding, DType kv_cache_dtype,
+                                    const Checkpoint& checkpoint, const MemoryInfo& memory);
 
 }  // namespace fathom

@@ -19,6 +19,7 @@
 #include "checkpoint/generation_config.h"
 #include "checkpoint/model_config.h"
 #include "engine/draft_policy.h"
+#include "parallel/communicator.h"
 #include "sample/sampler.h"
 #include "sample/sampling_params.h"
 #include "schedule/sequence.h"
@@ -64,6 +65,12 @@ struct EngineOptions {
   std::function<double()> clock = {};
   int num_threads = 0;  // 0: all CPUs this process may use
   Isa isa = Isa::kReference;
+  // The ranks that compute the model together, outlives the engine; null: this process alone. All load with
+  // the same options. Each needs memory for its share of the weights, and for all of the cache.
+  Communicator* communicator = nullptr;
+  // Slices that the model is cut into (model/sharding.h), on which bits depend; 0: one a rank.
+  int64_t num_slices = 0;
+  int64_t num_expert_groups = 1;  // groups of ranks between which whole experts are shared out
 };
 
 // Log-probabilities a request asks for besides its tokens: natural logarithms of the softmax of the logits as
@@ -138,7 +145,7 @@ struct EngineStatistics {
 
 class Engine {
  public:
-  // Opens the folder, plans the memory, loads. progress may be null.
+  // Opens the folder, plans the memory, loads. progress may be null. Of several ranks all load, or none.
   static Result<std::unique_ptr<Engine>> load(const EngineOptions& options, ProgressSink* progress);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -152,6 +159,11 @@ class Engine {
   // tokenizer or no end token in it.
   std::shared_ptr<const TokenTrie> token_trie() const;
   int64_t max_model_len() const;
+
+  // Whether this is rank 0, or alone. Of the other ranks nothing below is called but follow().
+  bool leads() const;
+  // Computes with rank 0 until its engine is destroyed. Failure: a lost rank.
+  Status follow();
 
   // Refuses, naming limit and value: an empty or too long prompt, ids outside the vocabulary, bad parameters,
   // scoring outside the prompt, a constraint for another vocabulary. kResourceExhausted: no place in line

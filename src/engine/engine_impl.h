@@ -30,7 +30,9 @@ struct Engine::Impl {
 
   // In the order in which they are made; each refers to those before it.
   EngineOptions options;
+  Communicator* communicator = nullptr;  // null: alone
   ModelConfig config;
+  Sharding sharding;
   GenerationConfig generation_config;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Checkpoint> checkpoint;
@@ -62,13 +64,14 @@ struct Engine::Impl {
   ChoiceWorkspace workspace;
 
   Status open(ProgressSink* progress);
+  // Of several ranks: whether all are about to do the same.
+  Status agree() const;
   double now() const;
   Status check_request(const Request& request) const;
   // Who computes how much in the step to come, from what steps have cost.
   void prepare_plan();
   Status compute(const BatchPlan& plan);
   void observe(const BatchPlan& plan, double seconds);
-  Status copy_pages(const BatchPlan& plan);
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
   void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/cache_size.h"
 #include "engine/engine_impl.h"
+#include "engine/engine_ranks.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -21,13 +22,21 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& model_dir) 
 Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options, ProgressSink* progress) {
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  FATHOM_RETURN_IF_ERROR(impl->open(progress));
+  if (options.communicator != nullptr && options.communicator->size() > 1)
+    impl->communicator = options.communicator;
+  const Status status = impl->open(progress);
+  if (!status.ok()) {
+    if (impl->communicator != nullptr) impl->communicator->fail(status.message());
+    return status;
+  }
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
 Status Engine::Impl::open(ProgressSink* progress) {
   const double started = monotonic_seconds();
   FATHOM_ASSIGN_OR_RETURN(config, load_model_config(options.model_dir));
+  sharding = sharding_of(options);
+  FATHOM_RETURN_IF_ERROR(check_sharding(config, sharding));
   FATHOM_ASSIGN_OR_RETURN(generation_config, load_generation_config(options.model_dir, config));
   FATHOM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
@@ -38,6 +47,9 @@ Status Engine::Impl::open(ProgressSink* progress) {
     log_warning("{}: {} tensors are not part of this model and stay unused, {} for one", options.model_dir,
                 unused.size(), unused.front());
   }
+  sharding.width_unit = width_unit_of(*checkpoint, config);
+  FATHOM_RETURN_IF_ERROR(check_sliced_groups(*checkpoint, config, sharding));
+  if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(agree());
   for (int64_t id : generation_config.eos_token_ids) end_ids.push_back(static_cast<int32_t>(id));
 
   const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
@@ -46,8 +58,10 @@ Status Engine::Impl::open(ProgressSink* progress) {
       .dtype = options.kv_cache_dtype.value_or(activation_dtype),
       .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16 : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
-  FATHOM_ASSIGN_OR_RETURN(const CacheSize size, choose_cache_size(options, config, cache_options.dtype,
-                                                                  *checkpoint, read_memory_info()));
+  FATHOM_ASSIGN_OR_RETURN(CacheSize size,
+                          choose_cache_size(options, config, sharding, cache_options.dtype, *checkpoint,
+                                            share_of_memory(read_memory_info(), communicator)));
+  if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(smallest_of_ranks(*communicator, size));
   cache_options.num_pages = size.num_pages;
   max_model_len = size.max_model_len;
   if (max_model_len < config.max_position_embeddings && !options.max_model_len) {
@@ -74,17 +88,20 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                                   {.activation_dtype = activation_dtype,
                                                    .max_tokens = options.max_num_batched_tokens,
                                                    .max_logits_rows = max_num_seqs + max_drafts,
-                                                   .max_positions = max_model_len},
+                                                   .max_positions = max_model_len,
+                                                   .sharding = sharding,
+                                                   .communicator = communicator},
                                                   progress));
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
   cache = std::make_unique<LatentCache>(std::move(made));
-  runner = std::make_unique<Runner>(*backend, *model, *cache);
+  runner = std::make_unique<Runner>(*backend, *model, *cache, communicator);
   runner->set_expanded_prompt_tokens(expanded_prompt_tokens);
   pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
                                     static_cast<int32_t>(options.block_size));
   FATHOM_ASSIGN_OR_RETURN(KeyedHash hash, KeyedHash::create());
   scheduler = std::make_unique<Scheduler>(scheduler_config, *pool, std::move(hash));
   if (max_drafts > 0) drafter = std::make_unique<Drafter>(max_drafts);
+  if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
   return ok_status();

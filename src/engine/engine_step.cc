@@ -16,12 +16,6 @@ constexpr int64_t kLeastStepTokens = 64;
 
 double Engine::Impl::now() const { return options.clock ? options.clock() : monotonic_seconds(); }
 
-Status Engine::Impl::copy_pages(const BatchPlan& plan) {
-  for (const PageCopy& copy : plan.copies)
-    FATHOM_RETURN_IF_ERROR(cache->copy_page(*backend, copy.from, copy.to, copy.num_tokens));
-  return ok_status();
-}
-
 void Engine::Impl::lay_out(const BatchPlan& plan) {
   segments.clear();
   for (const Segment& segment : plan.segments) {
@@ -151,7 +145,7 @@ void Engine::Impl::observe(const BatchPlan& plan, double seconds) {
 }
 
 Status Engine::Impl::compute(const BatchPlan& plan) {
-  FATHOM_RETURN_IF_ERROR(copy_pages(plan));
+  for (const PageCopy& copy : plan.copies) runner->copy_page(copy);
   lay_out(plan);
   FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, runner->run(segments));
   take_logits(plan, logits);

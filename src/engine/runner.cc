@@ -6,21 +6,28 @@
 
 namespace fathom {
 
-Runner::Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache)
-    : backend_(backend), model_(model), cache_(cache) {
+Runner::Runner(Backend& backend, DeepseekV2& model, LatentCache& cache, Communicator* communicator)
+    : backend_(backend), model_(model), cache_(cache), communicator_(communicator) {
   logits_.resize(static_cast<size_t>(model.options().max_logits_rows * model.config().vocab_size));
+}
+
+Runner::~Runner() {
+  if (communicator_ == nullptr || communicator_->rank() != 0 || failed_) return;
+  // A rank that is lost by now needs no order, and nobody is left to be told of it.
+  order_.kind = StepOrder::Kind::kEnd;
+  (void)send_order(*communicator_, order_);
 }
 
 void Runner::lay_out(std::span<const SegmentInput> segments) {
   const int64_t block_size = cache_.options().block_size;
-  token_ids_.clear();
-  positions_.clear();
-  slots_.clear();
-  starts_.assign(1, 0);
-  forms_.clear();
-  page_tables_.clear();
-  page_table_starts_.assign(1, 0);
-  logits_rows_.clear();
+  order_.token_ids.clear();
+  order_.positions.clear();
+  order_.slots.clear();
+  order_.starts.assign(1, 0);
+  order_.forms.clear();
+  order_.page_tables.clear();
+  order_.page_table_starts.assign(1, 0);
+  order_.logits_rows.clear();
   for (const SegmentInput& segment : segments) {
     FATHOM_CHECK(segment.begin < segment.end, "[{}, {})", segment.begin, segment.end);
     const bool is_prompt = segment.end <= segment.prompt_len;
@@ -30,30 +37,20 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
     for (int64_t position = segment.begin; position < segment.end; ++position) {
       const int64_t page = segment.pages[static_cast<size_t>(position / block_size)];
       if (position >= segment.end - segment.num_logits)
-        logits_rows_.push_back(static_cast<int32_t>(token_ids_.size()));
+        order_.logits_rows.push_back(static_cast<int32_t>(order_.token_ids.size()));
       const auto index = static_cast<size_t>(position);
-      token_ids_.push_back(index < segment.tokens.size() ? segment.tokens[index]
-                                                         : segment.drafts[index - segment.tokens.size()]);
-      positions_.push_back(static_cast<int32_t>(position));
-      slots_.push_back(page * block_size + position % block_size);
+      order_.token_ids.push_back(index < segment.tokens.size()
+                                     ? segment.tokens[index]
+                                     : segment.drafts[index - segment.tokens.size()]);
+      order_.positions.push_back(static_cast<int32_t>(position));
+      order_.slots.push_back(page * block_size + position % block_size);
     }
-    starts_.push_back(static_cast<int32_t>(token_ids_.size()));
+    order_.starts.push_back(static_cast<int32_t>(order_.token_ids.size()));
     const bool expanded = is_prompt && segment.prompt_len >= expanded_prompt_tokens_;
-    forms_.push_back(expanded ? AttentionForm::kExpanded : AttentionForm::kAbsorbed);
-    page_tables_.insert(page_tables_.end(), segment.pages.begin(), segment.pages.end());
-    page_table_starts_.push_back(static_cast<int32_t>(page_tables_.size()));
+    order_.forms.push_back(expanded ? AttentionForm::kExpanded : AttentionForm::kAbsorbed);
+    order_.page_tables.insert(order_.page_tables.end(), segment.pages.begin(), segment.pages.end());
+    order_.page_table_starts.push_back(static_cast<int32_t>(order_.page_tables.size()));
   }
-}
-
-Batch Runner::batch(std::span<const int32_t> logits_rows) const {
-  return {.token_ids = token_ids_,
-          .positions = positions_,
-          .slots = slots_,
-          .starts = starts_,
-          .forms = forms_,
-          .page_tables = page_tables_,
-          .page_table_starts = page_table_starts_,
-          .logits_rows = logits_rows};
 }
 
 Result<std::span<const float>> Runner::download(const float* logits, size_t num_rows) {
@@ -62,17 +59,46 @@ Result<std::span<const float>> Runner::download(const float* logits, size_t num_
   return std::span<const float>(logits_.data(), count);
 }
 
+Result<const float*> Runner::lead() {
+  if (communicator_ != nullptr) {
+    failed_ = true;  // until all has gone well
+    FATHOM_RETURN_IF_ERROR(send_order(*communicator_, order_));
+  }
+  Result<const float*> logits = carry_out();
+  failed_ = !logits.ok();
+  return logits;
+}
+
+Result<const float*> Runner::carry_out() {
+  for (const PageCopy& copy : order_.copies)
+    FATHOM_RETURN_IF_ERROR(cache_.copy_page(backend_, copy.from, copy.to, copy.num_tokens));
+  order_.copies.clear();
+  if (order_.kind == StepOrder::Kind::kMoreLogits) return model_.more_logits(order_.batch());
+  return model_.forward(order_.batch(), cache_);
+}
+
+Status Runner::follow() {
+  while (true) {
+    FATHOM_RETURN_IF_ERROR(receive_order(*communicator_, order_));
+    if (order_.kind == StepOrder::Kind::kEnd) return ok_status();
+    FATHOM_RETURN_IF_ERROR(carry_out().status());
+  }
+}
+
 Result<std::span<const float>> Runner::run(std::span<const SegmentInput> segments) {
   lay_out(segments);
-  FATHOM_ASSIGN_OR_RETURN(const float* logits, model_.forward(batch(logits_rows_), cache_));
-  return download(logits, logits_rows_.size());
+  order_.kind = StepOrder::Kind::kRun;
+  FATHOM_ASSIGN_OR_RETURN(const float* logits, lead());
+  return download(logits, order_.logits_rows.size());
 }
 
 Status Runner::more_logits(std::span<const int32_t> rows, RowSink sink) {
   const auto most = static_cast<size_t>(model_.options().max_logits_rows);
+  order_.kind = StepOrder::Kind::kMoreLogits;
   for (size_t first = 0; first < rows.size(); first += most) {
     const auto part = rows.subspan(first, std::min(most, rows.size() - first));
-    FATHOM_ASSIGN_OR_RETURN(const float* logits, model_.more_logits(batch(part)));
+    order_.logits_rows.assign(part.begin(), part.end());
+    FATHOM_ASSIGN_OR_RETURN(const float* logits, lead());
     FATHOM_ASSIGN_OR_RETURN(const std::span<const float> values, download(logits, part.size()));
     sink(first, values);
   }

@@ -1,5 +1,6 @@
 // Where the integer world meets the tensor world: lays out segments of sequences as one flat batch, runs the
-// model and brings the wanted logits back. Decides nothing.
+// model and brings the wanted logits back. Decides nothing. Of several ranks the runner of rank 0 leads: what
+// it is asked for it has the others do too (engine/step_order.h).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "engine/step_order.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
 #include "schedule/sequence.h"
@@ -27,12 +29,19 @@ struct SegmentInput {
 
 class Runner {
  public:
-  // All three are borrowed.
-  Runner(Backend& backend, DeepseekV2& model, const LatentCache& cache);
+  // All are borrowed. communicator: that of the model's options, null of one rank.
+  Runner(Backend& backend, DeepseekV2& model, LatentCache& cache, Communicator* communicator);
+  // Of rank 0: lets the others' follow() end, unless something failed.
+  ~Runner();
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
 
   // Prompts from this length on are expanded. The scheduler, which shares latents by their form, must be told
   // the same.
   void set_expanded_prompt_tokens(int64_t num_tokens) { expanded_prompt_tokens_ = num_tokens; }
+
+  // Copies rows of a page, in every layer, before the next run().
+  void copy_page(const PageCopy& copy) { order_.copies.push_back(copy); }
 
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
   // vocab_size] on the host, valid until the next call.
@@ -44,23 +53,23 @@ class Runner {
   using RowSink = FunctionRef<void(size_t first, std::span<const float> logits)>;
   Status more_logits(std::span<const int32_t> rows, RowSink sink);
 
+  // Of the other ranks: does what rank 0 asks for, until it needs no more.
+  Status follow();
+
  private:
   void lay_out(std::span<const SegmentInput> segments);
-  Batch batch(std::span<const int32_t> logits_rows) const;
+  // The order's logits on the device; of rank 0 with all others.
+  Result<const float*> lead();
+  Result<const float*> carry_out();
   Result<std::span<const float>> download(const float* logits, size_t num_rows);
 
   Backend& backend_;
   DeepseekV2& model_;
-  const LatentCache& cache_;
+  LatentCache& cache_;
+  Communicator* communicator_;
+  bool failed_ = false;
   int64_t expanded_prompt_tokens_ = kExpandedPromptTokens;
-  std::vector<int32_t> token_ids_;
-  std::vector<int32_t> positions_;
-  std::vector<int64_t> slots_;
-  std::vector<int32_t> starts_;
-  std::vector<AttentionForm> forms_;
-  std::vector<int32_t> page_tables_;
-  std::vector<int32_t> page_table_starts_;
-  std::vector<int32_t> logits_rows_;
+  StepOrder order_;  // its arrays are reused from step to step
   std::vector<float> logits_;
 };
 

@@ -92,12 +92,4 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-std::string escape_html(std::string_view text) {
-  std::string out(text);
-  for (const auto& [from, to] : {std::pair{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}}) {
-    out = replace_all(std::move(out), from, to);
-  }
-  return out;
-}
-
 }  // namespace fathom

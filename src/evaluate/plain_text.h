@@ -23,7 +23,5 @@ std::string without_white_space(std::string_view text);
 // Parts between separators; always at least one.
 std::vector<std::string_view> split(std::string_view text, std::string_view separator);
 std::string replace_all(std::string text, std::string_view from, std::string_view to);
-// As text of an HTML page or of a quoted attribute of it.
-std::string escape_html(std::string_view text);
 
 }  // namespace fathom

@@ -1,5 +1,6 @@
 #include "model/deepseek_v2.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -33,7 +34,10 @@ Result<std::unique_ptr<DeepseekV2>> DeepseekV2::load(Backend& backend, const Che
                                                      const ModelConfig& config, const ModelOptions& options,
                                                      ProgressSink* progress) {
   std::unique_ptr<DeepseekV2> model(new DeepseekV2(backend, config, options));
-  WeightLoader loader(backend, checkpoint, description, config, choose_reading(checkpoint), progress);
+  FATHOM_CHECK(options.sharding.num_ranks == (options.communicator ? options.communicator->size() : 1),
+               "{} ranks", options.sharding.num_ranks);
+  WeightLoader loader(backend, checkpoint, description, config, options.sharding,
+                      choose_reading(checkpoint, options.sharding), progress);
   FATHOM_ASSIGN_OR_RETURN(model->weights_, loader.load());
   FATHOM_RETURN_IF_ERROR(model->allocate_activations());
   return model;
@@ -45,14 +49,22 @@ Status DeepseekV2::allocate_activations() {
     return ok_status();
   };
   const int64_t tokens = options_.max_tokens;
-  const int64_t heads = config_.num_attention_heads;
+  const int64_t heads = num_local_heads();
   const int64_t query_dim = config_.qk_nope_head_dim + config_.qk_rope_head_dim;
   FATHOM_RETURN_IF_ERROR(allocate(hidden_, tokens, config_.hidden_size));
   if (config_.q_lora_rank) FATHOM_RETURN_IF_ERROR(allocate(q_lora_, tokens, *config_.q_lora_rank));
   FATHOM_RETURN_IF_ERROR(allocate(q_, tokens, heads * query_dim));
   FATHOM_RETURN_IF_ERROR(allocate(kv_a_, tokens, config_.kv_lora_rank + config_.qk_rope_head_dim));
   FATHOM_RETURN_IF_ERROR(allocate(attended_, tokens, heads * config_.v_head_dim));
+  if (options_.sharding.is_sliced())
+    FATHOM_RETURN_IF_ERROR(allocate(partials_, tokens, num_local_slices() * config_.hidden_size));
   FATHOM_RETURN_IF_ERROR(allocate(logits_, options_.max_logits_rows, config_.vocab_size));
+  if (options_.communicator != nullptr) {
+    const int64_t share = vocabulary_share(0).size();
+    FATHOM_RETURN_IF_ERROR(allocate(own_logits_, options_.max_logits_rows, share));
+    FATHOM_RETURN_IF_ERROR(
+        allocate(gathered_logits_, options_.max_logits_rows, share * options_.sharding.num_ranks));
+  }
   const std::vector<float> tables = rope_tables(config_, options_.max_positions);
   const size_t bytes = tables.size() * sizeof(float);
   FATHOM_ASSIGN_OR_RETURN(rope_storage_, backend_.allocate(bytes));
@@ -90,7 +102,7 @@ void DeepseekV2::query_and_latent(const LayerWeights& layer) {
 }
 
 // hidden += o_proj(attention(norm(hidden)))
-void DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheView& cache) {
+Status DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheView& cache) {
   const AttentionWeights& weights = layer.attention;
   query_and_latent(layer);
   backend_.store_latent({.q = q_.floats(),
@@ -98,32 +110,73 @@ void DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheVie
                          .norm = {.weight = &weights.kv_a_norm, .eps = kLoraNormEps},
                          .tables = rope_,
                          .cache = cache,
-                         .num_heads = config_.num_attention_heads,
+                         .num_heads = num_local_heads(),
                          .nope_dim = config_.qk_nope_head_dim});
   backend_.attend({.q = q_.floats(),
                    .kv_b = &weights.kv_b_proj,
                    .out = attended_.floats(),
                    .cache = cache,
-                   .num_heads = config_.num_attention_heads,
+                   .num_heads = num_local_heads(),
                    .nope_dim = config_.qk_nope_head_dim,
                    .v_dim = config_.v_head_dim,
                    .scale = scale_,
                    .rounding = rounding_});
-  const Projection output{.weight = &weights.o_proj,
-                          .bias = bias_or_null(weights.o_bias),
-                          .y = hidden_.floats(),
-                          .output = Projection::Output::kAdd};
-  project(attended_.floats(), {}, {&output, 1});
+  return output_projection(weights);
+}
+
+// hidden += o_proj(attended); of several slices the first adds the bias.
+Status DeepseekV2::output_projection(const AttentionWeights& weights) {
+  if (!options_.sharding.is_sliced()) {
+    const Projection output{.weight = &weights.o_proj[0],
+                            .bias = bias_or_null(weights.o_bias),
+                            .y = hidden_.floats(),
+                            .output = Projection::Output::kAdd};
+    project(attended_.floats(), {}, {&output, 1});
+    return ok_status();
+  }
+  const int64_t width = num_local_heads() * config_.v_head_dim;
+  for (int64_t i = 0; i < num_local_slices(); ++i) {
+    const bool is_first = options_.sharding.slices().begin + i == 0;
+    const Projection output{.weight = &weights.o_proj[static_cast<size_t>(i)],
+                            .bias = is_first ? bias_or_null(weights.o_bias) : nullptr,
+                            .y = partial(i)};
+    backend_.project({.x = attended_.floats() + i * (width / num_local_slices()),
+                      .x_stride = width,
+                      .norm = {},
+                      .outputs = {&output, 1},
+                      .num_tokens = num_tokens_,
+                      .rounding = rounding_});
+  }
+  return add_partials();
 }
 
 // hidden += network(norm(hidden)): dense, or routed and shared experts.
-void DeepseekV2::feed_forward_block(const LayerWeights& layer) {
-  if (layer.experts.empty()) {
+Status DeepseekV2::feed_forward_block(const LayerWeights& layer) {
+  if (!options_.sharding.is_sliced()) {
+    network_of(layer, layer.network[0], hidden_.floats());
+    return ok_status();
+  }
+  for (int64_t i = 0; i < num_local_slices(); ++i) {
+    backend_.clear(partial(i), hidden_floats());
+    network_of(layer, layer.network[static_cast<size_t>(i)], partial(i));
+  }
+  return add_partials();
+}
+
+void DeepseekV2::network_of(const LayerWeights& layer, const NetworkSlice& network, float* sum) {
+  const auto mlp = [&](const MlpWeights& weights) {
     backend_.mlp({.norm = norm(layer.post_attention_norm),
-                  .weights = &layer.dense,
-                  .residual = hidden_.floats(),
+                  .weights = &weights,
+                  .x = hidden_.floats(),
+                  .residual = sum,
                   .num_tokens = num_tokens_,
                   .rounding = rounding_});
+  };
+  if (network.dense.present()) mlp(network.dense);
+  const bool has_experts = std::any_of(network.experts.begin(), network.experts.end(),
+                                       [](const MlpWeights& expert) { return expert.present(); });
+  if (!has_experts) {
+    if (network.shared.present()) mlp(network.shared);
     return;
   }
   const bool grouped = config_.topk_method == TopkMethod::kGroupLimitedGreedy;
@@ -137,11 +190,27 @@ void DeepseekV2::feed_forward_block(const LayerWeights& layer) {
                             .scaling = static_cast<float>(config_.routed_scaling_factor),
                             .weights = normalized ? kernels::RouterParams::Weights::kNormalized
                                                   : kernels::RouterParams::Weights::kScaled},
-                .experts = layer.experts,
-                .shared = layer.shared.present() ? &layer.shared : nullptr,
-                .residual = hidden_.floats(),
+                .experts = network.experts,
+                .shared = network.shared.present() ? &network.shared : nullptr,
+                .x = hidden_.floats(),
+                .residual = sum,
                 .num_tokens = num_tokens_,
                 .rounding = rounding_});
+}
+
+// A rank's slices are as many as a power of two, so that they are whole branches of the tree over all.
+Status DeepseekV2::add_partials() {
+  for (int64_t step = 1; step < num_local_slices(); step *= 2)
+    for (int64_t i = 0; i < num_local_slices(); i += 2 * step)
+      backend_.add(partial(i + step), partial(i), hidden_floats());
+  FATHOM_RETURN_IF_ERROR(reduce(partial(0), hidden_floats()));
+  backend_.add(partial(0), hidden_.floats(), hidden_floats());
+  return ok_status();
+}
+
+Status DeepseekV2::reduce(float* values, int64_t count) {
+  if (options_.communicator == nullptr) return ok_status();
+  return options_.communicator->all_reduce_sum({values, static_cast<size_t>(count)});
 }
 
 Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& cache) {
@@ -157,13 +226,15 @@ Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& 
   }
   FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));
   backend_.embed(weights_.embed_tokens, hidden_.floats());
+  FATHOM_RETURN_IF_ERROR(
+      reduce(hidden_.floats(), hidden_floats()));  // one rank has a token, the others zeros
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
-    attention_block(layer, cache.layer(i));
-    feed_forward_block(layer);
+    FATHOM_RETURN_IF_ERROR(attention_block(layer, cache.layer(i)));
+    FATHOM_RETURN_IF_ERROR(feed_forward_block(layer));
     if (observer_) observer_(i, hidden_.floats());
   }
-  if (num_logits > 0) head();
+  if (num_logits > 0) FATHOM_RETURN_IF_ERROR(head(num_logits));
   return logits_.floats();
 }
 
@@ -173,16 +244,45 @@ Result<const float*> DeepseekV2::more_logits(const Batch& batch) {
   FATHOM_CHECK(num_logits > 0 && num_logits <= options_.max_logits_rows, "{} rows of {}", num_logits,
                options_.max_logits_rows);
   FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));
-  head();
+  FATHOM_RETURN_IF_ERROR(head(num_logits));
   return logits_.floats();
 }
 
-void DeepseekV2::head() {
+Status DeepseekV2::head(int64_t num_rows) {
+  const bool alone = options_.communicator == nullptr;
   backend_.head({.x = hidden_.floats(),
                  .norm = norm(weights_.final_norm),
                  .weight = &weights_.lm_head,
-                 .logits = logits_.floats(),
+                 .logits = alone ? logits_.floats() : own_logits_.floats(),
                  .rounding = rounding_});
+  return alone ? ok_status() : gather_logits(num_rows);
+}
+
+IndexRange DeepseekV2::vocabulary_share(int64_t rank) const {
+  const Sharding& sharding = options_.sharding;
+  const IndexRange slices =
+      Sharding{.num_ranks = sharding.num_ranks, .rank = rank, .num_slices = sharding.num_slices}.slices();
+  return {even_part(config_.vocab_size, 1, slices.begin, sharding.num_slices).begin,
+          even_part(config_.vocab_size, 1, slices.end - 1, sharding.num_slices).end};
+}
+
+// A rank's [rows, its share of the vocabulary] travel as so many bytes as rank 0's.
+Status DeepseekV2::gather_logits(int64_t num_rows) {
+  const int64_t num_ranks = options_.sharding.num_ranks;
+  const auto count = static_cast<size_t>(num_rows * vocabulary_share(0).size());
+  FATHOM_RETURN_IF_ERROR(options_.communicator->all_gather(
+      std::as_bytes(std::span<const float>(own_logits_.floats(), count)),
+      std::as_writable_bytes(
+          std::span<float>(gathered_logits_.floats(), count * static_cast<size_t>(num_ranks)))));
+  for (int64_t rank = 0; rank < num_ranks; ++rank) {
+    const IndexRange share = vocabulary_share(rank);
+    const float* from = gathered_logits_.floats() + rank * static_cast<int64_t>(count);
+    for (int64_t row = 0; row < num_rows; ++row) {
+      std::copy_n(from + row * share.size(), share.size(),
+                  logits_.floats() + row * config_.vocab_size + share.begin);
+    }
+  }
+  return ok_status();
 }
 
 }  // namespace fathom

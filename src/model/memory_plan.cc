@@ -62,21 +62,13 @@ Format stored_format(const Checkpoint& checkpoint, const QuantDescription& descr
           view.num_bytes() + tensor_of(scale_name(spec.name)).num_bytes() + factor_bytes};
 }
 
-uint64_t rank_share(const WeightSpec& spec, const ModelConfig& config, int64_t num_ranks, uint64_t bytes) {
-  switch (spec.shard_axis) {
-    case ShardAxis::kNone:
-      return bytes;
-    case ShardAxis::kRows:
-    case ShardAxis::kColumns:
-      return static_cast<uint64_t>(ceil_div(static_cast<int64_t>(bytes), num_ranks));
-    case ShardAxis::kExperts:
-      // The first rank holds the first ceil(E / ranks) experts.
-      return spec.expert < ceil_div(config.n_routed_experts, num_ranks) ? bytes : 0;
-  }
-  return bytes;
+// bytes * part / whole, rounded up, without overflow.
+uint64_t share_of(uint64_t bytes, int64_t part, int64_t whole) {
+  const auto p = static_cast<uint64_t>(part), w = static_cast<uint64_t>(whole);
+  return bytes / w * p + (bytes % w * p + w - 1) / w;
 }
 
-std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ranks,
+std::vector<WeightGroup> group_weights(const ModelConfig& config, const Sharding& sharding,
                                        const std::function<Format(const WeightSpec&)>& format_of) {
   std::vector<WeightGroup> groups;
   for (const WeightSpec& spec : weight_table(config)) {
@@ -91,7 +83,7 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
     ++group->num_tensors;
     group->num_elements += num_elements;
     group->bytes += format.bytes;
-    group->rank_bytes += rank_share(spec, config, num_ranks, format.bytes);
+    group->rank_bytes += share_of(format.bytes, rank_elements(spec, config, sharding), num_elements);
   }
   std::stable_sort(groups.begin(), groups.end(),
                    [](const WeightGroup& a, const WeightGroup& b) { return a.role < b.role; });
@@ -106,11 +98,16 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, int64_t num_ra
 uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   constexpr int64_t kFloat = sizeof(float);
   constexpr int64_t kSplit = 256, kMinSplitBytes = int64_t{64} << 20;
-  const int64_t heads = c.num_attention_heads;
+  const int64_t ranks = o.sharding.num_ranks;
+  const int64_t heads = ceil_div(c.num_attention_heads, ranks);
+  // Of each slice its product, of a share of the vocabulary also what is gathered of all.
+  const int64_t partial = o.sharding.is_sliced() ? o.sharding.slices_per_rank() * c.hidden_size : 0;
+  const int64_t gathered = ranks > 1 ? c.vocab_size + ceil_div(c.vocab_size, ranks) : 0;
   const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
                             heads * (c.qk_head_dim() + c.v_head_dim);
   const int64_t absorbed = heads * (3 * c.kv_lora_rank + c.qk_head_dim());
-  const int64_t dense = 2 * std::max(c.intermediate_size, c.shared_intermediate_size()) + c.hidden_size;
+  const int64_t dense =
+      2 * ceil_div(std::max(c.intermediate_size, c.shared_intermediate_size()), ranks) + c.hidden_size;
   const int64_t routed = c.num_experts_per_tok * c.hidden_size + 2 * c.n_routed_experts;
   const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
   const uint64_t splits = std::max<uint64_t>(
@@ -119,11 +116,11 @@ uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   const uint64_t hidden = saturating_product({kWaveRows, 2 * c.moe_intermediate_size, kFloat});
   const uint64_t keys = saturating_product({c.num_hidden_layers, heads, c.qk_nope_head_dim, c.kv_lora_rank,
                                             static_cast<int64_t>(dtype_bytes(c.torch_dtype))});
-  return saturating_sum(
-      {saturating_product({o.max_num_batched_tokens, attention + absorbed + dense + routed, kFloat}),
-       saturating_product({rows, 2 * (c.hidden_size + c.vocab_size), kFloat}),
-       saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), splits, hidden, keys,
-       kProcessBytes});
+  return saturating_sum({saturating_product({o.max_num_batched_tokens,
+                                             attention + absorbed + dense + routed + partial, kFloat}),
+                         saturating_product({rows, 2 * (c.hidden_size + c.vocab_size) + gathered, kFloat}),
+                         saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), splits, hidden,
+                         keys, kProcessBytes});
 }
 
 }  // namespace
@@ -137,14 +134,14 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype) 
   return static_cast<uint64_t>(config.num_hidden_layers * layer_bytes);
 }
 
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks) {
-  return group_weights(config, num_ranks,
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding) {
+  return group_weights(config, sharding,
                        [&](const WeightSpec& spec) { return planned_format(config, spec); });
 }
 
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding,
                                        const Checkpoint& checkpoint, const QuantDescription& description) {
-  return group_weights(config, num_ranks,
+  return group_weights(config, sharding,
                        [&](const WeightSpec& spec) { return stored_format(checkpoint, description, spec); });
 }
 

@@ -11,12 +11,13 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/quantization.h"
+#include "model/sharding.h"
 #include "model/weight_table.h"
 
 namespace fathom {
 
 struct MemoryPlanOptions {
-  int64_t num_ranks = 1;
+  Sharding sharding = {};
   int64_t max_model_len = 4096;
   int64_t max_num_seqs = 16;
   int64_t max_num_batched_tokens = 512;
@@ -33,7 +34,7 @@ struct WeightGroup {
   int64_t num_tensors = 0;  // scales are not counted as tensors
   int64_t num_elements = 0;
   uint64_t bytes = 0;       // of the whole model; int8 and int4 with their scales
-  uint64_t rank_bytes = 0;  // of the rank that holds most
+  uint64_t rank_bytes = 0;  // of the sharding's rank
 };
 
 struct MemoryPlan {
@@ -50,12 +51,13 @@ struct MemoryPlan {
 // Bytes that one token takes in the cache of all layers.
 uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 
-// Every weight stored as the config's torch_dtype, or as default_quant_type() says.
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks);
+// rank_bytes are those of the sharding's rank; rank 0 has most. Every weight stored as the config's
+// torch_dtype, or as default_quant_type() says.
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding);
 // As the checkpoint stores them, with the types that its description says; without one, where only sizes
 // matter, int8 counts as W8A8 and int4 as W4A8. Offsets are left out: nothing reads them after the check.
 // Precondition: check_weights() passed.
-std::vector<WeightGroup> weight_groups(const ModelConfig& config, int64_t num_ranks,
+std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding,
                                        const Checkpoint& checkpoint,
                                        const QuantDescription& description = {});
 

@@ -27,10 +27,11 @@ TEST(MemoryPlan, CacheOfTheReleasedModels) {
 
 TEST(MemoryPlan, WeightsOfTheReleasedModels) {
   const ModelConfig lite = *known_config("deepseek-v2-lite");
-  const MemoryPlan one = plan_memory(lite, {}, weight_groups(lite, 1));
+  const MemoryPlan one = plan_memory(lite, {}, weight_groups(lite, {}));
   EXPECT_EQ(one.weight_bytes, 2u * 15706484224);
   EXPECT_EQ(one.rank_weight_bytes, one.weight_bytes);
-  const MemoryPlan eight = plan_memory(lite, {.num_ranks = 8}, weight_groups(lite, 8));
+  constexpr Sharding kEight{.num_ranks = 8, .num_slices = 8};
+  const MemoryPlan eight = plan_memory(lite, {.sharding = kEight}, weight_groups(lite, kEight));
   EXPECT_EQ(eight.weight_bytes, one.weight_bytes);
   EXPECT_GT(eight.rank_weight_bytes, one.weight_bytes / 8);
   EXPECT_LT(eight.rank_weight_bytes, one.weight_bytes / 7);
@@ -39,7 +40,8 @@ TEST(MemoryPlan, WeightsOfTheReleasedModels) {
 TEST(MemoryPlan, TheFullestRankCounts) {
   ModelConfig config = tiny_config();
   config.n_routed_experts = 5;
-  for (const WeightGroup& group : weight_groups(config, 2)) {
+  for (const WeightGroup& group :
+       weight_groups(config, {.num_ranks = 2, .num_slices = 2, .num_expert_groups = 2})) {
     if (group.role == WeightRole::kExpertUp) {
       EXPECT_EQ(group.rank_bytes, group.bytes / 5 * 3);
     }
@@ -55,7 +57,7 @@ TEST(MemoryPlan, TheFullestRankCounts) {
 TEST(MemoryPlan, SumsAndWholePages) {
   const ModelConfig config = tiny_config();
   const MemoryPlan plan = plan_memory(config, {.max_model_len = 129, .max_num_seqs = 3, .block_size = 128},
-                                      weight_groups(config, 1));
+                                      weight_groups(config, {}));
   EXPECT_EQ(plan.num_cache_tokens, 768);
   EXPECT_EQ(plan.cache_bytes, 768 * plan.cache_bytes_per_token);
   EXPECT_EQ(plan.rank_total_bytes, plan.rank_weight_bytes + plan.cache_bytes + plan.workspace_bytes);
@@ -69,7 +71,7 @@ TEST(MemoryPlan, GroupsFollowTheCheckpoint) {
   const auto checkpoint = Checkpoint::open(dir.path());
   ASSERT_TRUE(checkpoint.ok());
   config.torch_dtype = DType::kBFloat16;  // what the config says does not matter
-  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1, **checkpoint));
+  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, {}, **checkpoint));
   EXPECT_EQ(plan.weight_bytes, (*checkpoint)->data_bytes());
   EXPECT_EQ(plan.weights[0].dtype, DType::kFloat32);
 }
@@ -83,8 +85,8 @@ TEST(MemoryPlan, GroupsTakeTheirTypesFromTheDescription) {
   const auto checkpoint = Checkpoint::open(dir.path());
   const auto description = QuantDescription::load(dir.path(), config);
   ASSERT_TRUE(checkpoint.ok() && description.ok());
-  const auto groups = weight_groups(config, 1, **checkpoint, *description);
-  const auto planned = weight_groups(config, 1);
+  const auto groups = weight_groups(config, {}, **checkpoint, *description);
+  const auto planned = weight_groups(config, {});
   ASSERT_EQ(groups.size(), planned.size());
   for (size_t i = 0; i < groups.size(); ++i) {
     EXPECT_EQ(groups[i].type, planned[i].type) << role_name(groups[i].role);
@@ -116,11 +118,11 @@ TEST(MemoryPlan, QuantisedWeightsCountTheirScales) {
   for (std::string_view name : (*checkpoint)->names()) {
     if (name.ends_with("_offset")) offset_bytes += (*checkpoint)->tensor(name)->num_bytes();
   }
-  const auto groups = weight_groups(config, 1, **checkpoint);
+  const auto groups = weight_groups(config, {}, **checkpoint);
   const MemoryPlan plan = plan_memory(config, {}, groups);
   EXPECT_GT(offset_bytes, 0u);
   EXPECT_EQ(plan.weight_bytes, (*checkpoint)->data_bytes() - offset_bytes);
-  const auto planned = weight_groups(config, 1);  // without looking at the files
+  const auto planned = weight_groups(config, {});  // without looking at the files
   ASSERT_EQ(groups.size(), planned.size());
   int64_t num_elements = 0;
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -144,9 +146,9 @@ TEST(MemoryPlan, Int4CountsScalesAndFactors) {
   testing::write_tiny_checkpoint({config, dir.path()});
   const auto checkpoint = Checkpoint::open(dir.path());
   ASSERT_TRUE(checkpoint.ok());
-  const auto groups = weight_groups(config, 1, **checkpoint);
+  const auto groups = weight_groups(config, {}, **checkpoint);
   EXPECT_EQ(plan_memory(config, {}, groups).weight_bytes, (*checkpoint)->data_bytes());
-  const auto planned = weight_groups(config, 1);  // without looking at the files
+  const auto planned = weight_groups(config, {});  // without looking at the files
   ASSERT_EQ(groups.size(), planned.size());
   for (size_t i = 0; i < groups.size(); ++i) {
     EXPECT_EQ(groups[i].bytes, planned[i].bytes) << role_name(groups[i].role);
@@ -159,7 +161,7 @@ TEST(MemoryPlan, Int4CountsScalesAndFactors) {
 
 TEST(MemoryPlan, FitsExactly) {
   const ModelConfig config = tiny_config();
-  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, 1));
+  const MemoryPlan plan = plan_memory(config, {}, weight_groups(config, {}));
   const uint64_t total = plan.rank_total_bytes;
   EXPECT_TRUE(check_memory(plan, {}).ok());  // nothing known, nothing refused
   EXPECT_TRUE(check_memory(plan, {.system_available = total + 1}).ok());
@@ -175,7 +177,7 @@ TEST(MemoryPlan, HugeSizesDoNotWrap) {
   const ModelConfig config = tiny_config();
   const MemoryPlan plan =
       plan_memory(config, {.max_model_len = int64_t{1} << 40, .max_num_seqs = int64_t{1} << 40},
-                  weight_groups(config, 1));
+                  weight_groups(config, {}));
   EXPECT_EQ(plan.rank_total_bytes, static_cast<uint64_t>(INT64_MAX));
   EXPECT_FALSE(check_memory(plan, {.system_available = uint64_t{1} << 40}).ok());
 }

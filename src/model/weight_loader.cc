@@ -1,7 +1,7 @@
 #include "model/weight_loader.h"
 
+#include "base/check.h"
 #include "base/memory_info.h"
-#include "kernels/ref/numbers.h"
 
 namespace fathom {
 namespace {
@@ -11,84 +11,96 @@ constexpr uint64_t kReadAheadBytes = uint64_t{256} << 20;
 
 }  // namespace
 
-WeightReading choose_reading(const Checkpoint& checkpoint) {
+WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding) {
   const auto available = read_memory_info().available();
-  return available && *available < 2 * checkpoint.data_bytes() ? WeightReading::kStreamed
-                                                               : WeightReading::kMapped;
+  return !sharding.is_sliced() && available && *available < 2 * checkpoint.data_bytes()
+             ? WeightReading::kStreamed
+             : WeightReading::kMapped;
 }
 
 WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
                            const QuantDescription& description, const ModelConfig& config,
-                           WeightReading reading, ProgressSink* progress)
+                           const Sharding& sharding, WeightReading reading, ProgressSink* progress)
     : backend_(backend),
       checkpoint_(checkpoint),
       description_(description),
       config_(config),
+      sharding_(sharding),
       progress_(progress) {
-  for (WeightSpec& spec : weight_table(config)) {
-    if (checkpoint.contains(spec.name)) ahead_.push_back(spec.name);
-    specs_.emplace(spec.name, std::move(spec));
-  }
+  plan_reading();
   if (reading == WeightReading::kStreamed) {
-    stream_ = std::make_unique<TensorStream>(checkpoint, ahead_, kReadAheadBytes);
+    FATHOM_CHECK(!sharding.is_sliced(), "a stream of {} slices", sharding.num_slices);
+    std::vector<std::string> names;
+    for (const Ahead& ahead : ahead_) names.push_back(ahead.name);
+    stream_ = std::make_unique<TensorStream>(checkpoint, std::move(names), kReadAheadBytes);
+  }
+}
+
+// Rows are read where they lie; of cut columns whole rows come with them, for pages hold parts of several.
+void WeightLoader::plan_reading() {
+  for (WeightSpec& spec : weight_table(config_)) {
+    const int64_t elements = rank_elements(spec, config_, sharding_);
+    if (checkpoint_.contains(spec.name) && elements > 0) {
+      Ahead ahead{.name = spec.name, .end = checkpoint_.extent_of(spec.name).size};
+      if (spec.shard_axis == ShardAxis::kRows && spec.expert < 0) {
+        const IndexRange rows = slice_of(spec, config_, sharding_, sharding_.slices()).rows;
+        const size_t row_bytes = ahead.end / static_cast<size_t>(spec.shape[0]);
+        ahead.begin = static_cast<size_t>(rows.begin) * row_bytes;
+        ahead.end = static_cast<size_t>(rows.end) * row_bytes;
+      }
+      ahead.packed_bytes = checkpoint_.extent_of(spec.name).size / static_cast<uint64_t>(spec.shape[0]) *
+                           static_cast<uint64_t>(elements) /
+                           static_cast<uint64_t>(spec.shape.num_elements() / spec.shape[0]);
+      total_bytes_ += ahead.packed_bytes;
+      ahead_.push_back(std::move(ahead));
+    }
+    specs_.emplace(spec.name, std::move(spec));
   }
 }
 
 void WeightLoader::read_ahead() {
   for (; num_ahead_ < ahead_.size() && ahead_bytes_ < done_bytes_ + kReadAheadBytes; ++num_ahead_) {
-    const std::string& name = ahead_[num_ahead_];
-    checkpoint_.prefetch(name);
-    ahead_bytes_ += checkpoint_.tensor(name)->num_bytes();
+    const Ahead& ahead = ahead_[num_ahead_];
+    checkpoint_.prefetch(ahead.name, ahead.begin, ahead.end);
+    ahead_bytes_ += ahead.packed_bytes;
   }
-}
-
-WeightSource WeightLoader::Source::view() const {
-  return {.tensor = tensor,
-          .scales = scales.empty() ? nullptr : scales.data(),
-          .int8_inputs = has_16bit_inputs(type) ? Int8Inputs::kInt16 : Int8Inputs::kInt8,
-          .factors = factors,
-          .group_size = group_size};
 }
 
 bool WeightLoader::has(WeightRole role, Place place) const {
   return specs_.contains(weight_name(role, place.layer, place.expert));
 }
 
-Result<WeightLoader::Source> WeightLoader::source(WeightRole role, Place place) {
-  Source source;
-  source.name = weight_name(role, place.layer, place.expert);
-  FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored,
-                          stored_weight(checkpoint_, description_, specs_.at(source.name)));
-  source.tensor = stored.tensor;
+Result<WeightWindow> WeightLoader::window(WeightRole role, Place place, IndexRange slices) {
+  const std::string name = weight_name(role, place.layer, place.expert);
+  const WeightSpec& spec = specs_.at(name);
+  FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint_, description_, spec));
+  const TensorSlice slice = slice_of(spec, config_, sharding_, slices);
+  const void* data = stored.tensor.data;
   if (stream_ != nullptr) {
-    FATHOM_ASSIGN_OR_RETURN(source.tensor.data, stream_->take(source.name));
+    FATHOM_ASSIGN_OR_RETURN(data, stream_->take(name));
   } else {
     read_ahead();
   }
-  source.factors = static_cast<const uint8_t*>(stored.factors.data);
-  source.group_size = stored.group_size;
-  source.type = stored.type;
-  if (stored.type != QuantType::kFloat) {
-    for (int64_t row = 0; row < stored.tensor.shape[0]; ++row) {
-      source.scales.push_back(kernels::ref::load_element(stored.scale.data, stored.scale.dtype, row));
-    }
-  }
-  return source;
+  return cut_weight(name, stored, data, slice);
 }
 
-void WeightLoader::finish(const Source& source) {
+void WeightLoader::finish(const WeightWindow& window) {
   if (stream_ != nullptr) {
-    stream_->give_back(source.name);
+    stream_->give_back(window.name);
   } else {
-    checkpoint_.release(source.name);
+    checkpoint_.release(window.name);
   }
-  done_bytes_ += source.tensor.num_bytes();
-  if (progress_ != nullptr) progress_->report("loading", done_bytes_, checkpoint_.data_bytes());
+  done_bytes_ += window.tensor.num_bytes();
+  if (progress_ != nullptr) progress_->report("loading", done_bytes_, total_bytes_);
 }
 
 Status WeightLoader::load_matrix(WeightRole role, Place place, Weight& weight) {
-  FATHOM_ASSIGN_OR_RETURN(const Source from, source(role, place));
-  Result<Weight> made = backend_.load_matrix(from.view());
+  return load_matrix(role, place, sharding_.slices(), weight);
+}
+
+Status WeightLoader::load_matrix(WeightRole role, Place place, IndexRange slices, Weight& weight) {
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from, window(role, place, slices));
+  Result<Weight> made = backend_.load_matrix(from.source());
   if (!made.ok()) return made.status().with_context(from.name);
   weight = std::move(made).value();
   finish(from);
@@ -97,7 +109,7 @@ Status WeightLoader::load_matrix(WeightRole role, Place place, Weight& weight) {
 
 Status WeightLoader::load_vector(WeightRole role, Place place, VectorWeight& weight) {
   if (!has(role, place)) return ok_status();
-  FATHOM_ASSIGN_OR_RETURN(const Source from, source(role, place));
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from, window(role, place, sharding_.slices()));
   Result<VectorWeight> made = backend_.load_vector(from.tensor);
   if (!made.ok()) return made.status().with_context(from.name);
   weight = *made;
@@ -105,22 +117,24 @@ Status WeightLoader::load_vector(WeightRole role, Place place, VectorWeight& wei
   return ok_status();
 }
 
-Status WeightLoader::load_mlp(WeightRole gate, WeightRole up, WeightRole down, Place place,
+Status WeightLoader::load_mlp(WeightRole gate, WeightRole up, WeightRole down, Place place, IndexRange slice,
                               MlpWeights& weights) {
-  FATHOM_ASSIGN_OR_RETURN(const Source gate_from, source(gate, place));
-  FATHOM_ASSIGN_OR_RETURN(const Source up_from, source(up, place));
-  FATHOM_ASSIGN_OR_RETURN(const Source down_from, source(down, place));
-  Result<MlpWeights> made = backend_.load_mlp(gate_from.view(), up_from.view(), down_from.view());
+  const WeightSpec& spec = specs_.at(weight_name(down, place.layer, place.expert));
+  if (slice_of(spec, config_, sharding_, slice).num_elements() == 0) return ok_status();
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow gate_from, window(gate, place, slice));
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow up_from, window(up, place, slice));
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow down_from, window(down, place, slice));
+  Result<MlpWeights> made = backend_.load_mlp(gate_from.source(), up_from.source(), down_from.source());
   if (!made.ok()) return made.status().with_context(gate_from.name);
   weights = std::move(made).value();
-  for (const Source* from : {&gate_from, &up_from, &down_from}) finish(*from);
+  for (const WeightWindow* from : {&gate_from, &up_from, &down_from}) finish(*from);
   return ok_status();
 }
 
 Status WeightLoader::load_kv_b(Place place, KvBWeights& weights) {
-  FATHOM_ASSIGN_OR_RETURN(const Source from, source(WeightRole::kKvBProj, place));
-  Result<KvBWeights> made =
-      backend_.load_kv_b(from.tensor, config_.num_attention_heads, config_.qk_nope_head_dim);
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from, window(WeightRole::kKvBProj, place, sharding_.slices()));
+  Result<KvBWeights> made = backend_.load_kv_b(from.tensor, config_.num_attention_heads / sharding_.num_ranks,
+                                               config_.qk_nope_head_dim);
   if (!made.ok()) return made.status().with_context(from.name);
   weights = std::move(made).value();
   finish(from);
@@ -140,8 +154,28 @@ Status WeightLoader::load_attention(Place place, AttentionWeights& weights) {
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kKvABias, place, weights.kv_a_bias));
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kKvANorm, place, weights.kv_a_norm));
   FATHOM_RETURN_IF_ERROR(load_kv_b(place, weights.kv_b_proj));
-  FATHOM_RETURN_IF_ERROR(load_matrix(WeightRole::kOProj, place, weights.o_proj));
+  for (int64_t slice = sharding_.slices().begin; slice < sharding_.slices().end; ++slice) {
+    FATHOM_RETURN_IF_ERROR(
+        load_matrix(WeightRole::kOProj, place, {slice, slice + 1}, weights.o_proj.emplace_back()));
+  }
   return load_vector(WeightRole::kOBias, place, weights.o_bias);
+}
+
+Status WeightLoader::load_network(int64_t layer_index, IndexRange slice, NetworkSlice& network) {
+  const Place place{.layer = layer_index};
+  if (!config_.is_moe_layer(layer_index)) {
+    return load_mlp(WeightRole::kDenseGate, WeightRole::kDenseUp, WeightRole::kDenseDown, place, slice,
+                    network.dense);
+  }
+  network.experts.resize(static_cast<size_t>(config_.n_routed_experts));
+  for (int64_t e = 0; e < config_.n_routed_experts; ++e) {
+    FATHOM_RETURN_IF_ERROR(load_mlp(WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown,
+                                    {.layer = layer_index, .expert = e}, slice,
+                                    network.experts[static_cast<size_t>(e)]));
+  }
+  if (!has(WeightRole::kSharedGate, place)) return ok_status();
+  return load_mlp(WeightRole::kSharedGate, WeightRole::kSharedUp, WeightRole::kSharedDown, place, slice,
+                  network.shared);
 }
 
 Status WeightLoader::load_layer(int64_t layer_index, LayerWeights& layer) {
@@ -149,26 +183,20 @@ Status WeightLoader::load_layer(int64_t layer_index, LayerWeights& layer) {
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kInputNorm, place, layer.input_norm));
   FATHOM_RETURN_IF_ERROR(load_attention(place, layer.attention));
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kPostAttentionNorm, place, layer.post_attention_norm));
-  if (!config_.is_moe_layer(layer_index)) {
-    return load_mlp(WeightRole::kDenseGate, WeightRole::kDenseUp, WeightRole::kDenseDown, place, layer.dense);
+  if (config_.is_moe_layer(layer_index))
+    FATHOM_RETURN_IF_ERROR(load_matrix(WeightRole::kRouter, place, layer.router));
+  for (int64_t slice = sharding_.slices().begin; slice < sharding_.slices().end; ++slice) {
+    FATHOM_RETURN_IF_ERROR(load_network(layer_index, {slice, slice + 1}, layer.network.emplace_back()));
   }
-  FATHOM_RETURN_IF_ERROR(load_matrix(WeightRole::kRouter, place, layer.router));
-  layer.experts.resize(static_cast<size_t>(config_.n_routed_experts));
-  for (int64_t e = 0; e < config_.n_routed_experts; ++e) {
-    FATHOM_RETURN_IF_ERROR(load_mlp(WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown,
-                                    {.layer = layer_index, .expert = e},
-                                    layer.experts[static_cast<size_t>(e)]));
-  }
-  if (!has(WeightRole::kSharedGate, place)) return ok_status();
-  return load_mlp(WeightRole::kSharedGate, WeightRole::kSharedUp, WeightRole::kSharedDown, place,
-                  layer.shared);
+  return ok_status();
 }
 
 Status WeightLoader::load_embedding(EmbeddingTable& weight) {
-  FATHOM_ASSIGN_OR_RETURN(const Source from, source(WeightRole::kEmbedTokens, {}));
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from, window(WeightRole::kEmbedTokens, {}, sharding_.slices()));
   Result<EmbeddingTable> made = backend_.load_embedding(from.tensor);
   if (!made.ok()) return made.status().with_context(from.name);
   weight = *made;
+  weight.first_row = slice_of(specs_.at(from.name), config_, sharding_, sharding_.slices()).rows.begin;
   // A tied head packs it again at the end.
   if (!config_.tie_word_embeddings) finish(from);
   return ok_status();

@@ -1,5 +1,6 @@
-// From the checkpoint to the backend's weights, layer by layer. Each tensor's pages of the checkpoint's
-// mapping are given back as soon as it is packed, so that files and packed weights are not in memory both.
+// From the checkpoint to the backend's weights, layer by layer: all of them, or what one rank has of them.
+// Each tensor's pages of the checkpoint's mapping are given back as soon as it is packed, so that files and
+// packed weights are not in memory both.
 #pragma once
 
 #include <string>
@@ -10,8 +11,10 @@
 #include "checkpoint/model_config.h"
 #include "checkpoint/tensor_stream.h"
 #include "device/backend.h"
+#include "model/sharding.h"
 #include "model/stored_weight.h"
 #include "model/weight_table.h"
+#include "model/weight_window.h"
 #include "model/weights.h"
 
 namespace fathom {
@@ -20,14 +23,17 @@ namespace fathom {
 // next start, or from a stream past it (checkpoint/tensor_stream.h).
 enum class WeightReading : uint8_t { kMapped, kStreamed };
 // kStreamed where memory does not hold the files beside the packed weights: what is cached would be thrown
-// out before it is used again, and keep the system from giving large pages to the weights.
-WeightReading choose_reading(const Checkpoint& checkpoint);
+// out before it is used again, and keep the system from giving large pages to the weights. Never where the
+// model is cut into slices: they share the cache, and a stream reads whole tensors.
+WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding);
 
 class WeightLoader {
  public:
-  // All are borrowed; progress may be null. Precondition: check_weights() passed.
+  // All are borrowed; progress may be null. Precondition: check_weights(), check_sharding() and
+  // check_sliced_groups() passed.
   WeightLoader(Backend& backend, const Checkpoint& checkpoint, const QuantDescription& description,
-               const ModelConfig& config, WeightReading reading, ProgressSink* progress);
+               const ModelConfig& config, const Sharding& sharding, WeightReading reading,
+               ProgressSink* progress);
 
   // Errors name the tensor.
   Result<ModelWeights> load();
@@ -38,28 +44,30 @@ class WeightLoader {
     int64_t layer = -1;
     int64_t expert = -1;
   };
-  // A stored weight with its scales as floats.
-  struct Source {
+  // A tensor that will be loaded: the bytes [begin, end) of it that will be read, and how many will be
+  // packed.
+  struct Ahead {
     std::string name;
-    TensorView tensor;
-    std::vector<float> scales;
-    const uint8_t* factors = nullptr;
-    int64_t group_size = 0;
-    QuantType type = QuantType::kFloat;
-
-    WeightSource view() const;
+    size_t begin = 0;
+    size_t end = 0;
+    uint64_t packed_bytes = 0;
   };
 
+  void plan_reading();
   // Has the system read what will be loaded next while this process packs.
   void read_ahead();
   bool has(WeightRole role, Place place) const;
-  Result<Source> source(WeightRole role, Place place);
-  void finish(const Source& source);
+  Result<WeightWindow> window(WeightRole role, Place place, IndexRange slices);
+  void finish(const WeightWindow& window);
+  // Without slices: those of this rank.
   Status load_matrix(WeightRole role, Place place, Weight& weight);
+  Status load_matrix(WeightRole role, Place place, IndexRange slices, Weight& weight);
   Status load_vector(WeightRole role, Place place, VectorWeight& weight);  // absent where the model has none
-  Status load_mlp(WeightRole gate, WeightRole up, WeightRole down, Place place, MlpWeights& weights);
+  Status load_mlp(WeightRole gate, WeightRole up, WeightRole down, Place place, IndexRange slice,
+                  MlpWeights& weights);
   Status load_kv_b(Place place, KvBWeights& weights);
   Status load_attention(Place place, AttentionWeights& weights);
+  Status load_network(int64_t layer_index, IndexRange slice, NetworkSlice& network);
   Status load_layer(int64_t layer_index, LayerWeights& layer);
   Status load_embedding(EmbeddingTable& weight);
 
@@ -67,13 +75,15 @@ class WeightLoader {
   const Checkpoint& checkpoint_;
   const QuantDescription& description_;
   const ModelConfig& config_;
+  const Sharding sharding_;
   ProgressSink* progress_;
   std::unordered_map<std::string, WeightSpec> specs_;  // by name
-  std::vector<std::string> ahead_;                     // all tensors about in the order of loading
+  std::vector<Ahead> ahead_;                           // about in the order of loading
   std::unique_ptr<TensorStream> stream_;               // null: kMapped
   size_t num_ahead_ = 0;                               // of them asked for
   uint64_t ahead_bytes_ = 0;
   uint64_t done_bytes_ = 0;
+  uint64_t total_bytes_ = 0;
 };
 
 }  // namespace fathom

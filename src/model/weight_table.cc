@@ -43,7 +43,6 @@ Shape shared_out(C c) { return {c.hidden_size, c.shared_intermediate_size()}; }
 constexpr ShardAxis kNone = ShardAxis::kNone;
 constexpr ShardAxis kRows = ShardAxis::kRows;
 constexpr ShardAxis kColumns = ShardAxis::kColumns;
-constexpr ShardAxis kExperts = ShardAxis::kExperts;
 constexpr WeightFormats kFloat = WeightFormats::kFloat;
 constexpr WeightFormats kAny = WeightFormats::kFloatOrQuantized;
 
@@ -103,9 +102,9 @@ constexpr RoleRule kRoles[] = {
      shared_in},
     {R::kSharedDown, "shared_down", "mlp.shared_experts.down_proj.weight", Place::kLayer, kColumns, kAny,
      with_shared, shared_out},
-    {R::kExpertGate, "expert_gate", "gate_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_in},
-    {R::kExpertUp, "expert_up", "up_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_in},
-    {R::kExpertDown, "expert_down", "down_proj.weight", Place::kExpert, kExperts, kAny, is_moe, expert_out},
+    {R::kExpertGate, "expert_gate", "gate_proj.weight", Place::kExpert, kRows, kAny, is_moe, expert_in},
+    {R::kExpertUp, "expert_up", "up_proj.weight", Place::kExpert, kRows, kAny, is_moe, expert_in},
+    {R::kExpertDown, "expert_down", "down_proj.weight", Place::kExpert, kColumns, kAny, is_moe, expert_out},
     {R::kFinalNorm, "final_norm", "model.norm.weight", Place::kAfterLayers, kNone, kFloat, always,
      hidden_vector},
     {R::kLmHead, "lm_head", "lm_head.weight", Place::kAfterLayers, kRows, kAny, is_untied, vocabulary},

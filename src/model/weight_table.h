@@ -43,12 +43,12 @@ enum class WeightRole : uint8_t {
 };
 inline constexpr int kNumWeightRoles = static_cast<int>(WeightRole::kLmHead) + 1;
 
-// How tensor-parallel ranks share a weight. Rows are output features, columns input features.
+// How tensor-parallel ranks share a weight (model/sharding.h). Rows are output features, columns input
+// features. Routed experts may also be shared out whole.
 enum class ShardAxis : uint8_t {
   kNone,  // every rank holds all of it
   kRows,
   kColumns,  // the product is a partial sum
-  kExperts,  // whole experts go to ranks
 };
 
 // What may be stored: always a floating type; int8 or int4 (checkpoint/quant_type.h) only for the linear
