@@ -72,6 +72,7 @@ Status EngineThread::serve() {
     beat();
     expire();
     admit_pending();
+    step_begin_ = monotonic_seconds();
     if (engine_->has_work()) FATHOM_RETURN_IF_ERROR(engine_->step());
     mark_started();
     forget_ended();
@@ -229,7 +230,8 @@ void EngineThread::forget_ended() {
 
 void EngineThread::emit(uint64_t ticket, GenerationEvent event) {
   event.ticket = ticket;
-  event.time = monotonic_seconds();
+  // Known after the step that took it from the queue.
+  event.time = event.kind == GenerationEventKind::kStarted ? step_begin_ : monotonic_seconds();
   report_.events.push_back(std::move(event));
 }
 

@@ -100,6 +100,7 @@ class EngineThread {
   std::mutex mutex_;
   std::condition_variable wake_;
   Commands commands_;                 // guarded by mutex_
+  double step_begin_ = 0;
   std::atomic<double> last_beat_{0};  // 0: idle
   std::thread thread_;
 };

@@ -83,6 +83,7 @@ TEST_F(EngineThreadTest, EventsComeInOrder) {
   ASSERT_EQ(events_.size(), 8u);
   EXPECT_EQ(events_[0].kind, GenerationEventKind::kAccepted);
   EXPECT_EQ(events_[1].kind, GenerationEventKind::kStarted);
+  EXPECT_LT(events_[1].time, events_[2].time) << "the step that started it took no time";
   for (size_t i = 2; i < 8; ++i) {
     EXPECT_EQ(events_[i].kind, GenerationEventKind::kToken);
     EXPECT_GE(events_[i].time, events_[i - 1].time);
