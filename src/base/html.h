@@ -6,7 +6,7 @@
 
 namespace fathom {
 
-// Text as content or as an attribute's value in any quotes.
+// Text as content or as an attribute's value in any quotes, spelled as Jinja's filter does.
 std::string escape_html(std::string_view text);
 
 // A page from doctype to </html>. title is text, body and style are HTML and CSS. The frame styles text,

@@ -6,7 +6,7 @@ namespace fathom {
 namespace {
 
 TEST(Html, EscapesWhatEndsTextOrAttributes) {
-  EXPECT_EQ(escape_html("<a href=\"x\" b='y'>&amp;"), "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;amp;");
+  EXPECT_EQ(escape_html("<a href=\"x\" b='y'>&amp;"), "&lt;a href=&#34;x&#34; b=&#39;y&#39;&gt;&amp;amp;");
   EXPECT_EQ(escape_html("é"), "é");
 }
 

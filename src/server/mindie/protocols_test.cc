@@ -6,29 +6,13 @@
 #include "server/mindie/error.h"
 #include "server/mindie/information.h"
 #include "server/mindie/routes.h"
-#include "support/engine.h"
+#include "support/served_model.h"
 
 namespace fathom::mindie {
 namespace {
 
-using fathom::testing::load_engine;
-using fathom::testing::small_options;
-
-class MindieProtocols : public ::testing::Test {
+class MindieProtocols : public fathom::testing::DemoModelTest {
  protected:
-  static void SetUpTestSuite() {
-    const std::string folder = std::string(FATHOM_SOURCE_DIR) + "/models/demo";
-    engine_ = load_engine(small_options(folder));
-    ASSERT_NE(engine_, nullptr);
-    auto model = ServedModel::create(*engine_, folder, {"demo"}, SamplingDefaults::kModel);
-    ASSERT_TRUE(model.ok()) << model.status().message();
-    model_ = std::move(model).value();
-  }
-  static void TearDownTestSuite() {
-    model_.reset();
-    engine_.reset();
-  }
-
   template <typename Parse>
   static Parsed parse(Parse parse_body, const std::string& body, const ServerLimits& limits = {}) {
     return parse_body(parse_json(body, "test", {}).value(),
@@ -66,13 +50,7 @@ class MindieProtocols : public ::testing::Test {
     EXPECT_TRUE(text.starts_with("data: ") && text.ends_with("\n\n")) << text;
     return parse_json(text.substr(6), "event", {}).value();
   }
-
-  static std::unique_ptr<Engine> engine_;
-  static std::unique_ptr<ServedModel> model_;
 };
-
-std::unique_ptr<Engine> MindieProtocols::engine_;
-std::unique_ptr<ServedModel> MindieProtocols::model_;
 
 TEST_F(MindieProtocols, ParametersArriveWhereTheyBelong) {
   const Prepared request = good(parse(tgi, R"({"inputs": "My name is Olivier and I", "parameters": {

@@ -24,8 +24,6 @@ size_t count_occurrences(std::string_view text, std::string_view pattern);
 std::string replace_all(std::string_view text, std::string_view pattern, std::string_view replacement,
                         long long limit);
 
-// & < > " ' as HTML entities.
-std::string escape_html(std::string_view text);
 // Bytes other than letters, digits and -._~/ as %XX.
 std::string escape_url(std::string_view text);
 

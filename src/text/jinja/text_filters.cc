@@ -1,6 +1,7 @@
 // Filters that make text.
 #include <algorithm>
 
+#include "base/html.h"
 #include "text/jinja/arguments.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
