@@ -7,6 +7,7 @@
 #include "checkpoint/known_configs.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "engine/drafter.h"
 #include "model/memory_plan.h"
 #include "model/stored_weight.h"
 
@@ -96,6 +97,7 @@ Result<MemoryPlanOptions> to_plan_options(const Options& options, const ModelCon
   FATHOM_RETURN_IF_ERROR(check_sharding(config, plan.sharding));
   FATHOM_RETURN_IF_ERROR(check_range(options.max_num_seqs, 65536, "--max-num-seqs"));
   plan.max_num_seqs = options.max_num_seqs;
+  plan.max_num_drafts = Drafter::max_step_drafts(plan.max_num_seqs);
   plan.max_model_len = std::min(plan.max_model_len, config.max_position_embeddings);
   if (!options.max_model_len.empty()) {
     FATHOM_ASSIGN_OR_RETURN(const uint64_t length, parse_size(options.max_model_len, "--max-model-len"));

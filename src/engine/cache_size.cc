@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked_math.h"
+#include "engine/drafter.h"
 #include "model/memory_plan.h"
 
 namespace fathom {
@@ -35,14 +36,17 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelCon
   const int64_t pages_per_sequence = ceil_div(size.max_model_len, options.block_size);
   size.num_pages = std::min(kMaxPages, options.max_num_seqs * pages_per_sequence);
 
-  MemoryPlan plan = plan_memory(config,
-                                {.sharding = sharding,
-                                 .max_model_len = size.max_model_len,
-                                 .max_num_seqs = options.max_num_seqs,
-                                 .max_num_batched_tokens = options.max_num_batched_tokens,
-                                 .block_size = options.block_size,
-                                 .kv_cache_dtype = kv_cache_dtype},
-                                weight_groups(config, sharding, checkpoint));
+  MemoryPlan plan = plan_memory(
+      config,
+      {.sharding = sharding,
+       .max_model_len = size.max_model_len,
+       .max_num_seqs = options.max_num_seqs,
+       .max_num_drafts =
+           options.speculation == Speculation::kOff ? 0 : Drafter::max_step_drafts(options.max_num_seqs),
+       .max_num_batched_tokens = options.max_num_batched_tokens,
+       .block_size = options.block_size,
+       .kv_cache_dtype = kv_cache_dtype},
+      weight_groups(config, sharding, checkpoint));
   const uint64_t without_cache = plan.rank_weight_bytes + plan.workspace_bytes;
   if (options.kv_memory_bytes) {
     size.num_pages =

@@ -2,6 +2,7 @@
 // steps cost say are worth it. Only speed depends on it: see docs/numerics.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
@@ -15,6 +16,11 @@ namespace fathom {
 
 class Drafter {
  public:
+  // How many drafts of all sequences a step may have.
+  static int64_t max_step_drafts(int64_t max_num_seqs) {
+    return std::max(max_num_seqs, DraftPolicy::kMaxDrafts);
+  }
+
   // max_drafts: of a step, of all sequences together.
   explicit Drafter(int64_t max_drafts) : max_drafts_(max_drafts) {}
 

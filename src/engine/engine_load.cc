@@ -71,7 +71,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
 
   const int64_t expanded_prompt_tokens = options.expanded_prompt_tokens.value_or(kExpandedPromptTokens);
   const int64_t max_drafts =
-      options.speculation == Speculation::kOff ? 0 : std::max(max_num_seqs, DraftPolicy::kMaxDrafts);
+      options.speculation == Speculation::kOff ? 0 : Drafter::max_step_drafts(max_num_seqs);
   const SchedulerConfig scheduler_config{
       .max_num_seqs = max_num_seqs,
       .max_num_batched_tokens = options.max_num_batched_tokens,

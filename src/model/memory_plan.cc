@@ -109,7 +109,7 @@ uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   const int64_t dense =
       2 * ceil_div(std::max(c.intermediate_size, c.shared_intermediate_size()), ranks) + c.hidden_size;
   const int64_t routed = c.num_experts_per_tok * c.hidden_size + 2 * c.n_routed_experts;
-  const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens);
+  const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens) + o.max_num_drafts;
   const uint64_t splits = std::max<uint64_t>(
       kMinSplitBytes, saturating_product({ceil_div(o.max_model_len, kSplit), heads, c.kv_lora_rank, kFloat}));
   constexpr int64_t kWaveRows = 1024;

@@ -20,6 +20,7 @@ struct MemoryPlanOptions {
   Sharding sharding = {};
   int64_t max_model_len = 4096;
   int64_t max_num_seqs = 16;
+  int64_t max_num_drafts = 0;  // of a step, whose logits are wanted beside the sequences' own
   int64_t max_num_batched_tokens = 512;
   int64_t block_size = 128;
   DType kv_cache_dtype =
