@@ -1,7 +1,5 @@
 #include "server/answer_exchange.h"
 
-#include "base/clock.h"
-
 namespace fathom {
 
 void AnswerExchange::start(CompletionRequest request, std::unique_ptr<AnswerWriter> format) {
@@ -9,8 +7,7 @@ void AnswerExchange::start(CompletionRequest request, std::unique_ptr<AnswerWrit
   reply_ = request.reply;
   parser_ = AnswerParser(request.tools);
   stop_reason_ = StopReason(request.generation.sampling);
-  usage_.prompt_tokens = static_cast<int64_t>(request.generation.prompts.at(0).size());
-  times_.begin(monotonic_seconds());
+  record_.begin(static_cast<int64_t>(request.generation.prompts.at(0).size()), 1, 1);
   auto started = client_.start(std::move(request.generation), *this);
   if (const auto* error = std::get_if<ApiError>(&started)) return fail(*error);
   generation_ = std::get<std::unique_ptr<Generation>>(std::move(started));
@@ -21,11 +18,11 @@ void AnswerExchange::on_event(const GenerationEvent& event) {
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
     return fail(error_of_event(event));
   }
-  times_.observe(event);
+  record_.observe(event);
   if (event.kind == GenerationEventKind::kAccepted && reply_.stream) {
     streams_ = true;
     writer_.begin_stream(stream_head());
-    send(format_->begin(usage_));
+    send(format_->begin(record_.usage()));
   }
   if (event.kind != GenerationEventKind::kToken && event.kind != GenerationEventKind::kEnd) return;
   add_tokens(event);
@@ -38,10 +35,7 @@ void AnswerExchange::on_event(const GenerationEvent& event) {
 }
 
 void AnswerExchange::add_tokens(const GenerationEvent& event) {
-  if (event.kind != GenerationEventKind::kToken) return;
-  ++usage_.completion_tokens;
-  usage_.cached_tokens += event.cached_tokens;
-  if (reply_.logprobs) unshown_.push_back(event.token);
+  if (event.kind == GenerationEventKind::kToken && reply_.logprobs) unshown_.push_back(event.token);
 }
 
 void AnswerExchange::add(const AnswerPiece& piece) {
@@ -76,8 +70,7 @@ void AnswerExchange::finish(const GenerationEvent& event, Json stop_reason) {
   if (items_.empty()) add({AnswerPiece::Kind::kText, ""});  // an answer without a word is a text
   close_item();
   ended_ = true;
-  finish_reason_ = event.finish_reason;
-  const AnswerEnd end{event.finish_reason, std::move(stop_reason), usage_};
+  const AnswerEnd end{event.finish_reason, std::move(stop_reason), record_.usage()};
   if (!streams_) return writer_.reply({.body = dump_json(format_->whole(items_, end))});
   send(format_->end(items_, end));
   writer_.end_stream();
@@ -91,12 +84,7 @@ void AnswerExchange::fail(const ApiError& error) {
   writer_.end_stream();
 }
 
-std::string AnswerExchange::log_note() const {
-  if (!generation_) return {};
-  return times_.log_note(
-      usage_, 1,
-      finish_reason_ == FinishReason::kNone ? "none" : std::string(finish_reason_name(finish_reason_)));
-}
+std::string AnswerExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
 
 ApiError error_of_event(const GenerationEvent& event) {
   if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};

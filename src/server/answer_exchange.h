@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "server/answer_times.h"
+#include "server/answer_record.h"
 #include "server/chat/answer_parser.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
@@ -77,9 +77,7 @@ class AnswerExchange : public Exchange, public GenerationListener {
   bool streams_ = false;
   bool item_is_open_ = false;
   bool ended_ = false;
-  FinishReason finish_reason_ = FinishReason::kNone;
-  Usage usage_;
-  AnswerTimes times_;
+  AnswerRecord record_;
 };
 
 // The error that an event of a failed or cancelled sequence means to a client.

@@ -1,16 +1,16 @@
 #include "server/completion_exchange.h"
 
-#include "base/clock.h"
 #include "server/answer_exchange.h"
 #include "server/sse.h"
 
 namespace fathom {
+
 void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed) {
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
   request_ = std::get<CompletionRequest>(std::move(parsed));
   reply_.emplace(request_.reply, request_id_, model_);
-  for (const auto& prompt : request_.generation.prompts)
-    usage_.prompt_tokens += static_cast<int64_t>(prompt.size());
+  int64_t prompt_tokens = 0;
+  for (const auto& prompt : request_.generation.prompts) prompt_tokens += static_cast<int64_t>(prompt.size());
   if (request_.reply.token_ids) shown_prompts_ = request_.generation.prompts;
   choices_.resize(static_cast<size_t>(request_.generation.num_sequences()));
   if (request_.reply.kind == CompletionKind::kChat) {
@@ -22,7 +22,7 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
     choices_[i].index = static_cast<int32_t>(i);
     if (request_.reply.token_ids) choices_[i].prompt_ids = &shown_prompts_[prompt_of(i)];
   }
-  times_.begin(monotonic_seconds());
+  record_.begin(prompt_tokens, choices_.size(), request_.generation.n);
   state_ = State::kWaiting;
   GenerationRequest generation = std::move(request_.generation);
   request_.generation.n = generation.n;
@@ -55,7 +55,7 @@ void CompletionExchange::open() {
 void CompletionExchange::send(std::string_view json) { writer_.write(sse_event(json)); }
 
 std::optional<Usage> CompletionExchange::chunk_usage() const {
-  return request_.reply.continuous_usage ? std::optional(usage_) : std::nullopt;
+  return request_.reply.continuous_usage ? std::optional(record_.usage()) : std::nullopt;
 }
 
 void CompletionExchange::on_event(const GenerationEvent& event) {
@@ -63,11 +63,12 @@ void CompletionExchange::on_event(const GenerationEvent& event) {
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
     return fail(error_of_event(event));
   }
-  times_.observe(event);
+  record_.observe(event);
   if (event.kind == GenerationEventKind::kAccepted) return open();
   if (event.kind == GenerationEventKind::kStarted) return;
   if (event.kind == GenerationEventKind::kPromptScores) return add_scores(event);
-  count(event);
+  if (request_.reply.timings && event.kind == GenerationEventKind::kToken)
+    reply_->set_timings(record_.timings_json());
   ChoicePiece piece = piece_of(event);
   request_.reply.stream ? stream_piece(std::move(piece)) : add_piece(std::move(piece));
   if (event.ends() && ++num_finished_ == choices_.size()) finish();
@@ -85,14 +86,6 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
     choices_[i].text.clear();
     choices_[i].prompt_scores.clear();
   }
-}
-
-void CompletionExchange::count(const GenerationEvent& event) {
-  if (event.kind != GenerationEventKind::kToken) return;
-  ++usage_.completion_tokens;
-  // The choices of a prompt have it in common.
-  if (event.index % request_.generation.n == 0) usage_.cached_tokens += event.cached_tokens;
-  if (request_.reply.timings) reply_->set_timings(times_.timings_json(usage_));
 }
 
 // What an event brings, as the reply says it.
@@ -166,8 +159,8 @@ void CompletionExchange::stream_piece(ChoicePiece piece) {
 
 void CompletionExchange::finish() {
   state_ = State::kEnded;
-  if (!request_.reply.stream) return writer_.reply({.body = reply_->whole(choices_, usage_)});
-  if (request_.reply.include_usage) send(reply_->usage_chunk(usage_));
+  if (!request_.reply.stream) return writer_.reply({.body = reply_->whole(choices_, record_.usage())});
+  if (request_.reply.include_usage) send(reply_->usage_chunk(record_.usage()));
   writer_.write(kSseDone);
   writer_.end_stream();
 }
@@ -182,14 +175,6 @@ void CompletionExchange::fail(const ApiError& error) {
   writer_.end_stream();
 }
 
-std::string CompletionExchange::log_note() const {
-  if (!generation_) return {};
-  std::string reason;
-  for (const ChoicePiece& choice : choices_) {
-    reason += reason.empty() ? "" : ",";
-    reason += choice.finish_reason == FinishReason::kNone ? "none" : finish_reason_name(choice.finish_reason);
-  }
-  return times_.log_note(usage_, choices_.size(), reason);
-}
+std::string CompletionExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
 
 }  // namespace fathom

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "server/answer_times.h"
+#include "server/answer_record.h"
 #include "server/chat/answer_parser.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
@@ -31,7 +31,6 @@ class CompletionExchange : public Exchange, public GenerationListener {
   void open();
   void send(std::string_view json);
   void add_scores(const GenerationEvent& event);
-  void count(const GenerationEvent& event);
   void add_piece(ChoicePiece piece);
   void stream_piece(ChoicePiece piece);
   ChoicePiece piece_of(GenerationEvent event);
@@ -53,8 +52,7 @@ class CompletionExchange : public Exchange, public GenerationListener {
   std::vector<int32_t> last_calls_;    // [choices] of a chat: index of the last call, or -1
   StopReason stop_reason_;
   size_t num_finished_ = 0;
-  Usage usage_;
-  AnswerTimes times_;
+  AnswerRecord record_;
 };
 
 }  // namespace fathom

@@ -175,8 +175,7 @@ void EngineThread::take(uint64_t ticket, size_t prompt_index, const RequestEvent
   if (state == ChoiceState::kEnded) return;
   GenerationEvent out = to_generation_event(prompt, event);
   if (event.token_id && state == ChoiceState::kQueued) {
-    state = ChoiceState::kStarted;
-    emit(ticket, {.index = out.index, .kind = GenerationEventKind::kStarted});
+    start(ticket, out.index, state);
   }
   if (event.token_id && event.choice == 0 && std::exchange(prompt.scores_prompt, false)) {
     emit(ticket, to_scores_event(prompt, event));
@@ -193,8 +192,7 @@ void EngineThread::mark_started() {
       for (int32_t i = 0; i < prompt.request.n; ++i) {
         ChoiceState& state = job.choice(prompt, i);
         if (state != ChoiceState::kQueued || engine_->is_waiting(job.request_ids[p], i)) continue;
-        state = ChoiceState::kStarted;
-        emit(ticket, {.index = prompt.first_index + i, .kind = GenerationEventKind::kStarted});
+        start(ticket, prompt.first_index + i, state);
       }
     }
   }
@@ -228,10 +226,15 @@ void EngineThread::forget_ended() {
   ended_.clear();
 }
 
+void EngineThread::start(uint64_t ticket, int32_t index, ChoiceState& state) {
+  state = ChoiceState::kStarted;
+  // It left the queue when the step began that is known only now to have taken it.
+  emit(ticket, {.index = index, .kind = GenerationEventKind::kStarted, .time = step_begin_});
+}
+
 void EngineThread::emit(uint64_t ticket, GenerationEvent event) {
   event.ticket = ticket;
-  // Known after the step that took it from the queue.
-  event.time = event.kind == GenerationEventKind::kStarted ? step_begin_ : monotonic_seconds();
+  if (event.time == 0) event.time = monotonic_seconds();
   report_.events.push_back(std::move(event));
 }
 

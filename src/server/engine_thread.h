@@ -84,6 +84,8 @@ class EngineThread {
   void mark_started();
   void expire();
   void end_choice(uint64_t ticket, int32_t index);
+  void start(uint64_t ticket, int32_t index, ChoiceState& state);
+  // At the event's time, or now.
   void emit(uint64_t ticket, GenerationEvent event);
   void fail_all(const Status& status);
   void forget_ended();
@@ -99,7 +101,7 @@ class EngineThread {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  Commands commands_;                 // guarded by mutex_
+  Commands commands_;  // guarded by mutex_
   double step_begin_ = 0;
   std::atomic<double> last_beat_{0};  // 0: idle
   std::thread thread_;

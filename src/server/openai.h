@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "server/answer_times.h"
+#include "server/answer_record.h"
 #include "server/api_error.h"
 #include "server/chat/tool_use.h"
 #include "server/generation.h"

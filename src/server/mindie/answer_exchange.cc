@@ -1,6 +1,5 @@
 #include "server/mindie/answer_exchange.h"
 
-#include "base/clock.h"
 #include "server/answer_exchange.h"
 #include "server/mindie/error.h"
 
@@ -16,10 +15,8 @@ void AnswerExchange::start(Parsed parsed) {
   request_ = std::get<Prepared>(std::move(parsed));
   GenerationRequest generation = std::move(request_.generation);
   answers_.resize(static_cast<size_t>(generation.num_sequences()));
-  usage_.prompt_tokens = static_cast<int64_t>(generation.prompts.front().size());
-  const double now = monotonic_seconds();
-  times_.begin(now);
-  for (Answer& answer : answers_) answer.last_time = now;
+  record_.begin(static_cast<int64_t>(generation.prompts.front().size()), answers_.size(), generation.n);
+  for (Answer& answer : answers_) answer.last_time = record_.begin_time();
   state_ = State::kWaiting;
   auto started = client_.start(std::move(generation), *this);
   if (const auto* error = std::get_if<ApiError>(&started)) return fail(*error);
@@ -36,10 +33,10 @@ void AnswerExchange::open() {
 
 void AnswerExchange::on_event(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
-  times_.observe(event);
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
     return fail(error_of_event(event));
   }
+  record_.observe(event);
   if (event.kind == GenerationEventKind::kAccepted) open();
   if (event.kind == GenerationEventKind::kToken || event.kind == GenerationEventKind::kEnd) take(event);
 }
@@ -52,8 +49,6 @@ void AnswerExchange::take(const GenerationEvent& event) {
   answer.finish_reason = event.finish_reason;
   answer.last_time = event.time;
   if (event.kind == GenerationEventKind::kToken) {
-    ++usage_.completion_tokens;
-    usage_.cached_tokens += event.cached_tokens;
     answer.tokens.push_back(event.token);
     piece.token = &answer.tokens.back();
   }
@@ -67,22 +62,14 @@ void AnswerExchange::show(Piece piece) {
   writer_.write(request_.form->piece(answers_, piece));
 }
 
-std::string AnswerExchange::log_note() const {
-  if (!generation_) return {};
-  std::string reasons;
-  for (const Answer& answer : answers_) {
-    reasons += reasons.empty() ? "" : ",";
-    reasons +=
-        answer.finish_reason == FinishReason::kNone ? "none" : finish_reason_name(answer.finish_reason);
-  }
-  return times_.log_note(usage_, answers_.size(), reasons);
-}
+std::string AnswerExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
 
 void AnswerExchange::stop() {
   if (state_ != State::kWaiting && state_ != State::kStreaming) return;
   for (size_t i = 0; i < answers_.size(); ++i) {
     if (answers_[i].finish_reason != FinishReason::kNone) continue;
     answers_[i].finish_reason = FinishReason::kCancelled;
+    record_.end(i, FinishReason::kCancelled);
     if (state_ == State::kStreaming) show({.index = i});
   }
   if (state_ == State::kWaiting) request_.stream = false;  // nothing was sent yet: a whole reply

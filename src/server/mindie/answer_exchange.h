@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "server/answer_times.h"
+#include "server/answer_record.h"
 #include "server/engine_client.h"
 #include "server/http_message.h"
 #include "server/mindie/answer.h"
@@ -50,8 +50,7 @@ class AnswerExchange : public Exchange, public GenerationListener {
   enum class State : uint8_t { kNew, kWaiting, kStreaming, kEnded } state_ = State::kNew;
   std::vector<Answer> answers_;
   size_t num_finished_ = 0;
-  Usage usage_;
-  AnswerTimes times_;
+  AnswerRecord record_;
 };
 
 }  // namespace fathom::mindie
