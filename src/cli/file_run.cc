@@ -23,10 +23,6 @@ Json setup_of(const EngineOptions& options) {
           {"max_model_len", options.max_model_len ? Json(*options.max_model_len) : Json(nullptr)}};
 }
 
-double per_second(int64_t count, double seconds) {
-  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
-}
-
 Json to_json(const OfflineSummary& summary) {
   return {{"lines", summary.num_lines},
           {"failed", summary.num_failed},

@@ -1,5 +1,6 @@
 #include "cli/generate.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/clock.h"
@@ -9,12 +10,10 @@
 namespace fathom {
 namespace {
 
-double per_second(size_t count, double seconds) {
-  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
-}
-
 // The first token belongs to the prompt's time.
-size_t decoded_tokens(const GeneratedText& text) { return text.ids.empty() ? 0 : text.ids.size() - 1; }
+int64_t decoded_tokens(const GeneratedText& text) {
+  return std::max(std::ssize(text.ids) - 1, std::ptrdiff_t{0});
+}
 
 void record(GeneratedText& text, const RequestEvent& event, double now) {
   if (event.token_id) {
@@ -86,6 +85,10 @@ class Generator {
 
 }  // namespace
 
+double per_second(int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
 Result<std::vector<GeneratedText>> generate(Engine& engine, const std::vector<Request>& requests,
                                             const GenerateHooks& hooks) {
   Generator generator(engine, hooks, requests.size());
@@ -114,7 +117,7 @@ Json to_json(const GeneratedText& text) {
       {"finish_reason", finish_reason_name(text.finish_reason)},
       {"prefill_seconds", text.prefill_seconds},
       {"decode_seconds", text.decode_seconds},
-      {"prefill_tokens_per_second", per_second(text.prompt_ids.size(), text.prefill_seconds)},
+      {"prefill_tokens_per_second", per_second(std::ssize(text.prompt_ids), text.prefill_seconds)},
       {"decode_tokens_per_second", per_second(decoded_tokens(text), text.decode_seconds)},
   };
 }
@@ -138,14 +141,14 @@ std::string statistics_line(const std::vector<GeneratedText>& texts, double seco
     const GeneratedText& one = texts[0];
     return fmt::format(
         "prompt {} tokens in {:.3f} s ({:.0f}/s), answer {} tokens in {:.3f} s ({:.0f}/s), {}{}",
-        one.prompt_ids.size(), one.prefill_seconds, per_second(one.prompt_ids.size(), one.prefill_seconds),
-        one.ids.size(), one.decode_seconds, per_second(decoded_tokens(one), one.decode_seconds),
-        finish_reason_name(one.finish_reason), drafts);
+        one.prompt_ids.size(), one.prefill_seconds,
+        per_second(std::ssize(one.prompt_ids), one.prefill_seconds), one.ids.size(), one.decode_seconds,
+        per_second(decoded_tokens(one), one.decode_seconds), finish_reason_name(one.finish_reason), drafts);
   }
-  size_t prompt_tokens = 0, tokens = 0;
+  int64_t prompt_tokens = 0, tokens = 0;
   for (const GeneratedText& text : texts) {
-    prompt_tokens += text.prompt_ids.size();
-    tokens += text.ids.size();
+    prompt_tokens += std::ssize(text.prompt_ids);
+    tokens += std::ssize(text.ids);
   }
   return fmt::format("{} prompts of {} tokens, {} tokens generated in {:.3f} s ({:.0f}/s){}", texts.size(),
                      prompt_tokens, tokens, seconds, per_second(tokens, seconds), drafts);

@@ -54,6 +54,9 @@ struct ReportOptions {
 Status report(const std::vector<GeneratedText>& texts, const ReportOptions& options, double seconds,
               const SpeculationStatistics& speculation);
 
+// 0 where no time passed.
+double per_second(int64_t count, double seconds);
+
 // The fields that `run --json` promises.
 Json to_json(const GeneratedText& text);
 // The file of `run --steps`.

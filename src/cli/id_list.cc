@@ -21,16 +21,4 @@ Result<std::vector<int32_t>> parse_id_list(std::string_view text, const std::str
   return ids;
 }
 
-Result<std::vector<int32_t>> ids_from_json(const Json& value, const std::string& where) {
-  if (!value.is_array()) return invalid_data("{}: \"ids\" is not a list", where);
-  std::vector<int32_t> ids;
-  for (const Json& id : value) {
-    if (!id.is_number_integer() || id > INT32_MAX || id < INT32_MIN) {
-      return invalid_data("{}: \"ids\": {} is not a token id", where, dump_json(id).substr(0, 64));
-    }
-    ids.push_back(id.get<int32_t>());
-  }
-  return ids;
-}
-
 }  // namespace fathom

@@ -6,7 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
 #include "base/status.h"
 
 namespace fathom {
@@ -14,8 +13,5 @@ namespace fathom {
 // "1,2,3" with commas, spaces, brackets or line ends between. Whether they lie within a vocabulary is the
 // engine's check.
 Result<std::vector<int32_t>> parse_id_list(std::string_view text, const std::string& name);
-
-// A JSON list of integers.
-Result<std::vector<int32_t>> ids_from_json(const Json& value, const std::string& where);
 
 }  // namespace fathom
