@@ -212,13 +212,7 @@ class Words(compat_case.Case):
         self.refuse(f"{RUN} pa_fp16 performance [[16,8]] 1 dataset gsm8k {self.MODEL}", "gsm8k", MODELTEST_DATA_DIR=str(self.folder))
 
     def test_ranks(self):
-        shared = "--tp" in cli_test.fathom("bench", "model", "--help").stdout
-        if shared:
-            self.succeed(f"{RUN} pa_fp16 performance [[16,8]] 1 deepseekv2 ${{weight_path}} 2", FATHOM_RANKS=None)
-        else:
-            self.refuse(f"{RUN} pa_fp16 performance [[16,8]] 1 deepseekv2 ${{weight_path}} 2", "2 ranks", "bench model", "--tp",
-                        FATHOM_RANKS=None)
-
+        self.succeed(f"{RUN} pa_fp16 performance [[16,8]] 1 deepseekv2 ${{weight_path}} 2", FATHOM_RANKS=None)
         self.refuse(f"{RUN} pa_fp16 performance_maxbs [[16,6]] [[1,2]] 50 deepseekv2 ${{weight_path}} 2", "2 ranks", "one process",
                     "FATHOM_RANKS=1", FATHOM_RANKS=None)
 

@@ -101,14 +101,10 @@ class Dialogue(compat_case.Case):
         self.refuse(f"{self.RUN} {other}", "model_type", "llama", "deepseekv2")
 
     def test_ranks(self):
-        """Several devices are several ranks: of one answer where a model can be shared, of a clear refusal where not."""
-        shared = "--tp" in cli_test.fathom("run", "--help").stdout
+        """Several devices are several ranks of one answer."""
         devices = {"FATHOM_RANKS": None, "ASCEND_RT_VISIBLE_DEVICES": "0,1", "MASTER_PORT": "20031"}
         command = f"{self.RUN} ${{weight_path}} -trust_remote_code"
-        if shared:
-            self.assertEqual(self.succeed(command, **devices).stdout, self.succeed(command).stdout)
-        else:
-            self.refuse(command, "2 ranks", "--tp", "FATHOM_RANKS=1", **devices)
+        self.assertEqual(self.succeed(command, **devices).stdout, self.succeed(command).stdout)
         self.succeed(command, FATHOM_RANKS=None)
 
     def test_two_jobs_on_two_ports(self):

@@ -51,12 +51,6 @@ def binary():
     return found
 
 
-def has_option(command, option):
-    """Whether `fathom COMMAND` knows an option."""
-    text = subprocess.run([binary(), *command, "--help"], capture_output=True, text=True, check=False).stdout
-    return any(word.strip(",") == option for word in text.split())
-
-
 def call(ranks, *arguments, show=False):
     """Runs a command over the ranks; what it wrote to standard output. show: hands that on as well."""
     environment = {**os.environ, **ranks.environment()}

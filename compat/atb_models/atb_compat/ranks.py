@@ -35,11 +35,6 @@ class Ranks:
             raise Refusal(f"{self.count} ranks are asked for, and `fathom {' '.join(command)}` runs in one process; FATHOM_RANKS=1 runs "
                           "the same in one rank, with all CPUs of this machine")
         shared = {"--tp": self.count, **({"--moe-ep": self.moe_ep} if self.moe_ep > 1 else {})}
-        for option in shared:
-            if not fathom.has_option(command, option):
-                raise Refusal(f"{self.count} ranks are asked for, and this fathom cannot share a model among them yet: "
-                              f"`fathom {' '.join(command)}` has no {option}; FATHOM_RANKS=1 runs the same in one rank, with all "
-                              "CPUs of this machine")
         hosts = ["--rank-table", self.table] if self.table else []
         words = [word for option, value in shared.items() for word in (option, str(value))]
         return [binary, "launch", "-n", str(self.count), *hosts, "--", binary, *arguments, *words]
