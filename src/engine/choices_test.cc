@@ -4,10 +4,7 @@
 
 #include <map>
 
-#include "support/engine.h"
-#include "support/temp_dir.h"
-#include "support/tiny_checkpoint.h"
-#include "support/tiny_config.h"
+#include "support/tiny_engine.h"
 
 namespace fathom::testing {
 namespace {
@@ -19,15 +16,8 @@ struct Told {
   int64_t num_cached_tokens = 0;
 };
 
-class ChoicesTest : public ::testing::Test {
+class ChoicesTest : public TinyEngineTest {
  protected:
-  void SetUp() override {
-    model_ = folder_.file("model");
-    write_tiny_checkpoint({.config = tiny_config(), .directory = model_});
-    engine_ = load_engine(small_options(model_));
-    ASSERT_NE(engine_, nullptr);
-  }
-
   // By choice. What told points to outlives the request.
   RequestId submit(Request request, std::map<int32_t, Told>& told) {
     const auto id = engine_->submit(std::move(request), [&told](const RequestEvent& event) {
@@ -48,10 +38,6 @@ class ChoicesTest : public ::testing::Test {
   void finish() {
     while (engine_->has_work()) ASSERT_TRUE(engine_->step().ok());
   }
-
-  TempDir folder_;
-  std::string model_;
-  std::unique_ptr<Engine> engine_;
 };
 
 SamplingParams sampled(int64_t max_tokens, uint64_t seed) {

@@ -2,10 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "constrain/constraint.h"
-#include "support/engine.h"
-#include "support/temp_dir.h"
-#include "support/tiny_checkpoint.h"
-#include "support/tiny_config.h"
+#include "support/tiny_engine.h"
 
 namespace fathom::testing {
 namespace {
@@ -21,15 +18,8 @@ std::shared_ptr<const TokenTrie> tiny_trie() {
   return TokenTrie::create(views, {1}).value();
 }
 
-class ConstrainedTest : public ::testing::Test {
+class ConstrainedTest : public TinyEngineTest {
  protected:
-  void SetUp() override {
-    const std::string model = folder_.file("model");
-    write_tiny_checkpoint({.config = tiny_config(), .directory = model});
-    engine_ = load_engine(small_options(model));
-    ASSERT_NE(engine_, nullptr);
-  }
-
   std::shared_ptr<const CompiledConstraint> compile(Kind kind, const std::string& text) {
     auto made = CompiledConstraint::compile({.kind = kind, .text = text, .choices = {}}, trie_);
     EXPECT_TRUE(made.ok()) << made.status().message();
@@ -58,8 +48,6 @@ class ConstrainedTest : public ::testing::Test {
     return ended;
   }
 
-  TempDir folder_;
-  std::unique_ptr<Engine> engine_;
   std::shared_ptr<const TokenTrie> trie_ = tiny_trie();
 };
 

@@ -9,31 +9,17 @@
 #include <limits>
 
 #include "checkpoint/checkpoint.h"
-#include "support/engine.h"
-#include "support/temp_dir.h"
-#include "support/tiny_checkpoint.h"
-#include "support/tiny_config.h"
+#include "support/tiny_engine.h"
 
 namespace fathom::testing {
 namespace {
 
-class EngineTest : public ::testing::Test {
+class EngineTest : public TinyEngineTest {
  protected:
-  void SetUp() override {
-    model_ = folder_.file("model");
-    write_tiny_checkpoint({.config = tiny_config(), .directory = model_});
-    engine_ = load_engine(small_options(model_));
-    ASSERT_NE(engine_, nullptr);
-  }
-
   Status refusal(std::vector<int32_t> ids, const SamplingParams& sampling) {
     const auto result = engine_->submit({std::move(ids), sampling}, [](const RequestEvent&) {});
     return result.status();
   }
-
-  TempDir folder_;
-  std::string model_;
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(EngineTest, RefusesWhatItCannotServe) {

@@ -9,6 +9,8 @@ import pathlib
 import subprocess
 import sys
 
+from package_venv import install
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 REFERENCE = ROOT / "tools" / "reference"
@@ -21,30 +23,12 @@ def pinned(package):
     return next(line for line in lines if line.startswith(package + "=="))
 
 
-def install(venv):
-    """The environment's python, or None where something is missing."""
-    python = venv / "bin" / "python"
-    imports = [str(python), "-c", "import " + ", ".join(PACKAGES)]
-    if python.exists() and subprocess.run(imports, capture_output=True, check=False).returncode == 0:
-        return python
-    steps = ([sys.executable, "-m", "venv", "--clear", str(venv)],
-             [str(python), "-m", "pip", "install", "--quiet", *map(pinned, PACKAGES)])
-    for step in steps:
-        try:
-            done = subprocess.run(step, capture_output=True, timeout=300, check=False)
-        except subprocess.TimeoutExpired:
-            return None
-        if done.returncode != 0:
-            return None
-    return python
-
-
 def main():
     binary, venv = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
     if not (DATA / "tokenizer" / "deepseek-v2").is_dir():
         print(f"skipped: {DATA} is not there")
         return SKIPPED
-    python = install(venv)
+    python = install(venv, map(pinned, PACKAGES), PACKAGES)
     if python is None:
         print(f"skipped: {', '.join(PACKAGES)} cannot be installed into {venv}")
         return SKIPPED

@@ -1,22 +1,13 @@
 #!/usr/bin/env python3
-"""MindIE Service's protocols, management and config file on `fathom serve`. Standard library only.
+"""MindIE Service's protocols and information on `fathom serve`. Standard library only.
 
 usage: mindie_test.py FATHOM_BINARY"""
-import copy
 import http.client
 import json
-import os
-import pathlib
-import ssl
-import socket
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 import unittest
 
-from serving import DEMO, PATIENCE, Server, in_threads, wait_until
+from serving import Server, in_threads, json_events
 
 BINARY = ""
 PROMPT = "The old house stood at the end of the lane"
@@ -33,18 +24,8 @@ def tearDownModule():
     server.__exit__()
 
 
-def events(text):
-    """The JSON of each server-sent event; comments apart."""
-    parts = [part for part in text.split("\n\n") if part and not part.startswith(":")]
-    assert all(part.startswith("data: ") for part in parts), parts
-    return [json.loads(part[len("data: "):]) for part in parts]
-
-
-def stream(path, body, where=None):
-    status, headers, text = (where or server).request("POST", path, body)
-    assert status == 200, (status, text)
-    assert headers["Content-Type"] == "text/event-stream; charset=utf-8", headers
-    return events(text)
+def stream(path, body):
+    return json_events(server.event_text(path, body))
 
 
 def truth(max_tokens=24, **fields):
@@ -60,19 +41,6 @@ def prompt_ids():
 
 def parameters(**more):
     return {"max_new_tokens": 24, "details": True, "seed": 1, "do_sample": False, **more}
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def at(running, port):
-    """The same server at another of its ports."""
-    other = copy.copy(running)
-    other.port = port
-    return other
 
 
 class Tgi(unittest.TestCase):
@@ -338,183 +306,6 @@ class Information(unittest.TestCase):
             key = {"Authorization": "Bearer secret"}
             self.assertEqual(closed.request("POST", "/generate", {"inputs": "x"}, key)[0], 200)
             self.assertEqual(closed.request("GET", "/health?deep", None, key)[0], 200)
-
-
-class Stopping(unittest.TestCase):
-    LONG = {"max_new_tokens": 3000, "ignore_eos": True, "details": True, "seed": 1, "do_sample": False}
-
-    def test_stop_one_of_several(self):
-        others = [{"prompt": "She said " * i, "max_tokens": 60, "seed": i, "temperature": 1, "ignore_eos": True}
-                  for i in range(1, 4)]
-        alone = [server.post("/v1/completions", body)["choices"] for body in others]
-        whole = {}
-
-        def run_whole():
-            whole["reply"] = server.post(V2 + "/generate", {"id": "whole", "text_input": PROMPT, "parameters": self.LONG})
-
-        thread = threading.Thread(target=run_whole)
-        thread.start()
-        response, connection = server.send("POST", V2 + "/generate_stream", {"id": "stream", "text_input": PROMPT,
-                                                                              "parameters": self.LONG})
-        response.readline()
-        together = [lambda body=body: server.post("/v1/completions", body)["choices"] for body in others]
-
-        def stop():
-            time.sleep(0.05)
-            return [self.stop("stream"), self.stop("whole")]
-
-        results = in_threads([*together, stop])
-        self.assertEqual(results[:3], alone)
-        found = events("data: " + response.read().decode().split("data: ", 1)[1])
-        connection.close()
-        thread.join()
-        self.assertEqual(found[-1]["details"]["finish_reason"], "cancelled")
-        self.assertEqual(whole["reply"]["details"]["finish_reason"], "cancelled")
-        self.assertTrue(0 < whole["reply"]["details"]["generated_tokens"] < 3000)
-        server.wait_for_load(running=0, waiting=0)
-        self.assertEqual(server.request("POST", V2 + "/stopInfer", {"id": "stream"})[0], 404)
-
-    def stop(self, name):
-        wait_until(lambda: server.request("POST", V2 + "/stopInfer", {"id": name})[0] == 200, "stop of " + name, 20)
-
-    def test_client_that_leaves(self):
-        response, connection = server.send("POST", "/infer", {"inputs": PROMPT, "stream": True, "parameters": self.LONG})
-        response.readline()
-        connection.close()
-        server.wait_for_load(running=0, waiting=0)
-
-    def test_service(self):
-        """stopService waits for what is under way, which ends whole, and refuses what comes."""
-        with Server(BINARY, "--admin-port", free_port()) as stopped:
-            port = int(stopped.arguments[stopped.arguments.index("--admin-port") + 1])
-            admin = at(stopped, port)
-            self.assertEqual(admin.request("GET", "/health")[0], 200)
-            self.assertIn("fathom:num_requests_running", admin.request("GET", "/metrics")[2])
-            self.assertEqual(json.loads(admin.request("GET", "/metrics-json")[2])["result"][0]["metric"][0]["instance"],
-                             f"127.0.0.1:{port}")
-            self.assertEqual(admin.request("POST", "/generate", {"inputs": "x"})[0], 404)
-            self.assertEqual(admin.request("GET", "/")[0], 405)
-            self.assertEqual(stopped.request("GET", "/stopService")[0], 404)
-            for headers in ({"Origin": "http://elsewhere"}, {"Sec-Fetch-Site": "cross-site"}):
-                self.assertEqual(admin.request("GET", "/stopService", None, headers)[0], 403)
-            self.assertEqual(admin.request("GET", "/stopService?mode=force")[0], 422)
-            body = {"text_input": PROMPT, "parameters": {**self.LONG, "max_new_tokens": 400}}
-            response, connection = stopped.send("POST", V2 + "/generate_stream", body)
-            first = response.readline()
-            results = {}
-            thread = threading.Thread(target=lambda: results.update(reply=admin.request("GET", "/stopService")))
-            thread.start()
-            wait_until(lambda: stopped.request("GET", "/health")[0] == 503, "draining")
-            self.assertEqual(admin.request("GET", "/stopService")[0], 500)  # already
-            status, _, text = stopped.request("POST", "/generate", {"inputs": "x"})
-            self.assertEqual((status, json.loads(text)["error_type"]), (503, "Service Unavailable"))
-            self.assertNotIn("reply", results)
-            found = events((first + response.read()).decode())
-            connection.close()
-            self.assertEqual(found[-1]["details"]["generated_tokens"], 400)
-            self.assertEqual(found[-1]["details"]["finish_reason"], "length")
-            thread.join(PATIENCE)
-            self.assertEqual((results["reply"][0], results["reply"][2]), (200, ""))
-            self.assertEqual(stopped.process.wait(PATIENCE), 0)
-
-    def test_idle_service(self):
-        with Server(BINARY, "--admin-port", free_port()) as stopped:
-            admin = at(stopped, int(stopped.arguments[stopped.arguments.index("--admin-port") + 1]))
-            self.assertEqual(admin.request("GET", "/stopService")[0], 200)
-            self.assertEqual(stopped.process.wait(PATIENCE), 0)
-
-    def test_force(self):
-        with Server(BINARY, "--admin-port", free_port()) as stopped:
-            admin = at(stopped, int(stopped.arguments[stopped.arguments.index("--admin-port") + 1]))
-            held = [stopped.send("POST", "/generate_stream", {"inputs": PROMPT, "parameters": {
-                **self.LONG, "max_new_tokens": 4000}}) for _ in range(24)]
-            self.assertEqual(admin.request("GET", "/stopService?mode=Force")[0], 200)
-            self.assertIn(stopped.process.wait(30), (0, 1))
-            for _, connection in held:
-                connection.close()
-
-
-class ConfigFile(unittest.TestCase):
-    def write(self, folder, **changes):
-        config = {
-            "Version": "1.0.0",
-            "ServerConfig": {"ipAddress": "127.0.0.1", "managementIpAddress": "127.0.0.1", "port": free_port(),
-                             "managementPort": free_port(), "metricsPort": free_port(), "httpsEnabled": False,
-                             "maxLinkNum": 10, "fullTextEnabled": True, "inferMode": "standard", "e2eTimeout": 600,
-                             "tokenTimeout": 600, "openAiSupport": "vllm"},
-            "BackendConfig": {
-                "backendName": "mindieservice_llm_engine", "modelInstanceNumber": 1, "npuDeviceIds": [[0]],
-                "ModelDeployConfig": {"maxSeqLen": 512, "maxInputTokenLen": 32, "truncation": 0, "ModelConfig": [
-                    {"modelName": "deepseek", "modelWeightPath": str(DEMO), "worldSize": 1, "npuMemSize": -1}]},
-                "ScheduleConfig": {"cacheBlockSize": 16, "maxPrefillBatchSize": 4, "maxPrefillTokens": 256, "maxBatchSize": 8,
-                                   "maxIterTimes": 6, "maxQueueDelayMicroseconds": 5000}}}
-        config["ServerConfig"].update(changes)
-        path = pathlib.Path(folder) / "config.json"
-        path.write_text(json.dumps(config))
-        return path, config["ServerConfig"]
-
-    def test_service(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path, ports = self.write(folder)
-            configured = Server(BINARY)
-            configured.arguments = [BINARY, "serve", "--mindie-config", str(path), "--threads", "2"]
-            with configured:
-                self.assertEqual(configured.port, ports["port"])
-                self.check(configured, ports)
-            self.assertEqual(configured.status, 0)
-            self.assertEqual(configured.log.count("have no meaning here"), 1)
-            for key in ("BackendConfig.npuDeviceIds", "ServerConfig.openAiSupport"):
-                self.assertIn(key, configured.log)
-
-    def check(self, configured, ports):
-        self.assertEqual([model["id"] for model in json.loads(configured.request("GET", "/v1/models")[2])["data"]], ["deepseek"])
-        reply = configured.post("/generate", {"inputs": "She", "parameters": {"details": True, "max_new_tokens": 50,
-                                                                               "ignore_eos": True}})
-        self.assertEqual(reply["details"]["generated_tokens"], 6)
-        found = stream("/generate_stream", {"inputs": "She", "parameters": {"ignore_eos": True}}, configured)
-        self.assertEqual(found[-1]["token"]["text"], found[-1]["generated_text"])  # fullTextEnabled
-        self.assertTrue(found[3]["token"]["text"].startswith(found[2]["token"]["text"]))
-        status, _, text = configured.request("POST", "/generate", {"inputs": "word " * 100})
-        self.assertEqual(status, 422)
-        self.assertIn("at most 32", text)
-        info = json.loads(configured.request("GET", "/info")[2])
-        self.assertEqual((info["max_concurrent_requests"], info["max_input_length"], info["max_batch_total_tokens"]),
-                         (8, 32, 256))
-        chat = configured.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]})
-        self.assertLessEqual(chat["usage"]["completion_tokens"], 6)
-        for port in (ports["managementPort"], ports["metricsPort"]):
-            self.assertEqual(at(configured, port).request("GET", "/metrics")[0], 200)
-
-    def test_client_certificates(self):
-        with tempfile.TemporaryDirectory() as folder:
-            key, certificate = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-                            "-keyout", key, "-out", certificate], check=True, capture_output=True)
-            path, ports = self.write(folder, httpsEnabled=True, tlsCert="cert.pem", tlsPk="key.pem", tlsCaPath=".",
-                                     tlsCaFile=["cert.pem"])
-            closed = Server(BINARY)
-            closed.arguments = [BINARY, "serve", "--mindie-config", str(path), "--threads", "2"]
-            with closed:
-                for port in (ports["port"], ports["managementPort"]):
-                    with self.assertRaises((ssl.SSLError, OSError, http.client.HTTPException)):
-                        at(closed, port).request("GET", "/health")
-                    context = ssl.create_default_context(cafile=certificate)
-                    context.load_cert_chain(certificate, key)
-                    connection = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
-                    connection.request("GET", "/health")
-                    self.assertEqual(connection.getresponse().status, 200)
-                    connection.close()
-
-    def test_refusals(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path, _ = self.write(folder, inferMode="dmi")
-            done = subprocess.run([BINARY, "serve", "--mindie-config", path], capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn("ServerConfig.inferMode", done.stderr)
-            path, _ = self.write(folder, httpsEnabled=True)
-            done = subprocess.run([BINARY, "serve", "--mindie-config", path], capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn("security/certs/server.pem", done.stderr)
 
 
 if __name__ == "__main__":

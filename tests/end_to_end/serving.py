@@ -85,12 +85,16 @@ class Server:
         assert status == 200, (status, text)
         return json.loads(text)
 
-    def stream(self, path, body):
-        """The events of a stream as JSON, without the last, which must be [DONE]."""
-        status, headers, text = self.request("POST", path, {**body, "stream": True})
+    def event_text(self, path, body):
+        """All of a stream of server-sent events."""
+        status, headers, text = self.request("POST", path, body)
         assert status == 200, (status, text)
         assert headers["Content-Type"] == "text/event-stream; charset=utf-8", headers
-        return events_of(text)
+        return text
+
+    def stream(self, path, body):
+        """The events of a stream as JSON, without the last, which must be [DONE]."""
+        return events_of(self.event_text(path, {**body, "stream": True}))
 
     def load(self):
         return json.loads(self.request("GET", "/load")[2])
@@ -103,10 +107,24 @@ class Server:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
 
 
-def events_of(text):
+def json_events(text):
+    """The JSON of each server-sent event; comments apart."""
     events = [part for part in text.split("\n\n") if part and not part.startswith(":")]
-    assert events[-1] == "data: [DONE]", events[-1:]
-    return [json.loads(event[len("data: "):]) for event in events[:-1]]
+    assert all(event.startswith("data: ") for event in events), events
+    return [json.loads(event[len("data: "):]) for event in events]
+
+
+def events_of(text):
+    """The same where the last event must be [DONE]."""
+    done = "data: [DONE]\n\n"
+    assert text.endswith(done), text[-100:]
+    return json_events(text.removesuffix(done))
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def wait_until(condition, what, seconds=PATIENCE):
