@@ -33,6 +33,14 @@ EngineOptions engine_options(const MaxBatchOptions& options) {
   return engine;
 }
 
+Result<std::unique_ptr<Engine>> load_engine(const MaxBatchOptions& options, ProgressSink* progress) {
+  FATHOM_CHECK(!options.cases.empty(), "no cases asked for");
+  for (const MaxBatchCase& wanted : options.cases) {
+    FATHOM_RETURN_IF_ERROR(check_case(wanted, options.engine.max_num_batched_tokens));
+  }
+  return Engine::load(engine_options(options), progress);
+}
+
 Result<MaxBatchRound> run_round(Engine& engine, const MaxBatchOptions& options, const MaxBatchCase& wanted,
                                 int64_t batch, ProgressSink* progress) {
   const auto [input, output] = wanted.lengths;
@@ -86,13 +94,13 @@ Result<std::optional<int64_t>> largest_passing(int64_t low, int64_t high,
   return largest;
 }
 
+Status follow_max_batch(const MaxBatchOptions& options) {
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, load_engine(options, nullptr));
+  return engine->follow();
+}
+
 Result<std::vector<MaxBatchResult>> find_max_batch(const MaxBatchOptions& options, ProgressSink* progress) {
-  FATHOM_CHECK(!options.cases.empty(), "no cases asked for");
-  for (const MaxBatchCase& wanted : options.cases) {
-    FATHOM_RETURN_IF_ERROR(check_case(wanted, options.engine.max_num_batched_tokens));
-  }
-  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                          Engine::load(engine_options(options), progress));
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, load_engine(options, progress));
   // Faults the weights in; nothing of it is measured.
   const TimedRunOptions warm_up{
       .batch = 1, .input = 1, .output = 2, .random_key = random_key(options.seed, "warm up")};

@@ -45,6 +45,8 @@ struct MaxBatchResult {
 // One result a case. Failure: a case that the options or the model cannot hold, names the option; anything
 // that loading or a step reports. progress may be null.
 Result<std::vector<MaxBatchResult>> find_max_batch(const MaxBatchOptions& options, ProgressSink* progress);
+// What the ranks other than 0 do meanwhile.
+Status follow_max_batch(const MaxBatchOptions& options);
 
 // The largest value in [low, high] that passes, if those that pass are the smallest; asks for the middle of
 // what is left. Its errors are the test's.

@@ -28,9 +28,9 @@ struct Options {
   bool json = false;
 };
 
-Result<MaxBatchOptions> to_max_batch_options(const Options& options) {
+Result<MaxBatchOptions> to_max_batch_options(const Options& options, const EngineOptions& engine) {
   MaxBatchOptions search;
-  FATHOM_ASSIGN_OR_RETURN(search.engine, to_engine_options(options.engine));
+  search.engine = engine;
   FATHOM_ASSIGN_OR_RETURN(const auto pairs, parse_pair_list(options.pairs, "--pairs"));
   FATHOM_ASSIGN_OR_RETURN(const auto ranges, parse_pair_list(options.range, "--range"));
   if (pairs.empty()) return invalid_argument("--pairs: no lengths given");
@@ -48,9 +48,9 @@ Result<MaxBatchOptions> to_max_batch_options(const Options& options) {
   return search;
 }
 
-Status run(const Options& options) {
-  FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "bench maxbs"));
-  FATHOM_ASSIGN_OR_RETURN(const MaxBatchOptions search, to_max_batch_options(options));
+Status run(const Options& options, const EngineOptions& engine) {
+  FATHOM_ASSIGN_OR_RETURN(const MaxBatchOptions search, to_max_batch_options(options, engine));
+  if (engine.communicator != nullptr && engine.communicator->rank() != 0) return follow_max_batch(search);
   std::vector<MaxBatchResult> results;
   {
     ProgressBar bar(ProgressUnit::kSteps);
@@ -88,7 +88,8 @@ void add_bench_maxbs_command(CLI::App& bench, int& exit_status) {
                             ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status =
+        with_ranks(options->engine, [&](const EngineOptions& engine) { return run(*options, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

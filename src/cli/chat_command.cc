@@ -43,54 +43,42 @@ struct Given {
   CLI::Option *model = nullptr, *prompt = nullptr, *url = nullptr;
 };
 
-// The partner and what it stands on.
-struct Partner {
-  std::unique_ptr<Engine> engine;
-  std::unique_ptr<PromptReader> reader;
-  std::unique_ptr<ChatPartner> partner;
-};
-
-Result<Partner> find_server(const Options& options) {
+Result<std::unique_ptr<ChatPartner>> find_server(const Options& options) {
   FATHOM_ASSIGN_OR_RETURN(std::unique_ptr<HttpClient> client, make_client(options.url));
   FATHOM_ASSIGN_OR_RETURN(const ServedModelInfo model, find_model(*client, options.url.model));
-  Partner found;
-  found.partner =
-      std::make_unique<ServerPartner>(std::move(client), model.id, sampling_json(options.sampling));
-  return found;
+  return std::unique_ptr<ChatPartner>(
+      std::make_unique<ServerPartner>(std::move(client), model.id, sampling_json(options.sampling)));
 }
 
-Result<Partner> load_engine(const Options& options) {
-  FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "chat"));
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
-  Partner found;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(found.engine, Engine::load(engine_options, &progress));
-  }
-  found.reader = std::make_unique<PromptReader>(options.engine.model, *found.engine, TextPrompt::kAsMessage);
-  found.partner = std::make_unique<EnginePartner>(
-      *found.engine, *found.reader, sampling_of(options.sampling, found.engine->generation_config()),
-      PromptForm::kMessages);
-  return found;
-}
-
-Status chat(Options options, const Given& given) {
-  const bool asks_server = given.url->count() > 0;
-  std::optional<std::string> prompt;
-  if (given.prompt->count() > 0) prompt = options.prompt;
-  if (asks_server && given.model->count() > 0) {
-    if (prompt) return invalid_argument("\"{}\": a MODEL has no place beside --url", options.engine.model);
-    prompt = options.engine.model;  // the only word is the question
-  }
-  if (!asks_server && given.model->count() == 0)
-    return invalid_argument("chat wants --url of a server or a MODEL");
-  FATHOM_ASSIGN_OR_RETURN(const Partner partner, asks_server ? find_server(options) : load_engine(options));
-  ChatSession session(*partner.partner, options.chat);
+Status converse(ChatPartner& partner, const Options& options, const std::optional<std::string>& prompt) {
+  ChatSession session(partner, options.chat);
   if (prompt) return session.ask(*prompt);
   if (options.lines || ::isatty(STDIN_FILENO) == 1) return session.converse();
   FATHOM_ASSIGN_OR_RETURN(const std::string question, read_stdin(kMaxInputBytes));
   if (question.empty()) return invalid_argument("standard input is empty: it is the question");
   return session.ask(question);
+}
+
+Status converse_with(Engine& engine, const Options& options, const std::optional<std::string>& prompt) {
+  PromptReader reader(options.engine.model, engine, TextPrompt::kAsMessage);
+  EnginePartner partner(engine, reader, sampling_of(options.sampling, engine.generation_config()),
+                        PromptForm::kMessages);
+  return converse(partner, options, prompt);
+}
+
+Status chat(Options options, const Given& given) {
+  std::optional<std::string> prompt;
+  if (given.prompt->count() > 0) prompt = options.prompt;
+  if (given.url->count() > 0) {
+    if (given.model->count() > 0) {
+      if (prompt) return invalid_argument("\"{}\": a MODEL has no place beside --url", options.engine.model);
+      prompt = options.engine.model;  // the only word is the question
+    }
+    FATHOM_ASSIGN_OR_RETURN(const auto partner, find_server(options));
+    return converse(*partner, options, prompt);
+  }
+  if (given.model->count() == 0) return invalid_argument("chat wants --url of a server or a MODEL");
+  return with_engine(options.engine, [&](Engine& engine) { return converse_with(engine, options, prompt); });
 }
 
 }  // namespace

@@ -74,40 +74,54 @@ Result<std::unique_ptr<ScratchFile>> make_scratch(uint64_t num_bytes) {
   return resource_exhausted("{}; give --limit, or set TMPDIR to another folder", scratch.status().message());
 }
 
-// The engine lives no longer than the call of compute.
+// Loads the engine for one of the sides, has rank 0 compute and the others follow it.
 template <typename Compute>
-Status with_engine(const EngineOptions& options, const char* side, const Compute& compute) {
+Status with_side(const EngineOptions& options, const char* side, const Compute& compute) {
   std::unique_ptr<Engine> engine;
   {
     ProgressBar progress;
     FATHOM_ASSIGN_OR_RETURN(engine, Engine::load(options, &progress));
   }
+  if (!engine->leads()) return engine->follow();
   ProgressBar progress(ProgressUnit::kSteps);
   return compute(*engine, &progress).with_context(fmt::format("{} ({})", side, options.model_dir));
 }
 
-Result<DivergenceSummary> compute(EngineOptions a, EngineOptions b, const TextWindows& windows) {
-  FATHOM_RETURN_IF_ERROR(fit_to_context(a, windows.context()));
-  FATHOM_RETURN_IF_ERROR(fit_to_context(b, windows.context()));
+bool leads(const EngineOptions& options) {
+  return options.communicator == nullptr || options.communicator->rank() == 0;
+}
+
+Result<DivergenceSummary> compute(const EngineOptions& a, const EngineOptions& b,
+                                  const TextWindows& windows) {
   FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(a.model_dir));
   FATHOM_ASSIGN_OR_RETURN(const auto kept, make_scratch(kept_bytes(windows, config.vocab_size)));
-  FATHOM_RETURN_IF_ERROR(with_engine(a, "A", [&](Engine& engine, ProgressSink* progress) {
+  FATHOM_RETURN_IF_ERROR(with_side(a, "A", [&](Engine& engine, ProgressSink* progress) {
     return keep_logits(engine, windows, *kept, progress);
   }));
   DivergenceSummary summary;
-  FATHOM_RETURN_IF_ERROR(with_engine(b, "B", [&](Engine& engine, ProgressSink* progress) -> Status {
+  FATHOM_RETURN_IF_ERROR(with_side(b, "B", [&](Engine& engine, ProgressSink* progress) -> Status {
     FATHOM_ASSIGN_OR_RETURN(summary, compare_with_kept(engine, windows, *kept, progress));
     return ok_status();
   }));
   return summary;
 }
 
-Status compare(const Options& options) {
-  const ComparedSides sides = side_flags(options);
-  FATHOM_RETURN_IF_ERROR(refuse_ranks(sides.a, "compare"));
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions a, to_engine_options(sides.a));
-  FATHOM_ASSIGN_OR_RETURN(const EngineOptions b, to_engine_options(sides.b, "--b-"));
+// Of the ranks other than 0.
+Status follow(const EngineOptions& a, const EngineOptions& b) {
+  const auto nothing = [](Engine&, ProgressSink*) { return ok_status(); };
+  FATHOM_RETURN_IF_ERROR(with_side(a, "A", nothing));
+  return with_side(b, "B", nothing);
+}
+
+// Every rank reads the texts: the engines are made for windows of their length.
+Status compare(const Options& options, const ComparedSides& sides, EngineOptions a) {
+  FATHOM_ASSIGN_OR_RETURN(EngineOptions b, to_engine_options(sides.b, "--b-"));
+  b.communicator = a.communicator;
+  b.num_threads = a.num_threads;
   FATHOM_ASSIGN_OR_RETURN(const TextWindows windows, read_texts(options));
+  FATHOM_RETURN_IF_ERROR(fit_to_context(a, windows.context()));
+  FATHOM_RETURN_IF_ERROR(fit_to_context(b, windows.context()));
+  if (!leads(a)) return follow(a, b);
   FATHOM_ASSIGN_OR_RETURN(const DivergenceSummary summary, compute(a, b, windows));
   if (options.json) {
     print_json(comparison_json(sides, windows, summary));
@@ -115,6 +129,11 @@ Status compare(const Options& options) {
     print_text(comparison_table(sides, windows, summary));
   }
   return ok_status();
+}
+
+Status compare(const Options& options) {
+  const ComparedSides sides = side_flags(options);
+  return with_ranks(sides.a, [&](EngineOptions a) { return compare(options, sides, std::move(a)); });
 }
 
 }  // namespace

@@ -156,11 +156,7 @@ Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const 
                            options.resume ? Resume::kYes : Resume::kNo);
 }
 
-Status evaluate(const Options& options, const Given& given) {
-  if (given.url->count() == 0) FATHOM_RETURN_IF_ERROR(refuse_ranks(options.engine, "eval"));
-  FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
-                          given.url->count() > 0 ? eval_by_server(options.engine, options.url, options.batch)
-                                                 : eval_by_engine(options.engine, options.batch));
+Status evaluate(const Options& options, const Given& given, const EvalSource& source) {
   const TaskOptions with = task_options(options, given, source);
   FATHOM_ASSIGN_OR_RETURN(std::vector<Task> tasks, open_tasks(options, with));
   const Json setup = setup_json(options, given, source);
@@ -181,6 +177,20 @@ Status evaluate(const Options& options, const Given& given) {
     print_text(results_table(finished, with.style));
   }
   return ok_status();
+}
+
+Status evaluate(const Options& options, const Given& given) {
+  if (given.url->count() > 0) {
+    FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
+                            eval_by_server(options.engine, options.url, options.batch));
+    return evaluate(options, given, source);
+  }
+  EngineFlags flags = options.engine;
+  if (options.batch) flags.max_num_seqs = *options.batch;
+  return with_engine(flags, [&](Engine& engine) -> Status {
+    FATHOM_ASSIGN_OR_RETURN(const EvalSource source, eval_by_engine(engine, flags, options.batch));
+    return evaluate(options, given, source);
+  });
 }
 
 // With --url the engine is the server's, without it there is no server.

@@ -7,20 +7,14 @@
 
 namespace fathom {
 
-Result<EvalSource> eval_by_engine(const EngineFlags& flags, std::optional<int64_t> batch) {
-  FATHOM_ASSIGN_OR_RETURN(EngineOptions options, to_engine_options(flags));
-  if (batch) options.max_num_seqs = *batch;
+Result<EvalSource> eval_by_engine(Engine& engine, const EngineFlags& flags, std::optional<int64_t> batch) {
   EvalSource source;
-  {
-    ProgressBar progress;
-    FATHOM_ASSIGN_OR_RETURN(source.engine, Engine::load(options, &progress));
-  }
-  source.tokenizer = source.engine->tokenizer();
+  source.tokenizer = engine.tokenizer();
   if (source.tokenizer == nullptr) {
     return invalid_argument("{}: no tokenizer.json, which an evaluation needs", flags.model);
   }
-  source.max_model_len = source.engine->max_model_len();
-  source.scorer = std::make_unique<EngineScorer>(*source.engine, options.max_num_seqs);
+  source.max_model_len = engine.max_model_len();
+  source.scorer = std::make_unique<EngineScorer>(engine, batch.value_or(flags.max_num_seqs));
   source.setup = {{"device", flags.device}, {"dtype", flags.dtype}, {"kv_cache_dtype", flags.kv_cache_dtype}};
   return source;
 }

@@ -1,4 +1,4 @@
-// Who answers the questions of `eval`: an engine in this process or a server.
+// Who answers the questions of `eval`: an engine of our own or a server.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,6 @@
 namespace fathom {
 
 struct EvalSource {
-  std::unique_ptr<Engine> engine;      // of an engine
   std::unique_ptr<HttpClient> client;  // of a server
   std::unique_ptr<Tokenizer> tokenizer_of_folder;
   const Tokenizer* tokenizer = nullptr;
@@ -19,8 +18,8 @@ struct EvalSource {
   Json setup;  // what decides the answers, for results and for --resume
 };
 
-// batch: questions answered together. Loads the model of the flags.
-Result<EvalSource> eval_by_engine(const EngineFlags& flags, std::optional<int64_t> batch);
+// batch: questions answered together. The engine, borrowed, is that of the flags.
+Result<EvalSource> eval_by_engine(Engine& engine, const EngineFlags& flags, std::optional<int64_t> batch);
 // Of the folder that flags name, only the tokenizer is read. max_model_len is of use where the server
 // does not say it.
 Result<EvalSource> eval_by_server(const EngineFlags& flags, const UrlFlags& url,

@@ -69,10 +69,4 @@ Status with_engine(const EngineFlags& flags, const std::function<Status(Engine&)
   });
 }
 
-Status refuse_ranks(const EngineFlags& flags, const char* command) {
-  const int num_ranks = std::max(flags.num_ranks, num_launched_ranks());
-  if (num_ranks == 1) return ok_status();
-  return unsupported("{}: runs in one process, not over {} ranks", command, num_ranks);
-}
-
 }  // namespace fathom

@@ -15,7 +15,4 @@ Status with_ranks(const EngineFlags& flags, const std::function<Status(EngineOpt
 // The same where all there is to do needs one engine: calls lead on rank 0, while the others compute with it.
 Status with_engine(const EngineFlags& flags, const std::function<Status(Engine& engine)>& lead);
 
-// For commands that are not offered over ranks: refuses where there are several.
-Status refuse_ranks(const EngineFlags& flags, const char* command);
-
 }  // namespace fathom
