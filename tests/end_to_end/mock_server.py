@@ -91,8 +91,7 @@ def script_of(messages):
         return Script("", 400, error={"message": "5000 tokens, the limit is 4096", "code": "context_length_exceeded",
                                       "n_prompt_tokens": 5000, "n_ctx": 4096})
     if said.startswith("break"):
-        # A browser may throw away what it has not read yet when the connection breaks.
-        return Script("The first half", end="cut", pause=0.05)
+        return Script("The first half", end="cut")
     if said.startswith("fault"):
         return Script("Half of it", end="error")
     if said.startswith("limit"):
@@ -170,7 +169,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if script.pause:
                 time.sleep(script.pause)
         if script.end == "cut":
-            self.wfile.flush()
+            # A browser may throw away what it has not read yet when the connection breaks.
+            self.server.may_cut.wait(20)
             self.connection.close()
             return
         if script.end == "error":
@@ -201,7 +201,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class MockServer(http.server.ThreadingHTTPServer):
-    """requests: the bodies asked for; aborted: set when a client went away in the middle of an answer."""
+    """requests: the bodies asked for; aborted: set when a client went away in the middle of an answer; may_cut: to be set when what
+    was sent of an answer that will be cut has been seen."""
     daemon_threads = True
 
     def __init__(self, port=0):
@@ -209,6 +210,7 @@ class MockServer(http.server.ThreadingHTTPServer):
         self.api_key = None
         self.requests = []
         self.aborted = threading.Event()
+        self.may_cut = threading.Event()
         self.readings = 0
         self.connections = set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"

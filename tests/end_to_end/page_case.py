@@ -8,7 +8,9 @@ from mock_server import MockServer
 DONE = "document.querySelector('.message.assistant') !== null && !document.querySelector('.streaming, #stop:not([hidden])')"
 
 
-class Case(unittest.TestCase):
+class BrowserCase(unittest.TestCase):
+    """url: of the page, set by the class that has the server."""
+
     @classmethod
     def setUpClass(cls):
         cls.browser = Browser(find_chromium())
@@ -18,14 +20,10 @@ class Case(unittest.TestCase):
         cls.browser.close()
 
     def setUp(self):
-        self.server = MockServer()
         self.expected = []  # parts of complaints that the test provokes
 
-    def tearDown(self):
-        self.server.stop()
-
     def open(self, **options):
-        page = self.browser.open(self.server.url, **options)
+        page = self.browser.open(self.url, **options)
         self.addCleanup(self.finish, page)
         return page
 
@@ -42,3 +40,15 @@ class Case(unittest.TestCase):
 
     def answers(self, page):
         return page.evaluate("[...document.querySelectorAll('.assistant .text')].map((e) => e.innerText)")
+
+
+class Case(BrowserCase):
+    """Against scripted answers."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = MockServer()
+        self.url = self.server.url
+
+    def tearDown(self):
+        self.server.stop()

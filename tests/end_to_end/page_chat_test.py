@@ -164,8 +164,14 @@ class Errors(Case):
         page = self.open()
         for question, words in (("busy", "The server is busy. Try again in"), ("refuse", "temperature is 9, the limit is 2"),
                                 ("break", "connection broke before"), ("fault", "the engine stopped")):
-            self.ask(page, question)
-            page.wait_text("li:last-of-type .problem, .problem", words)
+            page.click("#prompt")
+            page.type(question)
+            page.key("Enter")
+            if question == "break":
+                page.wait_text(".assistant .text", "The first half")
+                self.server.may_cut.set()
+            page.wait_text(".problem", words)
+            page.wait(DONE)
         self.assertEqual(self.answers(page), ["", "", "The first half", "Half of it"])
         page.reload()
         page.wait_text(".problem", "the engine stopped")

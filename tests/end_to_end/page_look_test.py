@@ -193,8 +193,10 @@ class Look(Case):
         page.wait("[...document.querySelectorAll('.plot .line')].every((line) => line.getAttribute('d').includes('L') || line.getAttribute('d').startsWith('M'))")
         page.wait("document.querySelector('.plot .line').getAttribute('d') !== ''")
         self.assertEqual(page.text("#tile-prefix_hits dd"), "75.0 %")
-        self.assertEqual(page.text("#tile-requests_done dd"), str(4 * self.server.readings))
-        self.assertGreaterEqual(self.server.readings, 2)
+        shown = int(page.text("#tile-requests_done dd"))  # four more with each reading, of which one may be under way
+        self.assertIn(shown // 4, (self.server.readings - 1, self.server.readings))
+        self.assertEqual(shown % 4, 0)
+        self.assertGreaterEqual(shown, 8)
         page.key("Escape")
         page.wait("!document.querySelector('dialog')")
 

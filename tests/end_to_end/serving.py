@@ -19,8 +19,8 @@ PATIENCE = 120  # seconds; sanitizer builds are slow
 class Server:
     """Starts on entry, ends with SIGTERM on exit. `log` holds what it wrote to stderr after the exit."""
 
-    def __init__(self, binary, *flags, model=DEMO, env=None):
-        self.arguments = [binary, "serve", str(model), "--port", "0", "--threads", "2", *map(str, flags)]
+    def __init__(self, binary, *flags, model=DEMO, env=None, port=0):
+        self.arguments = [binary, "serve", str(model), "--port", str(port), "--threads", "2", *map(str, flags)]
         self.env = {**os.environ, **(env or {})}
 
     def __enter__(self):
