@@ -117,7 +117,10 @@ TEST_P(Features, TogetherChangeNothing) {
     EXPECT_GT(statistics.num_preemptions, 0);
     EXPECT_GT(statistics.num_cached_tokens, 0);
     EXPECT_GT(statistics.speculation.num_accepted, 0);
-    EXPECT_GT(statistics.speculation.num_drafts, statistics.speculation.num_accepted);
+    // Its own guesses always hold.
+    if (speculation == Speculation::kNgram) {
+      EXPECT_GT(statistics.speculation.num_drafts, statistics.speculation.num_accepted);
+    }
     EXPECT_EQ(statistics.pages_used, 0);
     EXPECT_TRUE(busy->recount().ok());
   }
