@@ -61,8 +61,7 @@ DType cache_dtype(const EngineOptions& options, const ModelConfig& config) {
 // Room for the largest row, so that nothing waits and nothing is preempted.
 EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig& config) {
   EngineOptions engine = options.engine;
-  // What a row says of a step holds for steps of one token a sequence and of full chunks.
-  engine.speculation = Speculation::kOff;
+  // What a row says of a step holds for steps of full chunks.
   engine.step_length = StepLength::kLongest;
   const int64_t max_batch = *std::max_element(options.batches.begin(), options.batches.end());
   engine.max_num_seqs = options.max_num_seqs.value_or(max_batch);
@@ -106,15 +105,19 @@ void add_decode(const std::vector<MeasuredRun>& runs, const ModelTraffic& traffi
   for (const MeasuredRun& measured : runs) {
     const std::vector<DecodeStep> steps = steps_that_count(measured.run, row.batch);
     if (steps.empty()) return;
-    double seconds = 0, tokens = 0;
+    double seconds = 0, tokens = 0, sequences = 0;
     StepBytes bytes;
     std::vector<double> step_seconds;
     for (const DecodeStep& step : steps) {
-      const StepBytes step_bytes = decode_bytes(traffic, step.num_sequences, step.num_keys);
+      // Of a step of one token each, and how many of them this one was worth.
+      const double worth = static_cast<double>(step.num_tokens) / static_cast<double>(step.num_sequences);
+      const StepBytes step_bytes =
+          decode_bytes(traffic, step.num_sequences, step.num_keys * step.num_sequences / step.num_tokens);
       seconds += step.seconds;
-      tokens += static_cast<double>(step.num_sequences);
-      bytes.weights += step_bytes.weights;
-      bytes.cache += step_bytes.cache;
+      tokens += static_cast<double>(step.num_tokens);
+      sequences += static_cast<double>(step.num_sequences);
+      bytes.weights += step_bytes.weights * worth;
+      bytes.cache += step_bytes.cache * worth;
       step_seconds.push_back(step.seconds);
     }
     const auto num_steps = static_cast<double>(steps.size());
@@ -125,7 +128,7 @@ void add_decode(const std::vector<MeasuredRun>& runs, const ModelTraffic& traffi
     ceiling.push_back(measured.decode.read_bytes_per_second / kGiga);
     share.push_back(achieved / measured.decode.read_bytes_per_second);
     row.decode_step = {.weights = bytes.weights / num_steps, .cache = bytes.cache / num_steps};
-    row.decode_batch = tokens / num_steps;
+    row.decode_batch = sequences / num_steps;
     row.num_decode_steps = static_cast<int64_t>(steps.size());
   }
   row.decode_tps = spread_of(tps);
@@ -208,6 +211,8 @@ Result<ModelBenchRow> measure_row(Bench& bench, size_t row_index, TimedRunOption
   row.peak_rss_bytes = peak - std::min(peak, bench.meter.read_bytes());
   const EngineStatistics after = bench.engine.statistics();
   row.num_preemptions = after.num_preemptions - before.num_preemptions;
+  row.num_drafts = after.speculation.num_drafts - before.speculation.num_drafts;
+  row.num_accepted = after.speculation.num_accepted - before.speculation.num_accepted;
   row.num_cached_tokens = after.num_cached_tokens - before.num_cached_tokens;
   return row;
 }

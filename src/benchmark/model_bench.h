@@ -7,6 +7,9 @@
 // nor as operations. Decode is the steps after that in which every request still runs; where outputs are so
 // short that there is none, all steps after it.
 //
+// An engine that drafts has steps of several tokens a sequence. Such a step counts as the steps of one token
+// each that it was worth, in bytes and so in shares, which may exceed 1; batch and times are its own.
+//
 // What it is held against. Before and after every run, and between its prefill and its decode, reading and
 // the rates that the model needs are measured with the engine's number of threads and placement. A phase's
 // ceilings are the better of the two measurements on either side of it; a share is computed run by run, and
@@ -76,6 +79,8 @@ struct ModelBenchRow {
   std::optional<RoofLimit> prefill_limit;       // of the last run; absent where a rate is unknown
   uint64_t peak_rss_bytes = 0;                  // without the buffer of the measurements
   int64_t num_preemptions = 0;    // of all repeats; where any, the memory for the cache was too small
+  int64_t num_drafts = 0;         // of all repeats
+  int64_t num_accepted = 0;       // of these
   int64_t num_cached_tokens = 0;  // of prompts, found in the prefix cache: none, or the figures are wrong
 };
 

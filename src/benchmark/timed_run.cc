@@ -1,6 +1,7 @@
 #include "benchmark/timed_run.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -10,11 +11,13 @@ namespace {
 
 struct RequestState {
   int64_t num_tokens = 0;
+  int64_t last_step = 0;  // that gave it any
   double first_token_at = 0;
 };
 
 // What the listeners saw in one step.
 struct StepCount {
+  int64_t num_sequences = 0;
   int64_t num_tokens = 0;
   int64_t num_keys = 0;
 };
@@ -35,6 +38,7 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
   StepCount step;
   int64_t num_first = 0;
   int64_t num_generated = 0;
+  int64_t num_steps = 0;
   Status failure;
   std::vector<std::vector<int32_t>> prompts;
   for (int64_t i = 0; i < options.batch; ++i)
@@ -58,6 +62,7 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
       step.num_keys += options.input + state.num_tokens;
       ++state.num_tokens;
       ++step.num_tokens;
+      if (std::exchange(state.last_step, num_steps) != num_steps) ++step.num_sequences;
     };
     FATHOM_ASSIGN_OR_RETURN([[maybe_unused]] const RequestId id, engine.submit(std::move(request), listener));
   }
@@ -68,6 +73,7 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
   while (engine.has_work()) {
     const bool is_prefill = num_first < options.batch;
     step = {};
+    ++num_steps;
     const double begin = monotonic_seconds();
     FATHOM_RETURN_IF_ERROR(engine.step());
     const double end = monotonic_seconds();
@@ -77,8 +83,10 @@ Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, Progr
       ++run.num_prefill_steps;
       run.prefill_seconds = end - started;
     } else if (step.num_tokens > 0) {
-      run.decode_steps.push_back(
-          {.seconds = end - begin, .num_sequences = step.num_tokens, .num_keys = step.num_keys});
+      run.decode_steps.push_back({.seconds = end - begin,
+                                  .num_sequences = step.num_sequences,
+                                  .num_tokens = step.num_tokens,
+                                  .num_keys = step.num_keys});
     }
     if (step.num_tokens > 0) run.total_seconds = end - started - paused;
     if (progress != nullptr)

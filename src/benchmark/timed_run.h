@@ -21,7 +21,8 @@ struct TimedRunOptions {
 struct DecodeStep {
   double seconds = 0;
   int64_t num_sequences = 0;
-  int64_t num_keys = 0;  // that their queries met, all together
+  int64_t num_tokens = 0;  // more where drafts held
+  int64_t num_keys = 0;    // that their queries met, all together
 };
 
 struct TimedRun {
@@ -34,8 +35,7 @@ struct TimedRun {
 
 // Greedy, without stopping at end tokens: every request gives output tokens. Prompts are distinct.
 // between_phases, where given, is called once between prefill and decode, if there is a decode; the time it
-// takes counts nowhere. Precondition: the engine has no work and
-// does not speculate. Failure: what submit() or a step refuses.
+// takes counts nowhere. Precondition: the engine has no work. Failure: what submit() or a step refuses.
 Result<TimedRun> run_timed(Engine& engine, const TimedRunOptions& options, ProgressSink* progress,
                            FunctionRef<void()> between_phases = {});
 

@@ -60,8 +60,8 @@ class PagePool {
   PageContent content(PageId page) const { return at(page).content; }
   int32_t num_holders(PageId page) const { return at(page).num_holders; }
 
-  // For tests: recounts everything. `held` lists the pages of all holders, a page once per holder, in any
-  // order. kInvalidData names the first page whose count is wrong, that is free and used at once, or that
+  // Recounts everything, in linear time. `held` lists the pages of all holders, a page once per holder, in
+  // any order. kInvalidData names the first page whose count is wrong, that is free and used at once, or that
   // stands in the wrong place.
   Status check_integrity(std::span<const PageId> held) const;
 

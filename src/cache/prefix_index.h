@@ -71,8 +71,8 @@ class PrefixIndex {
   void insert(PageId page, int64_t number, std::span<const PrefixKey> keys, const TokenRun& run,
               int64_t num_computed);
 
-  // For tests. kInvalidData names the first page that is found where it should not be, or the other way
-  // round.
+  // Recounts, in linear time. kInvalidData names the first page that is found where it should not be, or the
+  // other way round.
   Status check_integrity() const;
   // For tests: the page's content, if it has any, is the beginning of page `number` of this sequence.
   Status check_page(PageId page, int64_t number, std::span<const PrefixKey> keys, const TokenRun& run) const;

@@ -70,6 +70,8 @@ void add_bench_maxbs_command(CLI::App& bench, int& exit_status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = bench.add_subcommand("maxbs", "the largest batch under a limit on the time per token");
   command->footer(kExamples);
+  // Figures of a step hold for steps of one token a sequence.
+  options->engine.default_speculation = Speculation::kOff;
   add_engine_flags(*command, options->engine);
   // The ranges decide it.
   command->remove_option(command->get_option("--max-num-seqs"));

@@ -19,11 +19,13 @@ constexpr const char* kExamples = R"(Examples:
   fathom bench model MODEL --context 1k,4k,16k                    decode at these contexts, 32 tokens each
   fathom bench model MODEL --pairs 256x256 --format seed-csv
   fathom bench model MODEL --context 1k,4k --batch 1,4,16 --repeat 3 --format html > speed.html
+  fathom bench model MODEL --draft-model SMALL                    with drafts; also --speculation ngram
 
 Requests of random tokens, greedy, end tokens ignored. The machine's ceilings are measured before and after every run
 and between its prefill and its decode; a phase's share is of the better of the two beside it. Bytes of a step are
 those of the weights it must read, with the expected number of distinct experts, and of the latent cache. W8A16 weights
-count at half the int8 rate, because they take two int8 products.)";
+count at half the int8 rate, because they take two int8 products. With drafts, which are off unless asked for, a step
+counts as the steps that its tokens would have taken one by one: a share above 100 % is beyond that roof.)";
 
 struct Options {
   EngineFlags engine;
@@ -86,6 +88,8 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
   CLI::App* command =
       bench.add_subcommand("model", "a model's speed, and its share of the machine's ceilings");
   command->footer(kExamples);
+  // Figures of a step hold for steps of one token a sequence.
+  options->engine.default_speculation = Speculation::kOff;
   add_engine_flags(*command, options->engine);
   options->max_num_seqs = command->get_option("--max-num-seqs");
   command->add_option("--pairs", options->pairs,

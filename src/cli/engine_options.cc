@@ -29,6 +29,18 @@ Status parse_optional_size(const std::string& text, const char* option, std::opt
   return ok_status();
 }
 
+Result<Speculation> parse_speculation(const EngineFlags& flags) {
+  const std::string& text = flags.speculation;
+  if (!text.empty() && text != "ngram" && text != "off")
+    return invalid_argument("--speculation: \"{}\" is not one of ngram, off", text);
+  if (!flags.draft_model.empty()) {
+    if (!text.empty()) return invalid_argument("--draft-model: not together with --speculation {}", text);
+    return Speculation::kDraftModel;
+  }
+  if (text.empty()) return flags.default_speculation;
+  return text == "off" ? Speculation::kOff : Speculation::kNgram;
+}
+
 Result<int64_t> in_range(int64_t value, int64_t low, int64_t high, const char* option) {
   if (value < low || value > high)
     return invalid_argument("{}: {} is outside [{}, {}]", option, value, low, high);
@@ -80,7 +92,16 @@ void add_engine_options(CLI::App& command, EngineFlags& flags) {
   command
       .add_option("--speculation", flags.speculation,
                   "guess tokens ahead and check them together: ngram (from earlier text, while it pays), off")
-      ->capture_default_str()
+      ->default_str(flags.default_speculation == Speculation::kOff ? "off" : "ngram")
+      ->group(group);
+  command
+      .add_option(
+          "--draft-model", flags.draft_model,
+          "guess by a smaller model of the same vocabulary instead, while it pays: a checkpoint folder")
+      ->group(group);
+  command
+      .add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", flags.prefix_caching,
+                "take over what the cache has of earlier prompts (default), or do not")
       ->group(group);
   command.add_option("--threads", flags.threads, "compute threads; 0: all CPUs this process may use")
       ->capture_default_str()
@@ -151,9 +172,9 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::str
     FATHOM_ASSIGN_OR_RETURN(options.max_wait_steps,
                             in_range(*flags.max_wait_steps, 0, kMaxCount, "--max-wait-steps"));
   }
-  if (flags.speculation != "ngram" && flags.speculation != "off")
-    return invalid_argument("--speculation: \"{}\" is not one of ngram, off", flags.speculation);
-  options.speculation = flags.speculation == "off" ? Speculation::kOff : Speculation::kNgram;
+  options.prefix_caching = flags.prefix_caching ? PrefixCaching::kOn : PrefixCaching::kOff;
+  options.draft_model_dir = flags.draft_model;
+  FATHOM_ASSIGN_OR_RETURN(options.speculation, parse_speculation(flags));
   FATHOM_ASSIGN_OR_RETURN(const int64_t threads, in_range(flags.threads, 0, 1024, "--threads"));
   options.num_threads = static_cast<int>(threads);
   FATHOM_ASSIGN_OR_RETURN(options.num_slices, in_range(flags.num_slices, 0, kMaxSlices, "--slices"));

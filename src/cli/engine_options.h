@@ -18,7 +18,10 @@ struct EngineFlags {
   std::string max_model_len;
   std::string max_num_batched_tokens = "512";
   int64_t block_size = 128;
-  std::string speculation = "ngram";
+  std::string speculation;  // empty: by the draft model where one is given, else default_speculation
+  Speculation default_speculation = Speculation::kNgram;
+  std::string draft_model;
+  bool prefix_caching = true;
   int64_t max_num_seqs = 64;
   int64_t max_prefill_tokens = 0;
   int64_t max_prefill_seqs = 0;

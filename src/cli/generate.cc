@@ -94,6 +94,7 @@ Result<std::vector<GeneratedText>> generate(Engine& engine, const std::vector<Re
   Generator generator(engine, hooks, requests.size());
   for (size_t i = 0; i < requests.size(); ++i) FATHOM_RETURN_IF_ERROR(generator.submit(i, requests[i]));
   while (engine.has_work()) FATHOM_RETURN_IF_ERROR(generator.step());
+  FATHOM_RETURN_IF_ERROR(engine.recount());
   return generator.take();
 }
 
@@ -133,10 +134,15 @@ Status write_steps(const std::string& path, const std::vector<StepTime>& steps) 
 
 std::string statistics_line(const std::vector<GeneratedText>& texts, double seconds,
                             const SpeculationStatistics& speculation) {
+  const std::string by_model =
+      speculation.num_draft_model_tokens == 0
+          ? ""
+          : fmt::format(", the draft model computed {}", speculation.num_draft_model_tokens);
   const std::string drafts =
       speculation.num_drafts == 0
           ? ""
-          : fmt::format("; {} of {} drafted tokens held", speculation.num_accepted, speculation.num_drafts);
+          : fmt::format("; {} of {} drafted tokens held", speculation.num_accepted, speculation.num_drafts) +
+                by_model;
   if (texts.size() == 1) {
     const GeneratedText& one = texts[0];
     return fmt::format(

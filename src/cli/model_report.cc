@@ -66,6 +66,8 @@ Json row_json(const ModelBenchRow& row) {
   json["decode_steps"] = row.num_decode_steps;
   json["decode_batch"] = row.decode_batch;
   json["preemptions"] = row.num_preemptions;
+  json["drafts"] = row.num_drafts;
+  json["accepted_drafts"] = row.num_accepted;
   json["cached_tokens"] = row.num_cached_tokens;
   json["spread"] = {{"prefill_tps", range_json(row.prefill_tps)},
                     {"decode_tps", range_json(row.decode_tps)},
@@ -186,6 +188,8 @@ std::string to_text(const ModelBenchReport& report) {
             range_text(row.tpot_ms), "", "", range_text(row.decode_gb_per_s), range_text(row.read_gb_per_s),
             percent_range_text(row.roof_fraction_decode), "", percent_range_text(row.roof_fraction_prefill)});
     }
+    if (row.num_drafts > 0)
+      text += fmt::format("      {} of {} drafted tokens held\n", row.num_accepted, row.num_drafts);
     if (row.num_preemptions > 0) {
       text += fmt::format("      {} preemptions: give more --kv-memory\n", row.num_preemptions);
     }

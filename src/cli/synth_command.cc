@@ -21,6 +21,7 @@ constexpr const char* kExamples = R"(Examples:
   fathom synth deepseek-v2-lite out --type w8a8-dynamic       16 GB, int8 in the files of Ascend's tools
   fathom synth deepseek-v2-lite out --type w4a16 --group-size 32
   fathom synth deepseek-v2-lite out --tokenizer MODEL         with another model's tokenizer, so that text works
+  fathom synth deepseek-v2-lite out --repeat-after 64         greedy text repeats itself: for measuring speculation
 
 The same CONFIG, type and seed give the same bytes, whatever the number of threads.)";
 
@@ -32,6 +33,7 @@ struct Options {
   std::string tokenizer;
   int64_t layers = 0;
   int64_t group_size = LayoutOptions().group_size;
+  int64_t repeat_after = 0;
   uint64_t seed = 0;
   int threads = 0;
   bool force = false;
@@ -85,6 +87,7 @@ Result<SynthOptions> to_synth_options(const Options& options) {
   }
   synth.output = options.output;
   synth.seed = options.seed;
+  synth.repeat_after = options.repeat_after;
   synth.group_size = options.group_size;
   synth.existing_output = options.force ? ExistingOutput::kReplace : ExistingOutput::kRefuse;
   return synth;
@@ -134,6 +137,10 @@ void add_synth_command(CLI::App& app, int& exit_status) {
       ->capture_default_str()
       ->check(CLI::IsMember({32, 64, 128}));
   command->add_option("--seed", options->seed, "random seed")->capture_default_str();
+  command
+      ->add_option("--repeat-after", options->repeat_after,
+                   "greedy text repeats itself after so many tokens, by the head's weights; 0: it does not")
+      ->capture_default_str();
   command->add_option("--shard-size", options->shard_size, "largest file")->capture_default_str();
   command->add_option("--tokenizer", options->tokenizer, "a folder whose tokenizer files are copied");
   command->add_option("--threads", options->threads, "0: all CPUs this process may use")

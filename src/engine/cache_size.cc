@@ -23,23 +23,13 @@ Status check_options(const EngineOptions& options, const ModelConfig& config, ui
   return ok_status();
 }
 
-}  // namespace
-
-Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
-                                    const Sharding& sharding, DType kv_cache_dtype,
-                                    const Checkpoint& checkpoint, const MemoryInfo& memory) {
-  const uint64_t page_bytes =
-      cache_bytes_per_token(config, kv_cache_dtype) * static_cast<uint64_t>(options.block_size);
-  FATHOM_RETURN_IF_ERROR(check_options(options, config, page_bytes));
-  CacheSize size;
-  size.max_model_len = options.max_model_len.value_or(config.max_position_embeddings);
-  const int64_t pages_per_sequence = ceil_div(size.max_model_len, options.block_size);
-  size.num_pages = std::min(kMaxPages, options.max_num_seqs * pages_per_sequence);
-
-  MemoryPlan plan = plan_memory(
+// Of one of the two models, for sequences of max_model_len tokens.
+MemoryPlan plan_of(const EngineOptions& options, int64_t max_model_len, DType kv_cache_dtype,
+                   const ModelConfig& config, const Sharding& sharding, const Checkpoint& checkpoint) {
+  return plan_memory(
       config,
       {.sharding = sharding,
-       .max_model_len = size.max_model_len,
+       .max_model_len = max_model_len,
        .max_num_seqs = options.max_num_seqs,
        .max_num_drafts =
            options.speculation == Speculation::kOff ? 0 : Drafter::max_step_drafts(options.max_num_seqs),
@@ -47,6 +37,32 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelCon
        .block_size = options.block_size,
        .kv_cache_dtype = kv_cache_dtype},
       weight_groups(config, sharding, checkpoint));
+}
+
+void add(const MemoryPlan& draft, MemoryPlan& plan) {
+  plan.rank_weight_bytes += draft.rank_weight_bytes;
+  plan.workspace_bytes += draft.workspace_bytes;
+  plan.cache_bytes_per_token += draft.cache_bytes_per_token;
+}
+
+}  // namespace
+
+Result<CacheSize> choose_cache_size(const EngineOptions& options, const CacheUser& user,
+                                    const MemoryInfo& memory) {
+  const ModelConfig& config = user.config;
+  CacheSize size;
+  size.max_model_len = options.max_model_len.value_or(config.max_position_embeddings);
+  MemoryPlan plan =
+      plan_of(options, size.max_model_len, user.kv_cache_dtype, config, user.sharding, user.checkpoint);
+  if (user.draft != nullptr) {
+    const ModelConfig& draft = user.draft->config;
+    const DType dtype = options.kv_cache_dtype.value_or(options.dtype.value_or(draft.torch_dtype));
+    add(plan_of(options, size.max_model_len, dtype, draft, Sharding(), *user.draft->checkpoint), plan);
+  }
+  const uint64_t page_bytes = plan.cache_bytes_per_token * static_cast<uint64_t>(options.block_size);
+  FATHOM_RETURN_IF_ERROR(check_options(options, config, page_bytes));
+  const int64_t pages_per_sequence = ceil_div(size.max_model_len, options.block_size);
+  size.num_pages = std::min(kMaxPages, options.max_num_seqs * pages_per_sequence);
   const uint64_t without_cache = plan.rank_weight_bytes + plan.workspace_bytes;
   if (options.kv_memory_bytes) {
     size.num_pages =

@@ -4,6 +4,7 @@
 
 #include "base/memory_info.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/draft_checkpoint.h"
 #include "engine/engine.h"
 #include "model/sharding.h"
 
@@ -14,12 +15,21 @@ struct CacheSize {
   int64_t max_model_len = 0;
 };
 
+// What is to be loaded. check_weights() has passed.
+struct CacheUser {
+  const ModelConfig& config;
+  const Sharding& sharding;
+  DType kv_cache_dtype = DType::kBFloat16;
+  const Checkpoint& checkpoint;
+  const DraftCheckpoint* draft = nullptr;  // or none
+};
+
 // Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens, but takes at most half
 // of the memory that weights and workspace leave. Without --max-model-len that is the model's
 // max_position_embeddings, or what the cache holds. Errors name the option, or what takes how much memory.
-// Of several ranks: what this one can have. Precondition: check_weights() passed.
-Result<CacheSize> choose_cache_size(const EngineOptions& options, const ModelConfig& config,
-                                    const Sharding& sharding, DType kv_cache_dtype,
-                                    const Checkpoint& checkpoint, const MemoryInfo& memory);
+// A draft model has its own cache in as many pages, which counts in all of this. Of several ranks: what this
+// one can have.
+Result<CacheSize> choose_cache_size(const EngineOptions& options, const CacheUser& user,
+                                    const MemoryInfo& memory);
 
 }  // namespace fathom

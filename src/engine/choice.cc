@@ -27,6 +27,8 @@ ActiveRequest::ActiveRequest(Request&& request, RequestId id_, std::span<const i
   } else {
     end_ids.assign(model_end_ids.begin(), model_end_ids.end());
   }
+  guessing = sampling;
+  guessing.logprobs.reset();
   if (sampling.min_tokens == 0) return;
   early_ids = sampling.stop_token_ids;
   if (!sampling.ignore_eos) early_ids.insert(early_ids.end(), end_ids.begin(), end_ids.end());
@@ -54,28 +56,37 @@ void remove_unless_last(std::span<const int32_t> ids, std::vector<uint32_t>& all
 }  // namespace
 
 // The constraint's mask, less what would end the answer too early where it can go on.
-Status Choice::fill_allowed(bool is_early, std::vector<uint32_t>& allowed) {
+Status Choice::fill_allowed(ConstraintMatcher& matcher, bool is_early, std::vector<uint32_t>& allowed) const {
   allowed.resize(request_->constraint->trie().num_words());
-  FATHOM_RETURN_IF_ERROR(matcher_->fill_mask(allowed));
+  FATHOM_RETURN_IF_ERROR(matcher.fill_mask(allowed));
   if (!request_->avoided_ids.empty()) remove_unless_last(request_->avoided_ids, allowed);
   if (is_early) remove_unless_last(request_->early_ids, allowed);
   return ok_status();
 }
 
-Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const int32_t> prompt,
-                                  std::span<const int32_t> generated, ChoiceWorkspace& workspace) {
-  const bool is_early = static_cast<int64_t>(generated.size()) < request_->sampling.min_tokens;
-  SampleInput input{
-      .logits = logits, .prompt_tokens = prompt, .generated_tokens = generated, .random_key = random_key_};
-  if (matcher_) {
-    FATHOM_RETURN_IF_ERROR(fill_allowed(is_early, workspace.allowed));
+Result<SampledToken> Choice::draw(std::span<const float> logits, const Place& place,
+                                  const SamplingParams& params, std::optional<ConstraintMatcher>& matcher,
+                                  ChoiceWorkspace& workspace) const {
+  const bool is_early = static_cast<int64_t>(place.generated.size()) < params.min_tokens;
+  SampleInput input{.logits = logits,
+                    .prompt_tokens = place.prompt,
+                    .generated_tokens = place.generated,
+                    .random_key = random_key_};
+  if (matcher) {
+    FATHOM_RETURN_IF_ERROR(fill_allowed(*matcher, is_early, workspace.allowed));
     input.allowed = workspace.allowed;
   } else if (is_early) {
     input.banned_tokens = request_->early_ids;
   }
+  return sample(input, params, workspace.sampler);
+}
+
+Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const int32_t> prompt,
+                                  std::span<const int32_t> generated, ChoiceWorkspace& workspace) {
   Step step;
   step.is_first = generated.empty();
-  FATHOM_ASSIGN_OR_RETURN(step.token, sample(input, request_->sampling, workspace.sampler));
+  FATHOM_ASSIGN_OR_RETURN(step.token,
+                          draw(logits, {prompt, generated}, request_->sampling, matcher_, workspace));
   if (matcher_ && !matcher_->accept(step.token.id)) {
     FATHOM_CHECK(!matcher_->status().ok(), "token {} was allowed and is not accepted", step.token.id);
     return matcher_->status();
@@ -88,6 +99,21 @@ Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const
     step.stops = true;
   }
   return step;
+}
+
+std::optional<int32_t> Choice::guess(std::span<const float> logits, std::span<const int32_t> prompt,
+                                     std::span<const int32_t> generated,
+                                     std::optional<ConstraintMatcher>& ahead,
+                                     ChoiceWorkspace& workspace) const {
+  const SamplingParams& params = request_->guessing;
+  const Result<SampledToken> token = draw(logits, {prompt, generated}, params, ahead, workspace);
+  if (!token.ok()) return std::nullopt;
+  const auto is_in = [id = token->id](std::span<const int32_t> ids) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  if (is_in(params.stop_token_ids) || (!params.ignore_eos && is_in(request_->end_ids))) return std::nullopt;
+  if (ahead && !ahead->accept(token->id)) return std::nullopt;
+  return token->id;
 }
 
 }  // namespace fathom

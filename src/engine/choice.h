@@ -21,6 +21,7 @@ namespace fathom {
 struct ActiveRequest {
   RequestId id = 0;
   SamplingParams sampling;
+  SamplingParams guessing;                               // the same, without log-probabilities
   std::shared_ptr<const CompiledConstraint> constraint;  // or null
   std::vector<int32_t> end_ids;                          // the model's or the constraint's
   std::vector<int32_t> early_ids;                        // not drawn before sampling.min_tokens
@@ -54,6 +55,15 @@ class Choice {
   // Fails where the sampler does, or the constraint becomes too complex.
   Result<Step> next(std::span<const float> logits, std::span<const int32_t> prompt,
                     std::span<const int32_t> generated, ChoiceWorkspace& workspace);
+
+  // Guessing ahead: the token that next() would draw if the logits behind `generated` were these, which a
+  // draft model gave; `generated` are the answer's tokens and the guesses so far. `ahead`, from ahead(), is
+  // the constraint's place behind them and goes on. Nothing where the answer would end, or no token fits.
+  std::optional<ConstraintMatcher> ahead() const { return matcher_; }
+  std::optional<int32_t> guess(std::span<const float> logits, std::span<const int32_t> prompt,
+                               std::span<const int32_t> generated, std::optional<ConstraintMatcher>& ahead,
+                               ChoiceWorkspace& workspace) const;
+
   // What was held back, at the end of an answer that did not stop.
   std::string flush() { return stream_.flush(); }
 
@@ -62,7 +72,14 @@ class Choice {
   int32_t index() const { return index_; }
 
  private:
-  Status fill_allowed(bool is_early, std::vector<uint32_t>& allowed);
+  struct Place {
+    std::span<const int32_t> prompt;
+    std::span<const int32_t> generated;
+  };
+  // Draws by the parameters, under the matcher's mask.
+  Result<SampledToken> draw(std::span<const float> logits, const Place& place, const SamplingParams& params,
+                            std::optional<ConstraintMatcher>& matcher, ChoiceWorkspace& workspace) const;
+  Status fill_allowed(ConstraintMatcher& matcher, bool is_early, std::vector<uint32_t>& allowed) const;
 
   std::shared_ptr<ActiveRequest> request_;
   int32_t index_;

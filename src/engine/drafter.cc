@@ -1,7 +1,5 @@
 #include "engine/drafter.h"
 
-#include <algorithm>
-
 namespace fathom {
 namespace {
 
@@ -9,46 +7,55 @@ namespace {
 constexpr int64_t kGrowthTokens = 8;
 // No draft is taken for free, whatever was measured: share of a step.
 constexpr double kLeastPrice = 0.01;
-
-DraftPrices prices_of(const StepCosts& costs, int64_t num_decodes, int64_t num_other_tokens) {
-  const int64_t num_tokens = num_decodes + num_other_tokens;
-  const double step = costs.predict(num_tokens);
-  const double growth = (costs.predict(num_tokens + kGrowthTokens) - step) / kGrowthTokens;
-  return {.token_value = step / static_cast<double>(num_decodes),
-          .per_draft = std::max(growth, kLeastPrice * step)};
-}
+// Until larger steps are known a draft is hoped to cost this share of a token's value.
+constexpr double kHopedPrice = 0.2;
 
 }  // namespace
 
-void Drafter::propose(Scheduler& scheduler, const StepCosts& costs, int64_t num_other_tokens) {
-  const std::span<const Sequence* const> running = scheduler.running();
-  const int64_t num_decodes = std::count_if(running.begin(), running.end(),
-                                            [](const Sequence* sequence) { return sequence->is_decode(); });
-  if (num_decodes == 0) return;
-  prices_ = prices_of(costs, num_decodes, num_other_tokens);
-  int64_t num_left = max_drafts_;
-  for (const Sequence* sequence : running) {
-    if (!sequence->is_decode()) continue;
-    Drafted& drafted = sequences_[sequence->id];
-    drafted.lookup.extend(sequence->tokens);
-    const PromptLookup::Match match = drafted.lookup.find();
-    if (match.length == 0) continue;
-    const int64_t count = drafted.policy.choose(num_left, match.length, prices_);
-    if (count == 0) continue;
-    drafted.lookup.draft(match, count, drafts_);
-    scheduler.set_drafts(sequence->id, drafts_);
-    num_left -= count;
+int64_t Drafter::read_outcomes(const Scheduler& scheduler, const BatchPlan& plan,
+                               std::span<const int32_t> counts, std::vector<Outcome>& outcomes) {
+  int64_t num_other_tokens = plan.num_tokens;
+  size_t index = 0;
+  for (const Segment& segment : plan.segments) {
+    if (segment.num_logits == 0) continue;
+    const int64_t num_tokens = counts[index++];
+    const Sequence* sequence = scheduler.find(segment.sequence_id);
+    if (segment.begin < sequence->prompt_len || segment.num_logits != segment.end - segment.begin) continue;
+    num_other_tokens -= segment.num_logits;
+    outcomes.push_back({sequence, segment.num_logits - 1, num_tokens - 1});
   }
+  return num_other_tokens;
 }
 
-void Drafter::record(SequenceId id, int64_t num_drafts, int64_t num_accepted) {
-  const auto found = sequences_.find(id);
-  if (found == sequences_.end()) return;
-  found->second.policy.record(num_drafts, num_accepted, prices_);
-  if (num_drafts == 0) return;
+DraftPrices Drafter::prices_of(const StepCosts& costs, int64_t num_decodes, int64_t num_other_tokens) {
+  const int64_t num_tokens = num_decodes + num_other_tokens;
+  const double step = costs.predict(num_tokens);
+  const double growth = (costs.predict(num_tokens + kGrowthTokens) - step) / kGrowthTokens;
+  const double token_value = step / static_cast<double>(num_decodes);
+  const double per_draft = std::max(growth, kLeastPrice * step);
+  const bool is_known = costs.knows_beyond(num_tokens);
+  return {.token_value = token_value,
+          .per_draft = per_draft,
+          .hoped = is_known ? per_draft : std::min(per_draft, kHopedPrice * token_value)};
+}
+
+DraftPrices Drafter::settled_prices(const StepCosts& costs, int64_t num_tokens,
+                                    std::span<const Outcome> outcomes) {
+  int64_t num_drafts = 0;
+  for (const Outcome& outcome : outcomes) num_drafts += outcome.num_drafts;
+  const double step = costs.predict(num_tokens - num_drafts);
+  const double growth =
+      (costs.predict(num_tokens) - step) / static_cast<double>(std::max<int64_t>(num_drafts, 1));
+  const double per_draft = std::max(growth, kLeastPrice * step);
+  return {
+      .token_value = step / static_cast<double>(outcomes.size()), .per_draft = per_draft, .hoped = per_draft};
+}
+
+void Drafter::count(const Outcome& outcome) {
+  if (outcome.num_drafts == 0) return;
   ++statistics_.num_steps;
-  statistics_.num_drafts += num_drafts;
-  statistics_.num_accepted += num_accepted;
+  statistics_.num_drafts += outcome.num_drafts;
+  statistics_.num_accepted += outcome.num_accepted;
 }
 
 }  // namespace fathom

@@ -1,14 +1,15 @@
-// Which drafts each sequence's next step carries: looked up in its own text, as many as their record and what
-// steps cost say are worth it. Only speed depends on it: see docs/numerics.md.
+// Who guesses the tokens after the next one, for all sequences of a step. Only speed depends on it: see
+// docs/numerics.md. The engine calls, in this order: propose(), Scheduler::plan(), observe(),
+// Scheduler::commit().
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <unordered_map>
+#include <span>
 #include <vector>
 
+#include "base/status.h"
 #include "engine/draft_policy.h"
-#include "engine/prompt_lookup.h"
 #include "engine/step_costs.h"
 #include "schedule/scheduler.h"
 
@@ -21,28 +22,35 @@ class Drafter {
     return std::max(max_num_seqs, DraftPolicy::kMaxDrafts);
   }
 
-  // max_drafts: of a step, of all sequences together.
-  explicit Drafter(int64_t max_drafts) : max_drafts_(max_drafts) {}
+  virtual ~Drafter() = default;
 
-  // Sets the drafts of the next plan. num_other_tokens: that the step is expected to compute besides one for
-  // each sequence that can take drafts.
-  void propose(Scheduler& scheduler, const StepCosts& costs, int64_t num_other_tokens);
-  // What a step of a sequence that propose() looked at computed and accepted, 0 drafts included.
-  void record(SequenceId id, int64_t num_drafts, int64_t num_accepted);
-  void forget(SequenceId id) { sequences_.erase(id); }
+  // Sets the drafts of the next plan. Failure: the device's.
+  virtual Status propose(Scheduler& scheduler) = 0;
+  // The plan has been computed, in so many seconds, and is not committed yet; counts as commit() takes them.
+  virtual Status observe(const Scheduler& scheduler, const BatchPlan& plan, std::span<const int32_t> counts,
+                         double seconds) = 0;
+  virtual void forget(SequenceId id) = 0;
 
   const SpeculationStatistics& statistics() const { return statistics_; }
 
- private:
-  struct Drafted {
-    PromptLookup lookup;
-    DraftPolicy policy;
+ protected:
+  // What a plan that has been computed did for a sequence with one generated token to compute.
+  struct Outcome {
+    const Sequence* sequence = nullptr;
+    int64_t num_drafts = 0;
+    int64_t num_accepted = 0;
   };
 
-  int64_t max_drafts_;
-  DraftPrices prices_;  // of the present step
-  std::unordered_map<SequenceId, Drafted> sequences_;
-  std::vector<int32_t> drafts_;  // reused
+  // Appends the plan's outcomes; returns how many tokens it had besides.
+  static int64_t read_outcomes(const Scheduler& scheduler, const BatchPlan& plan,
+                               std::span<const int32_t> counts, std::vector<Outcome>& outcomes);
+  // What a step of so many such sequences beside num_other_tokens costs, and what one draft more adds to it.
+  static DraftPrices prices_of(const StepCosts& costs, int64_t num_decodes, int64_t num_other_tokens);
+  // The same for the outcomes of a step that has been computed, from what it has taught.
+  static DraftPrices settled_prices(const StepCosts& costs, int64_t num_tokens,
+                                    std::span<const Outcome> outcomes);
+  void count(const Outcome& outcome);
+
   SpeculationStatistics statistics_;
 };
 

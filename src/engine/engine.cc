@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "engine/engine_impl.h"
 
@@ -78,6 +79,13 @@ Status Engine::Impl::check_request(const Request& request) const {
   return PromptScorer::check(request.scoring, request.prompt_ids.size(), config.vocab_size);
 }
 
+// A salt that no other request has keeps its prefixes to itself; choices and preempted sequences go on
+// finding them.
+std::string Engine::Impl::salt_of(const Request& request) {
+  return options.prefix_caching == PrefixCaching::kOn ? request.cache_salt
+                                                      : fmt::format("request {}", ++num_salts);
+}
+
 Result<RequestId> Engine::submit(Request request, RequestListener listener) {
   Impl& impl = *impl_;
   FATHOM_RETURN_IF_ERROR(impl.check_request(request));
@@ -86,7 +94,7 @@ Result<RequestId> Engine::submit(Request request, RequestListener listener) {
       impl.scheduler->submit({.prompt = request.prompt_ids,
                               .max_tokens = request.sampling.max_tokens.value_or(impl.max_model_len),
                               .priority = request.priority,
-                              .salt = request.cache_salt,
+                              .salt = impl.salt_of(request),
                               .num_sequences = request.n,
                               // Positions that are wanted have to be computed.
                               .max_cached_tokens = PromptScorer::max_cached_tokens(
@@ -123,6 +131,17 @@ void Engine::Impl::end_all(RequestId id, const RequestEvent& last) {
     scheduler->finish(sequence_id, last.finish_reason);
     end(sequence_id, last);
   }
+}
+
+Status Engine::recount() {
+  constexpr double kShare = 0.01;  // of the time
+  Impl& impl = *impl_;
+  const double begun = monotonic_seconds();
+  if (has_work() || begun < impl.next_recount) return ok_status();
+  const Status status = impl.scheduler->check_integrity();
+  const double ended = monotonic_seconds();
+  impl.next_recount = ended + (ended - begun) / kShare;
+  return status.with_context("recount of the latent cache");
 }
 
 Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
@@ -162,6 +181,8 @@ EngineStatistics Engine::statistics() const {
           .num_prompt_tokens = scheduler.num_prompt_tokens,
           .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
+          .num_computed_tokens = impl_->num_computed_tokens,
+          .model_seconds = impl_->runner->model_seconds(),
           .speculation = impl_->drafter ? impl_->drafter->statistics() : SpeculationStatistics(),
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};

@@ -34,8 +34,13 @@ class TokenTrie;
 // Tokens guessed ahead and checked in the step of the token before them. No result depends on it.
 enum class Speculation : uint8_t {
   kOff,
-  kNgram,  // from what followed the same tokens earlier in the sequence, as far as that pays
+  kNgram,       // from what followed the same tokens earlier in the sequence, as far as that pays
+  kDraftModel,  // by a second model, as far as that pays
 };
+
+// Whether a prompt takes over what the cache has of earlier requests' beginnings; no result depends on it.
+// The choices of one request share their prompt all the same.
+enum class PrefixCaching : uint8_t { kOn, kOff };
 
 // How long a step with prompts may be; no result depends on it.
 enum class StepLength : uint8_t {
@@ -60,6 +65,9 @@ struct EngineOptions {
   // measured. Part of "the same options" in D1 (docs/numerics.md).
   std::optional<int64_t> expanded_prompt_tokens;
   Speculation speculation = Speculation::kNgram;
+  // Of kDraftModel: a checkpoint folder with the same vocabulary. Its cache is counted in kv_memory_bytes.
+  std::string draft_model_dir = {};
+  PrefixCaching prefix_caching = PrefixCaching::kOn;
   StepLength step_length = StepLength::kBalanced;
   // Seconds, by which steps are timed; empty: the monotonic clock. Only speed depends on it.
   std::function<double()> clock = {};
@@ -138,6 +146,8 @@ struct EngineStatistics {
   int64_t num_prompt_tokens = 0;  // of requests that have begun
   int64_t num_cached_tokens = 0;  // of these, taken over from earlier requests
   int64_t num_steps = 0;
+  int64_t num_computed_tokens = 0;  // of all steps, drafts included
+  double model_seconds = 0;         // of all steps, in the model's forward pass
   SpeculationStatistics speculation = {};
   int64_t pages_used = 0;
   int64_t pages_total = 0;
@@ -176,6 +186,10 @@ class Engine {
   bool has_work() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();
+
+  // While there is no work: counts pages and prefixes of the cache again, unless that has been done lately,
+  // so that it takes at most 1 % of the time. kInvalidData: a count is wrong, and answers could be.
+  Status recount();
 
   // Teacher-forced logits of ids: calls sink(first_position, logits [rows, vocab_size]) in order of
   // positions. Between two steps, never from a listener or sink; requests under way are not affected but for

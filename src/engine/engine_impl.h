@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "device/backend.h"
 #include "engine/choice.h"
+#include "engine/draft_checkpoint.h"
 #include "engine/drafter.h"
 #include "engine/engine.h"
 #include "engine/runner.h"
@@ -47,11 +48,12 @@ struct Engine::Impl {
   std::vector<int32_t> end_ids;  // any of them ends an answer
   int64_t max_model_len = 0;
   int64_t num_steps = 0;
+  int64_t num_computed_tokens = 0;
+  uint64_t num_salts = 0;   // that requests were given, where they share no prefixes
+  double next_recount = 0;  // monotonic seconds
   // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
   std::map<SequenceId, Choice> choices;
-  StepCosts costs;         // of all steps
-  StepCosts decode_costs;  // of those without prompts, whose rows cost otherwise: what drafts are priced by
-  int64_t num_prompt_tokens = 0;  // of the last step, and whatever else is computed in bulk
+  StepCosts costs;
   std::once_flag trie_made;
   std::shared_ptr<const TokenTrie> trie;
 
@@ -64,14 +66,15 @@ struct Engine::Impl {
   ChoiceWorkspace workspace;
 
   Status open(ProgressSink* progress);
+  Status make_drafter(int64_t max_num_seqs, const DraftCheckpoint* draft, ProgressSink* progress);
   // Of several ranks: whether all are about to do the same.
   Status agree() const;
   double now() const;
   Status check_request(const Request& request) const;
+  std::string salt_of(const Request& request);
   // Who computes how much in the step to come, from what steps have cost.
-  void prepare_plan();
+  Status prepare_plan();
   Status compute(const BatchPlan& plan);
-  void observe(const BatchPlan& plan, double seconds);
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
   void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);

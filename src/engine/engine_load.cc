@@ -7,6 +7,8 @@
 #include "engine/cache_size.h"
 #include "engine/engine_impl.h"
 #include "engine/engine_ranks.h"
+#include "engine/lookup_drafter.h"
+#include "engine/model_drafter.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -52,6 +54,14 @@ Status Engine::Impl::open(ProgressSink* progress) {
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(agree());
   for (int64_t id : generation_config.eos_token_ids) end_ids.push_back(static_cast<int32_t>(id));
 
+  std::optional<DraftCheckpoint> draft;
+  if (options.speculation == Speculation::kDraftModel) {
+    if (communicator != nullptr)
+      return unsupported("--draft-model: not over {} ranks; leave it out, or use one", communicator->size());
+    FATHOM_ASSIGN_OR_RETURN(
+        draft, open_draft_checkpoint(options.draft_model_dir, {options.model_dir, config, tokenizer.get()}));
+  }
+
   const DType activation_dtype = options.dtype.value_or(config.torch_dtype);
   LatentCacheOptions cache_options{
       .block_size = options.block_size,
@@ -59,7 +69,12 @@ Status Engine::Impl::open(ProgressSink* progress) {
       .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16 : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
   FATHOM_ASSIGN_OR_RETURN(CacheSize size,
-                          choose_cache_size(options, config, sharding, cache_options.dtype, *checkpoint,
+                          choose_cache_size(options,
+                                            {.config = config,
+                                             .sharding = sharding,
+                                             .kv_cache_dtype = cache_options.dtype,
+                                             .checkpoint = *checkpoint,
+                                             .draft = draft ? &*draft : nullptr},
                                             share_of_memory(read_memory_info(), communicator)));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(smallest_of_ranks(*communicator, size));
   cache_options.num_pages = size.num_pages;
@@ -100,10 +115,35 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                     static_cast<int32_t>(options.block_size));
   FATHOM_ASSIGN_OR_RETURN(KeyedHash hash, KeyedHash::create());
   scheduler = std::make_unique<Scheduler>(scheduler_config, *pool, std::move(hash));
-  if (max_drafts > 0) drafter = std::make_unique<Drafter>(max_drafts);
+  FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
+  return ok_status();
+}
+
+// draft: of a draft model, else null.
+Status Engine::Impl::make_drafter(int64_t max_num_seqs, const DraftCheckpoint* draft,
+                                  ProgressSink* progress) {
+  if (options.speculation == Speculation::kOff) return ok_status();
+  const int64_t max_drafts = Drafter::max_step_drafts(max_num_seqs);
+  if (draft == nullptr) {
+    drafter = std::make_unique<LookupDrafter>(max_drafts);
+    return ok_status();
+  }
+  FATHOM_ASSIGN_OR_RETURN(auto draft_model, DraftModel::load(*backend, *draft,
+                                                             {.dtype = options.dtype,
+                                                              .kv_cache_dtype = options.kv_cache_dtype,
+                                                              .block_size = cache->options().block_size,
+                                                              .num_pages = cache->options().num_pages,
+                                                              .max_tokens = options.max_num_batched_tokens,
+                                                              .max_logits_rows = max_num_seqs,
+                                                              .max_positions = max_model_len},
+                                                             progress));
+  drafter = std::make_unique<ModelDrafter>(
+      std::move(draft_model), choices,
+      ModelDrafterOptions{.max_drafts = max_drafts, .now = [this] { return now(); }});
+  log_info("{}: drafts for {}", draft->directory, options.model_dir);
   return ok_status();
 }
 

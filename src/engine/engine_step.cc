@@ -115,7 +115,7 @@ void Engine::Impl::deliver(const Outcome& outcome) {
   end_all(found->second.request().id, {.finish_reason = FinishReason::kError, .status = outcome.status});
 }
 
-void Engine::Impl::prepare_plan() {
+Status Engine::Impl::prepare_plan() {
   const int64_t most = options.max_num_batched_tokens;
   const std::span<const Sequence* const> running = scheduler->running();
   const bool is_bounded = options.step_length == StepLength::kBalanced &&
@@ -123,25 +123,7 @@ void Engine::Impl::prepare_plan() {
                                       [](const Sequence* sequence) { return sequence->is_decode(); });
   scheduler->set_step_tokens(is_bounded ? balanced_step_tokens(costs, kFixedShare, kLeastStepTokens, most)
                                         : most);
-  if (drafter) drafter->propose(*scheduler, decode_costs, num_prompt_tokens);
-}
-
-// What the step has taught, apart from its tokens.
-void Engine::Impl::observe(const BatchPlan& plan, double seconds) {
-  num_prompt_tokens = plan.num_tokens;
-  auto outcome = outcomes.begin();
-  for (const Segment& segment : plan.segments) {
-    if (segment.num_logits == 0) continue;
-    if (segment.num_logits == segment.end - segment.begin) {
-      num_prompt_tokens -= segment.num_logits;
-      const auto num_accepted = std::max<int64_t>(0, static_cast<int64_t>(outcome->steps.size()) - 1);
-      if (drafter) drafter->record(segment.sequence_id, segment.num_logits - 1, num_accepted);
-    }
-    ++outcome;
-  }
-  if (seconds <= 0) return;
-  costs.observe(plan.num_tokens, seconds);
-  if (num_prompt_tokens == 0) decode_costs.observe(plan.num_tokens, seconds);
+  return drafter ? drafter->propose(*scheduler) : ok_status();
 }
 
 Status Engine::Impl::compute(const BatchPlan& plan) {
@@ -154,17 +136,21 @@ Status Engine::Impl::compute(const BatchPlan& plan) {
 
 Status Engine::step() {
   Impl& impl = *impl_;
+  FATHOM_RETURN_IF_ERROR(impl.prepare_plan());
   const double started = impl.now();
-  impl.prepare_plan();
   const BatchPlan& plan = impl.scheduler->plan();
   if (plan.segments.empty()) {
     impl.scheduler->commit({}, {});
     return ok_status();
   }
   ++impl.num_steps;
+  impl.num_computed_tokens += plan.num_tokens;
   FATHOM_RETURN_IF_ERROR(impl.compute(plan));
+  const double seconds = impl.now() - started;
+  if (seconds > 0) impl.costs.observe(plan.num_tokens, seconds);
+  if (impl.drafter)
+    FATHOM_RETURN_IF_ERROR(impl.drafter->observe(*impl.scheduler, plan, impl.new_counts, seconds));
   impl.scheduler->commit(impl.new_tokens, impl.new_counts);
-  impl.observe(plan, impl.now() - started);
   for (const Impl::Outcome& outcome : impl.outcomes) impl.deliver(outcome);
   return ok_status();
 }

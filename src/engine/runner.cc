@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 namespace fathom {
 
@@ -64,7 +65,9 @@ Result<const float*> Runner::lead() {
     failed_ = true;  // until all has gone well
     FATHOM_RETURN_IF_ERROR(send_order(*communicator_, order_));
   }
+  const double started = monotonic_seconds();
   Result<const float*> logits = carry_out();
+  model_seconds_ += monotonic_seconds() - started;
   failed_ = !logits.ok();
   return logits;
 }

@@ -53,6 +53,9 @@ class Runner {
   using RowSink = FunctionRef<void(size_t first, std::span<const float> logits)>;
   Status more_logits(std::span<const int32_t> rows, RowSink sink);
 
+  // So far, in the model.
+  double model_seconds() const { return model_seconds_; }
+
   // Of the other ranks: does what rank 0 asks for, until it needs no more.
   Status follow();
 
@@ -68,6 +71,7 @@ class Runner {
   LatentCache& cache_;
   Communicator* communicator_;
   bool failed_ = false;
+  double model_seconds_ = 0;
   int64_t expanded_prompt_tokens_ = kExpandedPromptTokens;
   StepOrder order_;  // its arrays are reused from step to step
   std::vector<float> logits_;

@@ -7,7 +7,10 @@
 
 namespace fathom {
 
-// Times by number of tokens, in classes of powers of two with a running mean each.
+// Times by number of tokens, in classes of powers of two. A class is worth the lower quartile of its latest
+// steps: a machine that is busy for a moment only ever makes a step slower, and what one slow step says must
+// not decide for long. A class of few or long past steps is believed at most what the prior says of it, so
+// that it is tried again.
 class StepCosts {
  public:
   // Relative cost of a step of n tokens before anything is measured: base + per_token * n, in any unit.
@@ -19,14 +22,23 @@ class StepCosts {
   // tokens. In the prior's unit where nothing was observed.
   double predict(int64_t num_tokens) const;
   bool has_observations() const { return num_observed_ > 0; }
+  // Whether steps of more than num_tokens have been observed, enough of them and lately.
+  bool knows_beyond(int64_t num_tokens) const;
 
  private:
   static constexpr int kClasses = 24;
+  static constexpr int kSamples = 16;
   struct Class {
-    double tokens = 0;  // running means
-    double seconds = 0;
-    int64_t count = 0;
+    std::array<double, kSamples> seconds_of = {};  // of the latest steps, as a ring
+    std::array<double, kSamples> tokens_of = {};
+    int64_t count = 0;   // of all steps
+    int64_t last = 0;    // num_observed_ then
+    double tokens = 0;   // mean
+    double seconds = 0;  // lower quartile
   };
+  double prior(double tokens) const { return base_ + per_token_ * tokens; }
+  bool is_trusted(const Class& of_size) const;
+
   double base_;
   double per_token_;
   std::array<Class, kClasses> classes_;

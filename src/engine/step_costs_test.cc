@@ -17,7 +17,7 @@ TEST(StepCosts, GoesThroughWhatWasObserved) {
   costs.observe(1, 0.5);
   EXPECT_DOUBLE_EQ(costs.predict(1), 0.5);
   EXPECT_DOUBLE_EQ(costs.predict(7), 0.5 * 24 / 12) << "the prior's shape";
-  costs.observe(9, 1.3);
+  for (int i = 0; i < 3; ++i) costs.observe(9, 1.3);
   EXPECT_DOUBLE_EQ(costs.predict(9), 1.3);
   EXPECT_DOUBLE_EQ(costs.predict(5), 0.9);
 }
@@ -29,10 +29,32 @@ TEST(StepCosts, ForgetsOldSteps) {
   EXPECT_NEAR(costs.predict(4), 3, 0.01);
 }
 
+TEST(StepCosts, AFewSlowStepsCountForNothing) {
+  StepCosts costs(1, 1);
+  for (int i = 0; i < 20; ++i) costs.observe(4, i % 3 == 0 ? 50 : 1);
+  EXPECT_DOUBLE_EQ(costs.predict(4), 1);
+}
+
+// A first step of its size that is slow, and steps of long ago, are believed no more than the prior.
+TEST(StepCosts, DoubtsWhatItHasSeenLittleOfOrLongAgo) {
+  StepCosts costs(1, 1);
+  for (int i = 0; i < 3; ++i) costs.observe(1, 1);
+  costs.observe(3, 100);
+  EXPECT_DOUBLE_EQ(costs.predict(3), 2);
+  costs.observe(3, 100);
+  EXPECT_DOUBLE_EQ(costs.predict(3), 2);
+  costs.observe(3, 100);
+  EXPECT_DOUBLE_EQ(costs.predict(3), 100);
+  for (int i = 0; i < 300; ++i) costs.observe(1, 1);
+  EXPECT_DOUBLE_EQ(costs.predict(3), 2);
+  costs.observe(3, 100);
+  EXPECT_DOUBLE_EQ(costs.predict(3), 100) << "as before";
+}
+
 TEST(StepCosts, NeverGetsCheaperWithMoreTokens) {
   StepCosts costs(1, 0.1);
-  costs.observe(4, 2);
-  costs.observe(8, 1);
+  for (int i = 0; i < 3; ++i) costs.observe(4, 2);
+  for (int i = 0; i < 3; ++i) costs.observe(8, 1);
   double before = 0;
   for (int64_t tokens = 4; tokens < 8; ++tokens) {
     EXPECT_GE(costs.predict(tokens), before);

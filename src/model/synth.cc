@@ -92,11 +92,51 @@ Status write_descriptions(const SynthOptions& options, const StoredLayout& layou
   return write_file(join_path(options.output, kConfigName), dump_json(to_json(options.config), 2) + "\n");
 }
 
+// SynthOptions::repeat_after.
+class RepeatingHead : public WeightValues {
+ public:
+  RepeatingHead(WeightSpec spec, const SynthOptions& options)
+      : width_(spec.shape[1]),
+        vocab_size_(spec.shape[0]),
+        repeat_after_(options.repeat_after),
+        value_bytes_(dtype_bytes(options.config.torch_dtype)),
+        values_(named(std::move(spec), weight_name(WeightRole::kEmbedTokens)), options.config, options.seed) {
+  }
+
+  void copy(int64_t begin, int64_t end, std::byte* out) const override {
+    while (begin < end) {
+      const int64_t row = begin / width_;
+      const int64_t count = std::min(end, (row + 1) * width_) - begin;
+      const int64_t source = token_before(row, repeat_after_, vocab_size_) * width_ + begin % width_;
+      values_.copy(source, source + count, out);
+      begin += count;
+      out += static_cast<size_t>(count) * value_bytes_;
+    }
+  }
+  void read_row(int64_t row, std::span<float> out) const override {
+    values_.read_row(token_before(row, repeat_after_, vocab_size_), out);
+  }
+
+ private:
+  static WeightSpec named(WeightSpec spec, std::string name) {
+    spec.name = std::move(name);
+    return spec;
+  }
+
+  int64_t width_;
+  int64_t vocab_size_;
+  int64_t repeat_after_;
+  size_t value_bytes_;
+  SynthTensor values_;  // the embedding's, in the head's scale
+};
+
 Status write_weights(const SynthOptions& options, const std::vector<WeightSpec>& table,
                      const StoredLayout& layout, ProgressSink* progress) {
   WeightStream stream(layout, {.num_threads = options.num_threads}, progress);
   ShardWriter writer(kNumBuffers);
   const auto open = [&](size_t weight) -> std::unique_ptr<WeightValues> {
+    if (options.repeat_after > 0 && table[weight].role == WeightRole::kLmHead)
+      return std::make_unique<RepeatingHead>(table[weight], options);
     return std::make_unique<SynthTensor>(table[weight], options.config, options.seed);
   };
   const auto ignore_error = [](size_t, const WeightValues&, std::span<const RowError>) {
@@ -112,7 +152,17 @@ Status write_weights(const SynthOptions& options, const std::vector<WeightSpec>&
 
 }  // namespace
 
+int64_t token_before(int64_t token, int64_t repeat_after, int64_t vocab_size) {
+  const int64_t first = token / repeat_after * repeat_after;
+  const int64_t last = std::min(first + repeat_after, vocab_size) - 1;
+  return token == first ? last : token - 1;
+}
+
 Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progress) {
+  if (options.repeat_after < 0)
+    return invalid_argument("--repeat-after: {} is below 0", options.repeat_after);
+  if (options.repeat_after > 0 && options.config.tie_word_embeddings)
+    return invalid_argument("--repeat-after: needs a head of its own, which tie_word_embeddings denies");
   const std::vector<WeightSpec> table = weight_table(options.config);
   FATHOM_ASSIGN_OR_RETURN(const StoredLayout layout, layout_of(options, table));
   SynthResult result{.num_files = layout.shards.size(), .data_bytes = layout.data_bytes()};

@@ -30,6 +30,11 @@ struct SynthOptions {
   uint64_t shard_bytes = LayoutOptions().shard_bytes;
   int64_t group_size = LayoutOptions().group_size;  // of int4
   int num_threads = 1;
+  // Greedy text repeats itself after so many tokens, at least 1; 0: it does not. Tokens stand in cycles of
+  // this length by their ids, and the head's row of a token is the embedding of the one before it, which a
+  // token's last hidden state is nearer to than to any other, at a few hundred hidden dimensions or more. All
+  // weights are what they are without it, are read and multiplied, but for the head's.
+  int64_t repeat_after = 0;
   std::optional<std::string> tokenizer_directory;  // tokenizer and generation files are copied from here
   ExistingOutput existing_output = ExistingOutput::kRefuse;
 };
@@ -45,6 +50,9 @@ struct SynthResult {
 // anything is written: an output folder that is not empty, too little disk space, int4 of an odd number of
 // inputs. progress may be null.
 Result<SynthResult> synthesize(const SynthOptions& options, ProgressSink* progress);
+
+// The token that a model with this repeat_after has before `token`.
+int64_t token_before(int64_t token, int64_t repeat_after, int64_t vocab_size);
 
 // The values of one synthetic tensor.
 class SynthTensor : public WeightValues {

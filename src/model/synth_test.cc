@@ -272,6 +272,38 @@ TEST(Synth, ExistingFoldersAreKept) {
   EXPECT_FALSE(synthesize(options, nullptr).ok());
 }
 
+TEST(Synth, RepeatingHeadHasTheEmbeddingOfTheTokenBefore) {
+  // Cycles of 0 1 2, 3 4 5, 6 7.
+  const std::vector<int64_t> before = {2, 0, 1, 5, 3, 4, 7, 6};
+  for (int64_t token = 0; token < 8; ++token)
+    EXPECT_EQ(token_before(token, 3, 8), before[static_cast<size_t>(token)]) << token;
+
+  TempDir dir;
+  SynthOptions options = options_for(dir, "out");
+  options.config.torch_dtype = DType::kFloat32;
+  options.repeat_after = 7;
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  const auto checkpoint = Checkpoint::open(options.output).value();
+  const auto floats = [&](const char* name) {
+    const TensorView view = *checkpoint->tensor(name);
+    return std::span(static_cast<const float*>(view.data), static_cast<size_t>(view.shape.num_elements()));
+  };
+  const auto head = floats("lm_head.weight"), embedding = floats("model.embed_tokens.weight");
+  const auto width = static_cast<size_t>(options.config.hidden_size);
+  const float scale = 2 / std::sqrt(static_cast<float>(width));
+  for (int64_t token = 0; token < options.config.vocab_size; ++token) {
+    const int64_t source = token_before(token, 7, options.config.vocab_size);
+    for (size_t i = 0; i < width; ++i) {
+      const float want = scale * embedding[static_cast<size_t>(source) * width + i];
+      EXPECT_NEAR(head[static_cast<size_t>(token) * width + i], want, 1e-5f) << token << " " << i;
+    }
+  }
+  options.output = dir.file("tied");
+  options.config.tie_word_embeddings = true;
+  EXPECT_EQ(synthesize(options, nullptr).status().message(),
+            "--repeat-after: needs a head of its own, which tie_word_embeddings denies");
+}
+
 TEST(Synth, TokenizerFilesComeAlong) {
   TempDir dir;
   std::filesystem::create_directory(dir.file("source"));

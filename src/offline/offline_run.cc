@@ -107,7 +107,7 @@ Status OfflineRun::run() {
     }
     report(started);
   }
-  return ok_status();
+  return engine_.recount();
 }
 
 void OfflineRun::report(double started) const {

@@ -48,6 +48,20 @@ void Scheduler::share_budget() {
   for (Grant* grant : unsatisfied) give(*grant, grant->num_left);
 }
 
+int64_t Scheduler::reserve_drafts(SequenceId id, int64_t num_drafts) {
+  FATHOM_CHECK(plan_state_ == PlanState::kCommitted, "drafts for {} while a step runs", id);
+  Sequence* sequence = find_mutable(id);
+  if (sequence == nullptr || sequence->state != SequenceState::kRunning || !sequence->is_decode()) return 0;
+  const int64_t known = sequence->num_tokens();
+  const int64_t num_spare = std::max<int64_t>(0, pool_->num_free() - std::ssize(running_));
+  const int64_t room = sequence->pages.capacity() + num_spare * pool_->block_size();
+  const int64_t count = std::min({num_drafts, sequence->max_len - known - 1, room - known});
+  if (count <= 0) return 0;
+  const bool grown = sequence->pages.grow(known + count);
+  FATHOM_CHECK(grown, "{} tokens, {} pages free", known + count, pool_->num_free());
+  return count;
+}
+
 // Trims all drafts to what is computed of them; returns how many tokens that is.
 int64_t Scheduler::grant_drafts(int64_t budget) {
   const int64_t before = budget;

@@ -76,6 +76,24 @@ TEST_F(Drafts, AreTrimmedToTheBudget) {
   commit(scheduler, {7, 7}, {1, 1});
 }
 
+TEST_F(Drafts, ReservePagesButForOneToEachThatRuns) {
+  PagePool pool(6, 4);
+  Scheduler scheduler({.max_num_seqs = 4, .max_num_batched_tokens = 16}, pool, test_hash());
+  const SequenceId first = start(scheduler, 3, 100);
+  const SequenceId second = start(scheduler, 3, 100);
+  EXPECT_EQ(scheduler.find(first)->num_tokens(), 5);
+  EXPECT_EQ(pool.num_free(), 4);
+  EXPECT_EQ(scheduler.reserve_drafts(99, 4), 0);
+  EXPECT_EQ(scheduler.reserve_drafts(first, 2), 2);
+  EXPECT_EQ(scheduler.reserve_drafts(first, 100), 7) << "three pages, two stay free";
+  EXPECT_EQ(pool.num_free(), 2);
+  EXPECT_EQ(scheduler.reserve_drafts(second, 100), 0);
+  EXPECT_TRUE(scheduler.check_integrity().ok());
+  EXPECT_EQ(describe(scheduler.plan()), "1:4-5* 2:3-4*");
+  commit(scheduler, {50, 50}, {1, 1});
+  EXPECT_EQ(pool.num_used(), 3) << "what was not drafted has gone back";
+}
+
 // Of a free page they take what there is, and nobody else's.
 TEST_F(Drafts, PreemptNobody) {
   PagePool pool(3, 2);

@@ -1,4 +1,4 @@
-// Recounts, for tests: every invariant of the scheduler.
+// Recounts: every invariant of the scheduler.
 #include <algorithm>
 #include <map>
 

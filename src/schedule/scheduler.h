@@ -112,6 +112,11 @@ class Scheduler {
   bool finish(SequenceId id, FinishReason reason);
   bool cancel(SequenceId id) { return finish(id, FinishReason::kCancelled); }
 
+  // Takes pages for num_drafts drafts of a running sequence with one generated token to compute, for whoever
+  // computes something there before the plan; returns how many have room. One page for each running sequence
+  // stays free, so that none is preempted for them. What is not drafted goes back with the commit.
+  // Precondition: the last plan is committed.
+  int64_t reserve_drafts(SequenceId id, int64_t num_drafts);
   // For the next plan only, if the running sequence then has one generated token to compute; ignored
   // otherwise. Precondition: the last plan is committed. What of them is computed, plan() leaves in
   // Sequence::drafts.
@@ -140,7 +145,8 @@ class Scheduler {
   bool idle() const { return finished_.size() == sequences_.size(); }
   SchedulerStatistics statistics() const;
 
-  // For tests: recounts pages, copies and index and checks every invariant of states, order and lengths.
+  // Recounts pages, copies and index and checks every invariant of states, order and lengths: linear in pages
+  // and sequences. kInvalidData says what is wrong.
   Status check_integrity() const;
 
  private:

@@ -185,6 +185,14 @@ class Simulation {
       drafts.resize(static_cast<size_t>(count), 1);
       if (count > 0 && draw(0, 1) == 0)
         drafts[static_cast<size_t>(draw(0, count - 1))] = static_cast<int32_t>(draw(0, 2));
+      if (draw(0, 1) == 0) {
+        const int64_t reserved = scheduler_.reserve_drafts(id, count);
+        ASSERT_GE(reserved, 0);
+        ASSERT_LE(reserved, count);
+        if (reserved > 0) {
+          ASSERT_GE(sequence.pages.capacity(), sequence.num_tokens() + reserved);
+        }
+      }
       scheduler_.set_drafts(id, drafts);
     }
   }

@@ -77,6 +77,7 @@ Status EngineThread::serve() {
     mark_started();
     forget_ended();
     report();
+    FATHOM_RETURN_IF_ERROR(engine_->recount());
   }
   return ok_status();
 }

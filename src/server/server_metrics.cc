@@ -113,6 +113,8 @@ std::string ServerMetrics::render(const std::string& prefix, const EngineStatist
   counter("spec_decode_num_drafts_total", "Steps of a sequence that carried drafts.", speculation.num_steps);
   counter("spec_decode_num_draft_tokens_total", "Tokens drafted.", speculation.num_drafts);
   counter("spec_decode_num_accepted_tokens_total", "Drafted tokens that held.", speculation.num_accepted);
+  counter("spec_decode_num_draft_model_tokens_total", "Tokens that the draft model computed.",
+          speculation.num_draft_model_tokens);
   counter("engine_steps_total", "Batches computed.", statistics.num_steps);
   counter("clients_left_total", "Requests whose client went away.", clients_left_);
   text.family("request_success_total", "counter", "Sequences by how they ended.");

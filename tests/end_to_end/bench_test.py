@@ -78,6 +78,21 @@ class Page(cli_test.Case):
         for height in re.findall(r"cy='([-\d.]+)'", text):
             self.assertTrue(0 <= float(height) <= 340)
 
+    def test_drafts(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = json.loads((DEMO / "config.json").read_text())
+            config["num_hidden_layers"] = 2
+            path, model = pathlib.Path(folder) / "config.json", pathlib.Path(folder) / "model"
+            path.write_text(json.dumps(config))
+            self.succeed("synth", path, model, "--repeat-after", 8)
+            words = ["bench", "model", model, "--pairs", "16x200", "--seconds", "0.05", "--json"]
+            plain = json.loads(self.succeed(*words).stdout)["rows"][0]
+            self.assertEqual((plain["drafts"], plain["decode_steps"]), (0, 199))
+            row = json.loads(self.succeed(*words, "--speculation", "ngram").stdout)["rows"][0]
+            self.assertGreater(row["accepted_drafts"], 0)
+            self.assertEqual(row["decode_steps"] + row["accepted_drafts"], 199)
+            self.assertEqual(row["decode_batch"], 1)
+
     def test_one_row_without_decode(self):
         text = self.succeed("bench", "model", DEMO, "--pairs", "8x1", "--seconds", "0.05", "--format", "html").stdout
         self.assertNotIn("Decode against", text)

@@ -104,6 +104,30 @@ class Run(Case):
             out = json.loads(self.succeed("run", TINY, "--file", path, "--max-tokens", 1, "--ignore-eos", "--json").stdout)
         self.assertEqual([len(one["ids"]) for one in out], [1] * 600)
 
+    def test_draft_model_changes_no_answer(self):
+        common = [DEMO, "It was a dark night", "--max-tokens", 40, "--temperature", 0.8, "--seed", 3, "--ignore-eos", "--json"]
+        plain = json.loads(self.succeed("run", *common, "--speculation", "off").stdout)
+        drafted = json.loads(self.succeed("run", *common, "--draft-model", DEMO, "--no-enable-prefix-caching").stdout)
+        self.assertEqual(drafted["ids"], plain["ids"])
+
+    def test_draft_models_that_cannot_be(self):
+        run = ["run", DEMO, "It", "--max-tokens", 2]
+        self.fail_with(str(TINY), str(DEMO), "vocab_size", arguments=[*run, "--draft-model", TINY])
+        self.fail_with("nowhere", "config.json", arguments=[*run, "--draft-model", "nowhere"])
+        self.fail_with("--draft-model", "--speculation off",
+                       arguments=[*run, "--draft-model", DEMO, "--speculation", "off"])
+        self.fail_with("--speculation", "ngram, off", arguments=[*run, "--speculation", "magic"])
+        with tempfile.TemporaryDirectory() as folder:
+            other = pathlib.Path(folder) / "other"
+            shutil.copytree(DEMO, other)
+            tokenizer = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+            vocabulary = tokenizer["model"]["vocab"]
+            last, one_before = sorted(vocabulary, key=vocabulary.get)[-1:-3:-1]
+            vocabulary[last], vocabulary[one_before] = vocabulary[one_before], vocabulary[last]
+            (other / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+            self.fail_with(str(other), str(DEMO), f"token {vocabulary[last]}",
+                           arguments=[*run, "--draft-model", other])
+
     def test_lost_output_is_a_failure(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([BINARY, "run", str(TINY), "--ids", "1", "--max-tokens", "1", "--json"], stdout=full,

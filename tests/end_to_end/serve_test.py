@@ -223,7 +223,7 @@ class Text(unittest.TestCase):
         for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "prompt_tokens_total",
                      "request_success_total", "time_to_first_token_seconds_bucket", "inter_token_latency_seconds_sum",
                      "e2e_request_latency_seconds_count", "request_queue_time_seconds_bucket", "num_preemptions_total",
-                     "prefix_cache_hits_total", "http_requests_total"):
+                     "prefix_cache_hits_total", "spec_decode_num_draft_model_tokens_total", "http_requests_total"):
             self.assertIn(f"\nfathom:{name}{{model_name=\"demo\"", text)
 
 

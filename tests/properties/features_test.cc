@@ -4,6 +4,7 @@
 
 #include "constrain/constraint.h"
 #include "properties/determinism_cases.h"
+#include "support/fake_step_clock.h"
 
 namespace fathom::testing {
 namespace {
@@ -59,43 +60,70 @@ std::vector<std::vector<Answer>> choices_of(Engine& engine, const std::vector<Re
   return all;
 }
 
-TEST_P(Features, TogetherChangeNothing) {
-  if (!GetParam().machine_has_it()) GTEST_SKIP() << "this machine does not have " << isa_name(GetParam().isa);
-  EngineOptions options = GetParam().options(64);
+// What each request's choices get one by one, without drafts or prefixes.
+std::vector<std::vector<Answer>> singly(EngineOptions options, const std::vector<Request>& requests) {
   options.speculation = Speculation::kOff;
+  options.prefix_caching = PrefixCaching::kOff;
   const auto plain = load_engine(options);
-  ASSERT_NE(plain, nullptr);
-  const std::vector<Request> requests = requests_of_all_kinds(plain->config().vocab_size);
-  std::vector<std::vector<Answer>> want;
+  std::vector<std::vector<Answer>> all;
+  if (plain == nullptr) return all;
   for (const Request& request : requests) {
-    std::vector<Answer>& answers = want.emplace_back();
+    std::vector<Answer>& answers = all.emplace_back();
     for (int32_t choice = 0; choice < request.n; ++choice) {
       Request single = request;
       single.n = 1;
       single.sampling.seed = choice_seed(*request.sampling.seed, choice);
-      single.cache_salt = fmt::format("{} {}", want.size(), choice);  // nothing is taken over
       answers.push_back(run_all(*plain, {single})[0]);
     }
   }
   EXPECT_EQ(plain->statistics().num_cached_tokens, 0);
+  return all;
+}
 
-  options.speculation = Speculation::kNgram;
-  options.clock = [time = 0.0]() mutable { return time += 1; };  // drafts seem to cost next to nothing
+// Little room and small chunks.
+EngineOptions crowded(EngineOptions options) {
   options.max_num_batched_tokens = 37;
   options.max_num_seqs = 7;
   options.num_threads = 2;
   options.kv_memory_bytes = *options.kv_memory_bytes / kCaseCacheTokens * kCaseModelLen;
-  const auto busy = load_engine(options);
-  ASSERT_NE(busy, nullptr);
-  const std::vector<std::vector<Answer>> got = choices_of(*busy, requests);
-  for (size_t i = 0; i < want.size(); ++i)
-    expect_equal_answers(got[i], want[i], fmt::format("request {}", i));
-  const EngineStatistics statistics = busy->statistics();
-  EXPECT_GT(statistics.num_preemptions, 0);
-  EXPECT_GT(statistics.num_cached_tokens, 0);
-  EXPECT_GT(statistics.speculation.num_accepted, 0);
-  EXPECT_GT(statistics.speculation.num_drafts, statistics.speculation.num_accepted);
-  EXPECT_EQ(statistics.pages_used, 0);
+  return options;
+}
+
+TEST_P(Features, TogetherChangeNothing) {
+  if (!GetParam().machine_has_it()) GTEST_SKIP() << "this machine does not have " << isa_name(GetParam().isa);
+  const EngineOptions options = GetParam().options(64);
+  const std::vector<Request> requests =
+      requests_of_all_kinds(load_model_config(options.model_dir).value().vocab_size);
+  const std::vector<std::vector<Answer>> want = singly(options, requests);
+  ASSERT_FALSE(want.empty());
+  // A model that drafts for itself has two caches of the same size.
+  for (const Speculation speculation : {Speculation::kNgram, Speculation::kDraftModel}) {
+    EngineOptions busy_options = crowded(options);
+    busy_options.speculation = speculation;
+    if (speculation == Speculation::kDraftModel) {
+      busy_options.draft_model_dir = options.model_dir;
+      *busy_options.kv_memory_bytes *= 2;
+    }
+    // Drafts seem to cost next to nothing.
+    FakeStepClock clock({.per_step = 1, .per_token = 0, .per_draft_model_token = 0.001});
+    clock.set(busy_options);
+    const auto busy = load_engine(busy_options);
+    ASSERT_NE(busy, nullptr);
+    clock.watch(*busy);
+    const std::vector<std::vector<Answer>> got = choices_of(*busy, requests);
+    for (size_t i = 0; i < want.size(); ++i)
+      expect_equal_answers(got[i], want[i], fmt::format("request {}", i));
+    const EngineStatistics statistics = busy->statistics();
+    EXPECT_GT(statistics.num_preemptions, 0);
+    EXPECT_GT(statistics.num_cached_tokens, 0);
+    EXPECT_GT(statistics.speculation.num_accepted, 0);
+    // Its own guesses always hold.
+    if (speculation == Speculation::kNgram) {
+      EXPECT_GT(statistics.speculation.num_drafts, statistics.speculation.num_accepted);
+    }
+    EXPECT_EQ(statistics.pages_used, 0);
+    EXPECT_TRUE(busy->recount().ok());
+  }
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Drafts change how many steps an answer takes and nothing else.
-#include "engine/drafter.h"
+#include "engine/lookup_drafter.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 namespace fathom::testing {
 namespace {
 
-class DrafterTest : public ::testing::Test {
+class LookupDrafterTest : public ::testing::Test {
  protected:
   void SetUp() override {
     model_ = folder_.file("model");
@@ -71,7 +71,7 @@ std::vector<Request> all_kinds() {
   return requests;
 }
 
-TEST_F(DrafterTest, AnswersAreTheSameBitForBit) {
+TEST_F(LookupDrafterTest, AnswersAreTheSameBitForBit) {
   const auto plain = load(Speculation::kOff);
   const auto drafting = load(Speculation::kNgram);
   ASSERT_TRUE(plain != nullptr && drafting != nullptr);
@@ -95,7 +95,7 @@ TEST_F(DrafterTest, AnswersAreTheSameBitForBit) {
   EXPECT_EQ(drafting->statistics().pages_used, 0);
 }
 
-TEST_F(DrafterTest, TextThatRepeatsItselfTakesFewerSteps) {
+TEST_F(LookupDrafterTest, TextThatRepeatsItselfTakesFewerSteps) {
   const auto engine = load(Speculation::kNgram);
   ASSERT_NE(engine, nullptr);
   Request request{{5}, greedy_params(200)};
@@ -105,8 +105,24 @@ TEST_F(DrafterTest, TextThatRepeatsItselfTakesFewerSteps) {
   EXPECT_LE(engine->statistics().num_steps, 60);
 }
 
+// A checkpoint made to repeat itself: nearly everything is guessed, at random weights in all layers.
+TEST_F(LookupDrafterTest, GuessesARepeatingCheckpoint) {
+  ModelConfig config = tiny_config();
+  config.hidden_size = 64;
+  model_ = folder_.file("repeating");
+  write_tiny_checkpoint({.config = config, .directory = model_, .repeat_after = 8});
+  const auto plain = load(Speculation::kOff);
+  const auto drafting = load(Speculation::kNgram);
+  ASSERT_TRUE(plain != nullptr && drafting != nullptr);
+  const Request request{{5, 20, 11}, greedy_params(150)};
+  const Answer want = run_all(*plain, {request})[0];
+  for (size_t i = 0; i + 8 < want.ids.size(); ++i) ASSERT_EQ(want.ids[i], want.ids[i + 8]) << i;
+  EXPECT_EQ(run_all(*drafting, {request})[0], want);
+  EXPECT_LE(drafting->statistics().num_steps, 50);
+}
+
 // A stop in the middle of drafts that held ends the answer there.
-TEST_F(DrafterTest, StopsInsideDrafts) {
+TEST_F(LookupDrafterTest, StopsInsideDrafts) {
   const auto plain = load(Speculation::kOff);
   const auto drafting = load(Speculation::kNgram);
   ASSERT_TRUE(plain != nullptr && drafting != nullptr);
