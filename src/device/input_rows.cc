@@ -22,7 +22,7 @@ int64_t InputRows::row_bytes(InputForm form) const {
 }
 
 void InputRows::resize(int64_t num_rows, int64_t width, FormSet forms) {
-  padded_ = ceil_div(width, kWidthStep) * kWidthStep;
+  padded_ = (ceil_div(width, kWidthStep) | 1) * kWidthStep;
   forms_ = forms;
   for (InputForm form : kAllForms) {
     if (!forms.has(form)) continue;
