@@ -64,6 +64,7 @@ TEST_F(Longbench, FirstLineCounts) {
   const auto task = open("longbench", "samsum");
   ASSERT_TRUE(task.ok()) << task.status().message();
   EXPECT_EQ(task->examples[0].query.until, std::vector<std::string>{"\n"});
+  EXPECT_TRUE(task->examples[0].query.is_plain);  // its prompt has examples
   EXPECT_EQ(task->judge(task->examples[0], {.text = "\nBob\nand more"})->values, std::vector<double>{1});
 }
 
