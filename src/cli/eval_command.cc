@@ -78,7 +78,7 @@ TaskOptions task_options(const Options& options, const Given& given, const EvalS
   return task;
 }
 
-// Each prompt as a user's turn, examples before the question included.
+// Each prompt as the turns it has, or as one of the user's.
 Status put_through_template(const std::string& model, Task& task) {
   FATHOM_ASSIGN_OR_RETURN(const auto chat_template, ChatTemplate::load(model));
   for (Example& example : task.examples) {
@@ -86,9 +86,12 @@ Status put_through_template(const std::string& model, Task& task) {
     if (query.kind == QueryKind::kWholeText) {
       return invalid_argument("--chat: {} scores texts as they are; they are no questions", task.name);
     }
-    FATHOM_ASSIGN_OR_RETURN(
-        query.prompt,
-        chat_template->render(Json::array({Json{{"role", "user"}, {"content", query.prompt}}})));
+    if (query.is_plain) continue;
+    if (query.turns.empty()) query.turns = {{"user", query.prompt}};
+    Json turns = Json::array();
+    for (const ChatTurn& turn : query.turns)
+      turns.push_back({{"role", turn.role}, {"content", turn.content}});
+    FATHOM_ASSIGN_OR_RETURN(query.prompt, chat_template->render(turns));
   }
   return ok_status();
 }
@@ -235,7 +238,7 @@ void add_eval_command(CLI::App& app, int& exit_status) {
                     ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--batch", options->batch, "questions computed together; the same as --max-num-seqs")
       ->check(CLI::Range(1, 4096));
-  command->add_flag("--chat", options->chat, "put each prompt through the chat template, as a user's turn");
+  command->add_flag("--chat", options->chat, "put each prompt through the chat template");
   CLI::Option* out =
       command->add_option("--out", options->out, "folder for results, made where it is missing");
   command->add_flag("--resume", options->resume, "go on with the run in --out that did not end")->needs(out);

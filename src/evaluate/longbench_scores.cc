@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <span>
 
+#include "base/check.h"
+#include "evaluate/block_likeness.h"
 #include "evaluate/plain_text.h"
+#include "text/regex.h"
 
 namespace fathom {
 namespace {
@@ -18,16 +22,22 @@ constexpr std::string_view kChinesePunctuation =
     "！？｡。＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚"
     "〛〜〝〞"
     "〟〰〾〿–—‘’‛“”„‟…‧﹏.";
+// Words of Python's \w that are articles.
+constexpr std::string_view kArticle = R"((?<![\p{L}\p{N}_])(?:a|an|the)(?![\p{L}\p{N}_]))";
+constexpr std::string_view kNumber = R"(\p{Nd}+)";
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Case of ASCII letters only: what the texts hold.
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+// All matches in order. text is well-formed.
+std::vector<std::string_view> matches_of(std::string_view pattern, std::string_view text) {
+  const Result<Regex> regex = Regex::compile_native(pattern);
+  FATHOM_CHECK(regex.ok(), "{}", regex.status().message());
+  RegexScratch scratch;
+  std::vector<std::string_view> matches;
+  for (size_t at = 0;;) {
+    const Result<Regex::Match> match = regex->find(text, at, scratch);
+    if (!match.ok() || !match->found) return matches;
+    matches.push_back(text.substr(match->begin, match->end - match->begin));
+    at = match->end;
   }
-  return out;
 }
 
 Words split_words(std::string_view text) {
@@ -46,23 +56,36 @@ Words split_words(std::string_view text) {
 }
 
 Words english_words(std::string_view text) {
-  std::string kept = lower(text);
+  std::string kept = to_lower(text);
   std::erase_if(kept, [](char c) { return kPunctuation.find(c) != std::string_view::npos; });
-  Words words = split_words(kept);
-  std::erase_if(words, [](const std::string& word) { return word == "a" || word == "an" || word == "the"; });
-  return words;
+  std::string without_articles;
+  std::string_view rest = kept;
+  for (std::string_view article : matches_of(kArticle, kept)) {
+    const auto begin = static_cast<size_t>(article.data() - rest.data());
+    without_articles.append(rest.substr(0, begin)).append(" ");
+    rest.remove_prefix(begin + article.size());
+  }
+  return split_words(without_articles.append(rest));
 }
 
-Words chinese_characters(std::string_view text) {
-  const std::string kept = lower(text);
-  Words characters;
+// Without case, punctuation and white space.
+std::string plain_chinese(std::string_view word) {
+  std::string plain;
+  const std::string kept = to_lower(word);
   for (std::string_view character : split_characters(kept)) {
     const bool is_left_out = strip(character).empty() ||
                              kPunctuation.find(character) != std::string_view::npos ||
                              kChinesePunctuation.find(character) != std::string_view::npos;
-    if (!is_left_out) characters.emplace_back(character);
+    if (!is_left_out) plain += character;
   }
-  return characters;
+  return plain;
+}
+
+Words plain_words(std::string_view text, const ChineseWords& words) {
+  Words plain;
+  for (const std::string& word : words.cut(text)) plain.push_back(plain_chinese(word));
+  std::erase_if(plain, [](const std::string& word) { return word.empty(); });
+  return plain;
 }
 
 double f1(size_t common, size_t answer, size_t truth) {
@@ -70,42 +93,9 @@ double f1(size_t common, size_t answer, size_t truth) {
   return 2 * static_cast<double>(common) / static_cast<double>(answer + truth);
 }
 
-size_t common_subsequence(std::span<const std::string> a, std::span<const std::string> b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (const std::string& word : a) {
-    size_t diagonal = 0;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t above = row[j + 1];
-      row[j + 1] = word == b[j] ? diagonal + 1 : std::max(above, row[j]);
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
-Words characters_of(std::string_view text) {
-  Words characters;
-  for (std::string_view character : split_characters(text)) characters.emplace_back(character);
-  return characters;
-}
-
-std::vector<std::string_view> numbers_of(std::string_view text) {
-  std::vector<std::string_view> numbers;
-  for (size_t at = 0; at < text.size();) {
-    size_t end = at;
-    while (end < text.size() && is_digit(text[end])) ++end;
-    if (end > at) numbers.push_back(text.substr(at, end - at));
-    at = std::max(end, at + 1);
-  }
-  return numbers;
-}
-
-}  // namespace
-
-double answer_f1(std::string_view answer, std::string_view truth, Script script) {
-  const auto words_of = script == Script::kEnglish ? english_words : chinese_characters;
-  const Words got = words_of(answer), want = words_of(truth);
-  std::map<std::string, size_t> open;
+// Of words with their number.
+double f1_of(const Words& got, const Words& want) {
+  std::map<std::string_view, size_t> open;
   for (const std::string& word : want) ++open[word];
   size_t common = 0;
   for (const std::string& word : got) {
@@ -117,39 +107,104 @@ double answer_f1(std::string_view answer, std::string_view truth, Script script)
   return f1(common, got.size(), want.size());
 }
 
-double rouge_l(std::string_view answer, std::string_view truth, Script script) {
-  const auto words_of = [script](std::string_view text) {
-    return script == Script::kEnglish ? split_words(text) : characters_of(without_white_space(text));
-  };
-  const Words got = words_of(answer), want = words_of(truth);
-  return f1(common_subsequence(got, want), got.size(), want.size());
+// A sentence of white space alone has one word, the empty one.
+std::vector<Words> sentences_of(std::string_view text) {
+  std::vector<Words> sentences;
+  for (std::string_view sentence : split(text, ".")) {
+    if (sentence.empty()) continue;
+    sentences.push_back(split_words(sentence));
+    if (sentences.back().empty()) sentences.back().emplace_back();
+  }
+  return sentences;
+}
+
+std::set<std::string_view> distinct_words(const std::vector<Words>& sentences) {
+  std::set<std::string_view> words;
+  for (const Words& sentence : sentences) words.insert(sentence.begin(), sentence.end());
+  return words;
+}
+
+// Adds the words of a longest common subsequence; of several the one that the original finds from the end.
+void add_common(const Words& truth, const Words& answer, std::set<std::string_view>& common) {
+  const size_t width = answer.size() + 1;
+  std::vector<uint32_t> length((truth.size() + 1) * width);  // [i, j]: of the first i and j words
+  for (size_t i = 0; i < truth.size(); ++i) {
+    for (size_t j = 0; j < answer.size(); ++j) {
+      const uint32_t* above = &length[i * width + j];
+      length[(i + 1) * width + j + 1] =
+          truth[i] == answer[j] ? above[0] + 1 : std::max(above[1], length[(i + 1) * width + j]);
+    }
+  }
+  for (size_t i = truth.size(), j = answer.size(); i > 0 && j > 0;) {
+    if (truth[i - 1] == answer[j - 1]) {
+      common.insert(truth[i - 1]);
+      --i, --j;
+    } else if (length[(i - 1) * width + j] > length[i * width + j - 1]) {
+      --i;
+    } else {
+      --j;
+    }
+  }
+}
+
+// What the original hands to the same scorer.
+std::string joined(const Words& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+}  // namespace
+
+double answer_f1(std::string_view answer, std::string_view truth) {
+  return f1_of(english_words(answer), english_words(truth));
+}
+
+double chinese_answer_f1(std::string_view answer, std::string_view truth, const ChineseWords& words) {
+  return f1_of(plain_words(answer, words), plain_words(truth, words));
+}
+
+double rouge_l(std::string_view answer, std::string_view truth) {
+  const std::vector<Words> got = sentences_of(answer), want = sentences_of(truth);
+  if (got.empty() || want.empty()) return 0;
+  std::set<std::string_view> common;
+  for (const Words& of_truth : want)
+    for (const Words& of_answer : got) add_common(of_truth, of_answer, common);
+  const auto num_common = static_cast<double>(common.size());
+  const double precision = num_common / static_cast<double>(distinct_words(got).size());
+  const double recall = num_common / static_cast<double>(distinct_words(want).size());
+  return 2 * (precision * recall / (precision + recall + 1e-8));  // the original's guard against 0 / 0
+}
+
+double chinese_rouge_l(std::string_view answer, std::string_view truth, const ChineseWords& words) {
+  return rouge_l(joined(words.cut(answer)), joined(words.cut(truth)));
 }
 
 double class_score(std::string_view answer, std::string_view truth, const std::vector<std::string>& classes) {
-  size_t named = 0;
-  bool is_right = false;
-  for (const std::string& name : classes) {
-    if (answer.find(name) == std::string_view::npos) continue;
-    // A part of the right name is in the answer only because the right name is.
-    if (name != truth && truth.find(name) != std::string_view::npos) continue;
-    ++named;
-    is_right = is_right || name == truth;
+  std::vector<std::string_view> named;
+  for (const std::string& name : classes)
+    if (answer.find(name) != std::string_view::npos) named.emplace_back(name);
+  // A part of the right name is in the answer only because the right name is. The original takes such names
+  // out of the list it walks along, and so passes over what follows one.
+  for (size_t i = 0; i < named.size(); ++i) {
+    if (named[i] != truth && truth.find(named[i]) != std::string_view::npos)
+      named.erase(std::find(named.begin(), named.end(), named[i]));
   }
-  return is_right ? 1 / static_cast<double>(named) : 0;
+  const bool is_right = std::find(named.begin(), named.end(), truth) != named.end();
+  return is_right ? 1 / static_cast<double>(named.size()) : 0;
 }
 
 double number_share(std::string_view answer, std::string_view truth) {
-  const auto numbers = numbers_of(answer);
+  const auto numbers = matches_of(kNumber, answer);
   if (numbers.empty()) return 0;
   return static_cast<double>(std::count(numbers.begin(), numbers.end(), truth)) /
          static_cast<double>(numbers.size());
 }
 
 std::string_view number_after(std::string_view text, std::string_view word) {
-  for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
-    size_t end = at + word.size();
-    while (end < text.size() && is_digit(text[end])) ++end;
-    if (end > at + word.size()) return text.substr(at + word.size(), end - at - word.size());
+  for (std::string_view number : matches_of(kNumber, text)) {
+    const std::string_view before = text.substr(0, static_cast<size_t>(number.data() - text.data()));
+    if (before.ends_with(word)) return number;
   }
   return {};
 }
@@ -163,9 +218,9 @@ double code_likeness(std::string_view answer, std::string_view truth) {
     line = one;
     break;
   }
-  const Words got = characters_of(line), want = characters_of(truth);
-  if (got.empty() && want.empty()) return 1;
-  return std::round(100 * f1(common_subsequence(got, want), got.size(), want.size())) / 100;
+  if (line == truth) return 1;
+  if (line.empty() || truth.empty()) return 0;
+  return std::nearbyint(100 * block_likeness(line, truth)) / 100;  // half to even, as Python rounds
 }
 
 }  // namespace fathom

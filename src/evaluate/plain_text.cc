@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <iterator>
 
+#include "text/utf8.h"
+
 namespace fathom {
 namespace {
 
@@ -37,7 +39,35 @@ bool is_space(std::string_view character) {
          std::find(std::begin(kOther), std::end(kOther), code) != std::end(kOther);
 }
 
+// Capitals in [first, last], each `step` after the one before and `offset` before its small letter.
+struct Capitals {
+  uint32_t first, last, step, offset;
+};
+constexpr Capitals kCapitals[] = {
+    {'A', 'Z', 1, 32},      {0xC0, 0xD6, 1, 32},    {0xD8, 0xDE, 1, 32},   {0x100, 0x12E, 2, 1},
+    {0x132, 0x136, 2, 1},   {0x139, 0x147, 2, 1},   {0x14A, 0x176, 2, 1},  {0x179, 0x17D, 2, 1},
+    {0x386, 0x386, 1, 38},  {0x388, 0x38A, 1, 37},  {0x38C, 0x38C, 1, 64}, {0x38E, 0x38F, 1, 63},
+    {0x391, 0x3A1, 1, 32},  {0x3A3, 0x3AB, 1, 32},  {0x400, 0x40F, 1, 80}, {0x410, 0x42F, 1, 32},
+    {0x460, 0x480, 2, 1},   {0x48A, 0x4BE, 2, 1},   {0x4D0, 0x52E, 2, 1},  {0x1E00, 0x1E94, 2, 1},
+    {0x1EA0, 0x1EFE, 2, 1}, {0xFF21, 0xFF3A, 1, 32}};
+
 }  // namespace
+
+std::string to_lower(std::string_view text) {
+  std::string out;
+  for (std::string_view character : split_characters(text)) {
+    const uint32_t code = code_point(character);
+    const auto capitals = std::find_if(std::begin(kCapitals), std::end(kCapitals), [&](const Capitals& one) {
+      return code >= one.first && code <= one.last && (code - one.first) % one.step == 0;
+    });
+    if (capitals == std::end(kCapitals) || (character.size() == 1 && code >= 0x80)) {
+      out += character;
+    } else {
+      append_utf8(static_cast<char32_t>(code + capitals->offset), out);
+    }
+  }
+  return out;
+}
 
 std::vector<std::string_view> split_characters(std::string_view text) {
   std::vector<std::string_view> characters;

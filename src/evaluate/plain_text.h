@@ -20,6 +20,10 @@ std::vector<std::string_view> split_characters(std::string_view text);
 // Every white space character left out.
 std::string without_white_space(std::string_view text);
 
+// Capitals as small letters, in the scripts of Europe and the wide Latin of Chinese texts; others as they
+// are.
+std::string to_lower(std::string_view text);
+
 // Parts between separators; always at least one.
 std::vector<std::string_view> split(std::string_view text, std::string_view separator);
 std::string replace_all(std::string text, std::string_view from, std::string_view to);

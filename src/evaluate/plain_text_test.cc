@@ -29,5 +29,11 @@ TEST(PlainText, SplitsAndReplaces) {
   EXPECT_EQ(replace_all("x&y", "&", "&amp;"), "x&amp;y");
 }
 
+TEST(PlainText, SmallLetters) {
+  EXPECT_EQ(to_lower("aZ[@ÀÖ×ÞßĀĮŁŽ"), "az[@àö×þßāįłž");
+  EXPECT_EQ(to_lower("ΆΏΑΩЀЯѠ問ＡＺ"), "άώαωѐяѡ問ａｚ");
+  EXPECT_EQ(to_lower("\xC3X\xFF"), "\xC3x\xFF");
+}
+
 }  // namespace
 }  // namespace fathom

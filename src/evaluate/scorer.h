@@ -19,10 +19,19 @@ enum class QueryKind {
   kGenerate,       // greedy text after the prompt
 };
 
+// As chat templates take it.
+struct ChatTurn {
+  std::string role;  // "system", "user" or "assistant"
+  std::string content;
+};
+
 // One question of a data set.
 struct Query {
   QueryKind kind = QueryKind::kContinuations;
   std::string prompt = {};
+  // What a chat template is given instead of the prompt; empty: the prompt as a user's turn.
+  std::vector<ChatTurn> turns = {};
+  bool is_plain = false;                  // never put through a chat template
   std::vector<std::string> choices = {};  // of kContinuations and kNextToken
   std::vector<std::string> until = {};    // of kGenerate: texts that end the answer and are no part of it
   int64_t max_tokens = 0;                 // of kGenerate

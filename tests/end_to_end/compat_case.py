@@ -79,10 +79,11 @@ def write_data(data):
     write_longbench(data)
 
 
-def write_rank_table(path):
-    """Two servers of eight devices."""
+def write_rank_table(path, devices=8):
+    """Two servers."""
     servers = [{"server_id": address, "container_ip": address,
-                "device": [{"device_id": str(i), "device_ip": f"10.0.{node}.{i + 1}", "rank_id": str(8 * node + i)} for i in range(8)]}
+                "device": [{"device_id": str(i), "device_ip": f"10.0.{node}.{i + 1}", "rank_id": str(devices * node + i)}
+                           for i in range(devices)]}
                for node, address in enumerate((MASTER, "127.0.0.2"))]
     path.write_text(json.dumps({"version": "1.0", "status": "completed", "server_count": "2", "server_list": servers}))
     path.chmod(0o640)

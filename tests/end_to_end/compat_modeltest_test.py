@@ -6,7 +6,11 @@ usage: compat_modeltest_test.py FATHOM_BINARY"""
 import csv
 import json
 import os
+import shutil
+import signal
+import subprocess
 import sys
+import time
 import unittest
 
 import cli_test
@@ -56,6 +60,23 @@ class Precision(compat_case.Case):
                              "full_BoolQ", "BoolQ", dtype="bf16", chips=10, batch=4)
         one = self.rows("outputs/results/NPU/precision_test/full_BoolQ/bf16/deepseekv2/BoolQ_pa_batch1_tp10_full_result.csv")
         self.assertEqual(both, one)
+
+    def test_killed_and_started_again(self):
+        words = "pa_fp16 full_CEval 5 1 deepseekv2 ${weight_path} 1"
+        want = self.run_mode(words, "full_CEval", "CEval")
+        process = subprocess.Popen(["bash", "-c", f"{RUN} {words}"], env=self.environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        lines = 0
+        while lines < 10 and process.poll() is None:
+            lines = sum(path.read_bytes().count(b"\n") for path in self.modeltest.glob("outputs/data/**/progress.jsonl"))
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        (progress,) = self.modeltest.glob("outputs/data/**/progress.jsonl")
+        kept = progress.read_bytes()
+        self.assertGreaterEqual(kept.count(b"\n"), 10)
+        self.assertEqual(self.run_mode(words, "full_CEval", "CEval"), want)
+        self.assertFalse(progress.parent.exists())
 
     def test_contiguous_cache_scores_alike(self):
         paged = self.run_mode("pa_fp16 full_TruthfulQA 4 deepseekv2 ${weight_path} 1", "full_TruthfulQA", "TruthfulQA", batch=4)
@@ -230,9 +251,60 @@ class Words(compat_case.Case):
         in_the_way.write_text("a file")
         self.refuse(f"{RUN} pa_fp16 performance_single [[16,8]] hello 1 deepseekv2 ${{weight_path}} 1", str(in_the_way))
 
-    def test_the_second_node_waits_for_the_first(self):
+    def test_no_second_node_where_the_number_of_ranks_is_given(self):
         done = self.succeed(f"{RUN} pa_fp16 full_BoolQ 1 deepseekv2 ${{weight_path}} ${{rank_table_path}} 16 2 8 127.0.0.1")
-        self.assertIn("started by the first node", done.stdout)
+        self.assertIn("Nothing is left to do here", done.stdout)
+
+
+@unittest.skipUnless(shutil.which("mpirun"), "Open MPI is not installed")
+class TwoNodes(compat_case.Case):
+    """Both nodes are this machine, by two addresses: for mpirun the second one is elsewhere."""
+    PORT = 21700
+
+    def nodes(self, *words_of_each, **variables):
+        """What the commands of the nodes ended with: (status, stdout, stderr) each."""
+        table = self.folder / "two.json"
+        compat_case.write_rank_table(table, devices=1)
+        TwoNodes.PORT += 10
+        started = [subprocess.Popen(
+            ["bash", "-c", f"{RUN} {words} deepseekv2 $weight_path {table} 2 2 {rank} {compat_case.MASTER}"], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={k: v for k, v in self.environment(FATHOM_RANKS=None, MASTER_PORT=str(TwoNodes.PORT), **variables).items() if v is not None})
+            for rank, words in enumerate(words_of_each) if words]
+        outputs = [process.communicate(timeout=300) for process in started]
+        return [(process.returncode, *output) for process, output in zip(started, outputs)]
+
+    def test_both_commands_meet_and_share_the_model(self):
+        words = "pa_fp16 performance [[16,8]] [1,2]"
+        (status, out, errors), (second, out_of_second, errors_of_second) = self.nodes(words, words)
+        self.assertEqual((status, second), (0, 0), (errors, errors_of_second))
+        self.assertIn("127.0.0.2 has met the first node, 127.0.0.1", out_of_second)
+        self.assertIn("ended with status 0", out_of_second)
+        self.assertIn("results:", out)
+        for batch in (1, 2):
+            (row,) = self.rows(f"outputs/results/NPU/performance_test/performance/fp16/deepseekv2/performance_pa_batch{batch}_tp2_result.csv")
+            self.assertEqual((row["In_seq"], row["Out_seq"]), ("16", "8"))
+
+    def test_failure_of_the_work_ends_both(self):
+        words = "pa_fp16 performance [[16,8]] 1 dataset gsm8k"
+        ended = self.nodes(words, words, MODELTEST_DATA_DIR=str(self.folder))
+        self.assertEqual([status for status, *_ in ended], [1, 1])
+        self.assertIn("gsm8k", ended[0][2])
+        self.assertIn("ended with status 1", ended[1][1])
+
+    def test_commands_that_differ(self):
+        for status, _, errors in self.nodes("pa_fp16 performance [[16,8]] 1", "pa_fp16 performance [[16,9]] 1"):
+            self.assertEqual(status, 1)
+            for part in ("differ", "[[16,8]]", "[[16,9]]", "127.0.0.2"):
+                self.assertIn(part, errors)
+
+    def test_a_node_that_does_not_come(self):
+        words = "pa_fp16 performance [[16,8]] 1"
+        for alone, parts in (((words, ""), ("127.0.0.2", "1 s", "HCCL_CONNECT_TIMEOUT")), (("", words), ("127.0.0.1", "first node", "1 s"))):
+            ((status, _, errors),) = self.nodes(*alone, HCCL_CONNECT_TIMEOUT="1")
+            self.assertEqual(status, 1)
+            for part in parts:
+                self.assertIn(part, errors)
 
 
 if __name__ == "__main__":

@@ -31,42 +31,42 @@ std::string modeltest_item(const ExamQuestion& question) {
   return fmt::format("题目：{}\n{}\n答案是：", question.question, option_lines(question));
 }
 
-struct Shot {
-  std::string text;
-  size_t num_tokens = 0;
-};
+using SizedShot = std::pair<size_t, FewShotPrompt::Shot>;  // with its tokens
 
 // Leaves out the longest (all of that length) until the rest has fewer than most tokens.
-void drop_longest(std::vector<Shot>& shots, size_t most) {
+void drop_longest(std::vector<SizedShot>& shots, size_t most) {
   const auto total = [&] {
     size_t sum = 0;
-    for (const Shot& shot : shots) sum += shot.num_tokens;
+    for (const auto& [num_tokens, shot] : shots) sum += num_tokens;
     return sum;
   };
   while (!shots.empty() && total() >= most) {
     size_t longest = 0;
-    for (const Shot& shot : shots) longest = std::max(longest, shot.num_tokens);
-    std::erase_if(shots, [&](const Shot& shot) { return shot.num_tokens == longest; });
+    for (const auto& [num_tokens, shot] : shots) longest = std::max(longest, num_tokens);
+    std::erase_if(shots, [&](const SizedShot& shot) { return shot.first == longest; });
   }
 }
 
-Result<std::string> modeltest_prompt(const ExamSubject& subject, const ExamQuestion& question,
-                                     const Tokenizer& tokenizer) {
-  const std::string item = modeltest_item(question);
-  std::string prompt = header(subject);
-  FATHOM_ASSIGN_OR_RETURN(const auto header_ids, encode_prompt(tokenizer, prompt));
-  FATHOM_ASSIGN_OR_RETURN(const auto item_ids, encode_prompt(tokenizer, item));
+Result<FewShotPrompt> modeltest_prompt(const ExamSubject& subject, const ExamQuestion& question,
+                                       const Tokenizer& tokenizer) {
+  FewShotPrompt prompt{.header = header(subject), .question = modeltest_item(question), .gap = ""};
+  FATHOM_ASSIGN_OR_RETURN(const auto header_ids, encode_prompt(tokenizer, prompt.header));
+  FATHOM_ASSIGN_OR_RETURN(const auto item_ids, encode_prompt(tokenizer, prompt.question));
   const size_t fixed = header_ids.size() + item_ids.size();
-  if (fixed > kMaxPromptTokens) return item;
-  std::vector<Shot> shots;
-  for (const ExamQuestion& shot : subject.shots) {
-    std::string text = fmt::format("{}{}\n\n", modeltest_item(shot), answer_letter(shot));
-    FATHOM_ASSIGN_OR_RETURN(const auto ids, encode_prompt(tokenizer, text));
-    shots.push_back({std::move(text), ids.size()});
+  if (fixed > kMaxPromptTokens) {
+    prompt.header.clear();
+    return prompt;
+  }
+  std::vector<SizedShot> shots;
+  for (const ExamQuestion& one : subject.shots) {
+    FewShotPrompt::Shot shot{modeltest_item(one), std::string(1, answer_letter(one))};
+    FATHOM_ASSIGN_OR_RETURN(const auto ids,
+                            encode_prompt(tokenizer, fmt::format("{}{}\n\n", shot.question, shot.answer)));
+    shots.emplace_back(ids.size(), std::move(shot));
   }
   drop_longest(shots, kMaxPromptTokens - fixed);
-  for (const Shot& shot : shots) prompt += shot.text;
-  return prompt + item;
+  for (auto& [num_tokens, shot] : shots) prompt.shots.push_back(std::move(shot));
+  return prompt;
 }
 
 }  // namespace
@@ -87,9 +87,12 @@ Result<Task> open_cmmlu(const TaskOptions& options) {
     task.metrics = {{.name = "acc"}};
     task.judge = judge_acc;
     make_query = [&options](const ExamSubject& subject, const ExamQuestion& question) -> Result<Query> {
-      FATHOM_ASSIGN_OR_RETURN(std::string prompt, modeltest_prompt(subject, question, *options.tokenizer));
-      return Query{
-          .kind = QueryKind::kNextToken, .prompt = std::move(prompt), .choices = {"A", "B", "C", "D"}};
+      FATHOM_ASSIGN_OR_RETURN(const FewShotPrompt prompt,
+                              modeltest_prompt(subject, question, *options.tokenizer));
+      return Query{.kind = QueryKind::kNextToken,
+                   .prompt = as_text(prompt),
+                   .turns = as_turns(prompt),
+                   .choices = {"A", "B", "C", "D"}};
     };
   }
   FATHOM_RETURN_IF_ERROR(add_exam(subjects, "cmmlu_", make_query, task));

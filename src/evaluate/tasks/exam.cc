@@ -15,19 +15,12 @@ constexpr std::string_view kLetters = "ABCD";
 // Column of question, A, B, C, D, answer.
 using Columns = std::array<size_t, 6>;
 
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
 Result<Columns> columns_of(const DatasetFolder& folder, const std::string& path, const CsvRow& header) {
   static constexpr const char* kNames[] = {"question", "a", "b", "c", "d", "answer"};
   Columns columns{};
   for (size_t i = 0; i < columns.size(); ++i) {
     const auto found = std::find_if(header.begin(), header.end(),
-                                    [&](const std::string& name) { return lower(name) == kNames[i]; });
+                                    [&](const std::string& name) { return to_lower(name) == kNames[i]; });
     if (found == header.end()) return folder.malformed(path, fmt::format("no column \"{}\"", kNames[i]));
     columns[i] = static_cast<size_t>(found - header.begin());
   }
@@ -134,17 +127,20 @@ Query harness_exam_query(std::string prompt) {
       .kind = QueryKind::kContinuations, .prompt = std::move(prompt), .choices = {" A", " B", " C", " D"}};
 }
 
-std::string modeltest_exam_prompt(std::string_view key, std::span<const ExamQuestion> shots,
-                                  const ExamQuestion& question) {
+FewShotPrompt modeltest_exam_prompt(std::string_view key, std::span<const ExamQuestion> shots,
+                                    const ExamQuestion& question) {
   const auto text = [](const ExamQuestion& item) {
     return fmt::format("{}\n{}\nAnswer:", item.question, option_lines(item));
   };
   // The subject comes with a space of its own: two in a row.
-  std::string prompt =
-      fmt::format("The following are multiple choice questions (with answers) about  {}.\n\n",
-                  replace_all(std::string(key), "_", " "));
-  for (const ExamQuestion& shot : shots) prompt += fmt::format("{} {}\n\n", text(shot), answer_letter(shot));
-  return prompt + text(question);
+  FewShotPrompt prompt{
+      .header = fmt::format("The following are multiple choice questions (with answers) about  {}.\n\n",
+                            replace_all(std::string(key), "_", " ")),
+      .question = text(question),
+      .gap = " "};
+  for (const ExamQuestion& shot : shots)
+    prompt.shots.push_back({text(shot), std::string(1, answer_letter(shot))});
+  return prompt;
 }
 
 Judge first_character_judge() {

@@ -8,6 +8,7 @@
 
 #include "evaluate/dataset_files.h"
 #include "evaluate/task.h"
+#include "evaluate/tasks/few_shot.h"
 #include "evaluate/tasks/subjects.h"
 
 namespace fathom {
@@ -50,8 +51,8 @@ Query harness_exam_query(std::string prompt);
 
 // Of modeltest, for C-Eval and MMLU: with examples an English header of the subject's key; the first
 // character of the answer counts.
-std::string modeltest_exam_prompt(std::string_view key, std::span<const ExamQuestion> shots,
-                                  const ExamQuestion& question);
+FewShotPrompt modeltest_exam_prompt(std::string_view key, std::span<const ExamQuestion> shots,
+                                    const ExamQuestion& question);
 Judge first_character_judge();
 // Without examples: a reasoned answer, whose letter is looked for.
 Result<Judge> letter_judge();

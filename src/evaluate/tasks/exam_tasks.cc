@@ -23,8 +23,10 @@ Result<MakeExamQuery> use_modeltest_exam(ZeroShotPrompt zero_shot_prompt, Task& 
   if (task.num_shots > 0) {
     task.judge = first_character_judge();
     return MakeExamQuery([](const ExamSubject& subject, const ExamQuestion& question) -> Result<Query> {
+      const FewShotPrompt prompt = modeltest_exam_prompt(subject.key, subject.shots, question);
       return Query{.kind = QueryKind::kGenerate,
-                   .prompt = modeltest_exam_prompt(subject.key, subject.shots, question),
+                   .prompt = as_text(prompt),
+                   .turns = as_turns(prompt),
                    .max_tokens = kShortAnswerTokens};
     });
   }

@@ -2,6 +2,7 @@
 // with lengths evenly spread, scored by length. Prompts and the lengths of answers come with the data.
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 
 #include "base/file.h"
@@ -22,46 +23,58 @@ constexpr DatasetInfo kInfo = {"LongBench",
 constexpr int64_t kModeltestAnswerTokens = 256;
 constexpr int64_t kModeltestPromptTokens = 76839;
 
-using ScoreOne = double (*)(std::string_view answer, std::string_view truth,
-                            const std::vector<std::string>& classes);
+// What a scorer has besides the two texts.
+struct Aids {
+  const std::vector<std::string>& classes;
+  const ChineseWords& words;
+};
 
-double english_f1(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
-  return answer_f1(answer, truth, Script::kEnglish);
+using ScoreOne = double (*)(std::string_view answer, std::string_view truth, const Aids& aids);
+
+double english_f1(std::string_view answer, std::string_view truth, const Aids&) {
+  return answer_f1(answer, truth);
 }
-double chinese_f1(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
-  return answer_f1(answer, truth, Script::kChinese);
+double chinese_f1(std::string_view answer, std::string_view truth, const Aids& aids) {
+  return chinese_answer_f1(answer, truth, aids.words);
 }
-double english_rouge(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
-  return rouge_l(answer, truth, Script::kEnglish);
+double english_rouge(std::string_view answer, std::string_view truth, const Aids&) {
+  return rouge_l(answer, truth);
 }
-double chinese_rouge(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
-  return rouge_l(answer, truth, Script::kChinese);
+double chinese_rouge(std::string_view answer, std::string_view truth, const Aids& aids) {
+  return chinese_rouge_l(answer, truth, aids.words);
 }
-double paragraph(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
+double classes(std::string_view answer, std::string_view truth, const Aids& aids) {
+  return class_score(answer, truth, aids.classes);
+}
+double paragraph(std::string_view answer, std::string_view truth, const Aids&) {
   return number_share(answer, number_after(truth, "Paragraph "));
 }
-double chinese_paragraph(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
+double chinese_paragraph(std::string_view answer, std::string_view truth, const Aids&) {
   return number_share(answer, number_after(truth, "段落"));
 }
-double count(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
+double count(std::string_view answer, std::string_view truth, const Aids&) {
   return number_share(answer, truth);
 }
-double code(std::string_view answer, std::string_view truth, const std::vector<std::string>&) {
+double code(std::string_view answer, std::string_view truth, const Aids&) {
   return code_likeness(answer, truth);
 }
 
 enum class Part { kWhole, kFirstLine };  // of an answer, that is scored
 enum class InE { kNo, kYes };            // whether LongBench-E has the data set
+enum class Chat { kYes, kNo };           // whether a chat template may be put around the prompt
 
 struct DataSet {
   const char* key;
   ScoreOne score;
   Part part = Part::kWhole;
   InE in_e = InE::kNo;
+  Chat chat = Chat::kYes;
 };
 
 constexpr auto kLine = Part::kFirstLine;
 constexpr auto kE = InE::kYes;
+// Examples or code that the answer goes on from.
+constexpr auto kPlain = Chat::kNo;
 constexpr DataSet kDataSets[] = {
     {"narrativeqa", english_f1},
     {"qasper", english_f1, {}, kE},
@@ -75,15 +88,15 @@ constexpr DataSet kDataSets[] = {
     {"qmsum", english_rouge},
     {"multi_news", english_rouge, {}, kE},
     {"vcsum", chinese_rouge},
-    {"trec", class_score, kLine, kE},
-    {"triviaqa", english_f1, kLine, kE},
-    {"samsum", english_rouge, kLine, kE},
-    {"lsht", class_score, kLine},
+    {"trec", classes, kLine, kE, kPlain},
+    {"triviaqa", english_f1, kLine, kE, kPlain},
+    {"samsum", english_rouge, kLine, kE, kPlain},
+    {"lsht", classes, kLine, {}, kPlain},
     {"passage_count", count, {}, kE},
     {"passage_retrieval_en", paragraph, {}, kE},
     {"passage_retrieval_zh", chinese_paragraph},
-    {"lcc", code, {}, kE},
-    {"repobench-p", code, {}, kE},
+    {"lcc", code, {}, kE, kPlain},
+    {"repobench-p", code, {}, kE, kPlain},
 };
 
 // What is right for an example.
@@ -169,7 +182,10 @@ Result<Query> make_query(const Source& source, const DataSet& set, const Dataset
   }
   FATHOM_ASSIGN_OR_RETURN(std::string prompt, fitted(filled(form->get<std::string>(), context, input),
                                                      *source.options.tokenizer, room));
-  Query query{.kind = QueryKind::kGenerate, .prompt = std::move(prompt), .max_tokens = answer_tokens};
+  Query query{.kind = QueryKind::kGenerate,
+              .prompt = std::move(prompt),
+              .is_plain = set.chat == Chat::kNo,
+              .max_tokens = answer_tokens};
   if (set.part == Part::kFirstLine && std::string_view(set.key) == "samsum") query.until = {"\n"};
   return query;
 }
@@ -182,14 +198,14 @@ Result<Truth> parse_truth(const DatasetFolder& folder, const DataSet& set, const
   return truth;
 }
 
-double score_of(const Truth& truth, std::string_view text) {
+double score_of(const Truth& truth, std::string_view text, const ChineseWords& words) {
   if (truth.set->part == Part::kFirstLine) {
     text.remove_prefix(std::min(text.find_first_not_of('\n'), text.size()));
     text = text.substr(0, text.find('\n'));
   }
   double best = 0;
   for (const std::string& answer : truth.answers)
-    best = std::max(best, truth.set->score(text, answer, truth.classes));
+    best = std::max(best, truth.set->score(text, answer, {truth.classes, words}));
   return best;
 }
 
@@ -202,7 +218,11 @@ Result<size_t> length_class(const DatasetFolder& folder, const DatasetFolder::Li
   return index;
 }
 
-using Truths = std::vector<Truth>;
+// All that answers are judged by.
+struct Truths {
+  std::vector<Truth> of_examples;
+  ChineseWords words;
+};
 
 // The lines of one subject.
 Status add_subject(const Source& source, const DataSet& set, std::span<const DatasetFolder::Line> lines,
@@ -214,9 +234,9 @@ Status add_subject(const Source& source, const DataSet& set, std::span<const Dat
     FATHOM_ASSIGN_OR_RETURN(Truth truth, parse_truth(source.folder, set, line));
     task.examples.push_back({.subject = task.subjects.size() - 1,
                              .query = std::move(query),
-                             .right = {truths.size()},
+                             .right = {truths.of_examples.size()},
                              .golden = dump_json(truth.answers)});
-    truths.push_back(std::move(truth));
+    truths.of_examples.push_back(std::move(truth));
   }
   return ok_status();
 }
@@ -251,6 +271,13 @@ Status check_subjects(const TaskOptions& options) {
   return ok_status();
 }
 
+// jieba's, where its folder lies beside the data.
+Result<ChineseWords> chinese_words(const TaskOptions& options) {
+  const std::string folder = join_path(options.data_dir, "longbench/jieba");
+  if (!std::filesystem::exists(folder)) return ChineseWords();
+  return ChineseWords::load(folder);
+}
+
 Result<Task> open(const char* name, InE in_e, const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_shots(name, options));
   FATHOM_RETURN_IF_ERROR(check_subjects(options));
@@ -269,9 +296,11 @@ Result<Task> open(const char* name, InE in_e, const TaskOptions& options) {
     if (in_e == kE && set.in_e == InE::kNo) continue;
     FATHOM_RETURN_IF_ERROR(add_set(source, set, in_e, task, *truths));
   }
+  FATHOM_ASSIGN_OR_RETURN(truths->words, chinese_words(options));
+  if (truths->words.has_dictionary()) task.version += "-jieba";  // other scores
   if (task.examples.empty()) return invalid_argument("--tasks: {} has none of the subjects asked for", name);
   task.judge = [truths](const Example& example, const Answer& answer) -> Result<Score> {
-    const double score = score_of((*truths)[example.right[0]], answer.text);
+    const double score = score_of(truths->of_examples[example.right[0]], answer.text, truths->words);
     return Score{.values = {score}, .result = answer.text, .pass = score};
   };
   return task;

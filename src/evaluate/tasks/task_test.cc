@@ -124,6 +124,13 @@ TEST_F(TaskTest, CevalHarness) {
   EXPECT_EQ(judge(task, 0, {.logprobs = {-2, -3, -1, -1}}).values, (std::vector<double>{1, 1}));
 }
 
+// "role: content" of each turn.
+std::vector<std::string> turns_of(const Query& query) {
+  std::vector<std::string> turns;
+  for (const ChatTurn& turn : query.turns) turns.push_back(turn.role + ": " + turn.content);
+  return turns;
+}
+
 TEST_F(TaskTest, CevalModeltest) {
   write_exam("ceval", "high_school_physics_dev.csv", "val/high_school_physics_val.csv",
              "id,question,A,B,C,D,answer\n");
@@ -135,6 +142,12 @@ TEST_F(TaskTest, CevalModeltest) {
             "The following are multiple choice questions (with answers) about  high school physics.\n\n"
             "一, 二？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\nAnswer: B\n\n"
             " 问？ \nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:");
+  EXPECT_EQ(
+      turns_of(task.examples[0].query),
+      (std::vector<std::string>{
+          "system: The following are multiple choice questions (with answers) about  high school physics.",
+          "user: 一, 二？\nA. 甲\nB. 乙\nC. 丙\nD. 丁\nAnswer:", "assistant: B",
+          "user:  问？ \nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"}));
   EXPECT_EQ(task.examples[0].query.max_tokens, 20);
   EXPECT_EQ(judge(task, 0, {.text = " C. 3"}).pass, 1);
   EXPECT_EQ(judge(task, 0, {.text = ""}).pass, 0);
@@ -144,6 +157,7 @@ TEST_F(TaskTest, CevalModeltest) {
       task.examples[0].query.prompt,
       "\n以下是中国关于高中物理考试的单项选择题，请选出其中的正确答案。\n 问？ \nA. 1\nB. 2\nC. 3\nD. 4\n"
       "让我们一步一步思考。答案: ");
+  EXPECT_TRUE(task.examples[0].query.turns.empty());
   EXPECT_EQ(task.examples[0].query.max_tokens, 256);
   EXPECT_EQ(judge(task, 0, {.text = "首先排除A。答案是C"}).pass, 1);
 }
@@ -177,6 +191,8 @@ TEST_F(TaskTest, CmmluModeltest) {
   const std::string item = "题目：q2\nA. w\nB. x\nC. y\nD. z\n答案是：";
   EXPECT_EQ(task.examples[1].query.prompt, header + shots + item);
   EXPECT_EQ(task.examples[1].query.kind, QueryKind::kNextToken);
+  EXPECT_EQ(turns_of(task.examples[1].query).size(), 6u);
+  EXPECT_EQ(turns_of(task.examples[1].query)[4], "assistant: D");
   // An example of 3000 tokens is left out, a question of as many stands alone.
   std::string lengthy;
   for (int i = 0; i < 3000; ++i) lengthy += "问";

@@ -33,12 +33,11 @@ def main():
     command = grammar.parse(words)
     checkpoint = Checkpoint(command.weights)
     check_dtype(command, checkpoint)
-    if command.nodes and not nodes.is_first(command.nodes):
-        print(f"The ranks of this node, {command.nodes.first_rank} and following, are started by the first node, "
-              f"{command.nodes.master}, by ssh. Nothing is left to do here.")
+    def work():
+        RUNNERS.get(command.mode, precision.run)(command, checkpoint)
         return 0
-    RUNNERS.get(command.mode, precision.run)(command, checkpoint)
-    return 0
+
+    return nodes.run(command.nodes, words, work) if command.nodes else work()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Several nodes: the words behind a rank table, held against the table."""
+"""Several nodes: the words behind a rank table, held against the table, and how the nodes' commands meet."""
 import dataclasses
 import json
 
+import results
+from atb_compat import fathom, meeting, variables
 from atb_compat.fathom import Refusal
 
 
@@ -12,10 +14,6 @@ class Nodes:
     count: int
     first_rank: int  # of this node
     master: str
-
-
-def is_first(nodes):
-    return nodes.first_rank == 0
 
 
 def read_servers(path):
@@ -45,3 +43,21 @@ def check(nodes):
     master = next(address for (address, _), first in zip(servers, firsts) if first == 0) if 0 in firsts else servers[0][0]
     if nodes.master != master:
         raise Refusal(f"master address: {nodes.master}, and in {nodes.table} rank 0 is on {master}")
+
+
+def run(nodes, words, work):
+    """The first node's command does the work, over the ranks of all nodes; the others' start theirs. words: the command's."""
+    if variables.positive("FATHOM_RANKS"):  # in so many ranks of the first node
+        if nodes.first_rank == 0:
+            return work()
+        print(f"FATHOM_RANKS: the first node, {nodes.master}, has all ranks. Nothing is left to do here.")
+        return 0
+    port = (variables.master_port() or results.TWO_NODE_PORT) + 1
+    addresses = {min(ranks): address for address, ranks in read_servers(nodes.table) if ranks}
+    place = words.index(nodes.table)
+    common = [word for i, word in enumerate(words) if i != place + 3]  # all but the first rank
+    if nodes.first_rank:
+        return meeting.join(nodes.master, port, addresses[nodes.first_rank], common, fathom.binary())
+    others = [address for first, address in addresses.items() if first]
+    with meeting.Host(nodes.master, port, others, common, fathom.binary()):
+        return work()

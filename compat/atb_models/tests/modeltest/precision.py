@@ -1,8 +1,7 @@
 """Accuracy: `fathom eval` in the seed's style, and its results in the seed's files."""
+import hashlib
 import json
-import pathlib
 import shutil
-import tempfile
 
 import results
 from atb_compat import fathom
@@ -22,9 +21,8 @@ def max_model_len(command, checkpoint):
     return min(command.context_length + NEEDLE_ANSWER, checkpoint.max_positions)
 
 
-def eval_words(command, checkpoint, batch, out):
-    words = ["eval", command.weights, "--tasks", TASKS[command.mode], "--style", "modeltest", "--data", results.data_dir(), "--batch",
-             batch, "--out", out]
+def eval_words(command, checkpoint, batch):
+    words = ["eval", command.weights, "--tasks", TASKS[command.mode], "--style", "modeltest", "--data", results.data_dir(), "--batch", batch]
     if command.shots >= 0:
         words += ["--shots", command.shots]
     if command.is_chat:
@@ -59,15 +57,19 @@ def rounded(rows):
 
 
 def run_batch(command, checkpoint, group, batch):
+    """The answers lie on disk until all are there, so that the same command goes on where an earlier one ended."""
     files = results.Results(command, checkpoint, batch)
     dataset = command.mode.split("_", 1)[1]
-    with tempfile.TemporaryDirectory() as folder:
-        fathom.call(group, *eval_words(command, checkpoint, batch, folder), show=True)
-        (report_path,) = pathlib.Path(folder).glob("*/results_*.json")
-        report = json.loads(report_path.read_text(encoding="utf-8"))
-        (cases,) = report_path.parent.glob("cases_*.csv")
-        shutil.copyfile(cases, files.debug_path(dataset))
-        shutil.copyfile(report_path, files.debug_path(dataset).with_suffix(".json"))
+    words = eval_words(command, checkpoint, batch)
+    digest = hashlib.sha256(json.dumps([str(word) for word in words]).encode()).hexdigest()
+    folder = files.debug_path(dataset).with_suffix(f".unfinished_{digest[:8]}")
+    fathom.call(group, *words, "--out", folder, "--resume", show=True)
+    (report_path,) = folder.glob("*/results_*.json")
+    report = json.loads(report_path.read_text(encoding="utf-8"))
+    (cases,) = report_path.parent.glob("cases_*.csv")
+    shutil.copyfile(cases, files.debug_path(dataset))
+    shutil.copyfile(report_path, files.debug_path(dataset).with_suffix(".json"))
+    shutil.rmtree(folder)
     rows = full_rows(report)
     _, value, correct, total = rounded(rows)[0]
     files.write(command.mode, COLUMNS, [[command.model_name, batch, dataset, max(command.shots, 0), value, correct, total,
