@@ -162,6 +162,7 @@ EngineStatistics Engine::statistics() const {
           .num_prompt_tokens = scheduler.num_prompt_tokens,
           .num_cached_tokens = scheduler.num_cached_tokens,
           .num_steps = impl_->num_steps,
+          .last_step = impl_->last_step,
           .speculation = impl_->drafter ? impl_->drafter->statistics() : SpeculationStatistics(),
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};

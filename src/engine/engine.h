@@ -131,6 +131,17 @@ std::string_view finish_reason_name(FinishReason reason);
 // and cancel, may not call step().
 using RequestListener = std::function<void(const RequestEvent&)>;
 
+// What a step computed: from it follows the least time that it could take (benchmark/step_roof.h).
+struct StepWork {
+  double seconds = 0;  // that it took
+  int64_t num_tokens = 0;
+  int64_t num_logits = 0;     // positions that went through the head
+  int64_t num_keys = 0;       // latents read, of all sequences
+  int64_t num_expanded = 0;   // of these, expanded once more for a later part of their prompt
+  double expanded_pairs = 0;  // queries times keys, by form of attention
+  double absorbed_pairs = 0;
+};
+
 struct EngineStatistics {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
@@ -138,6 +149,7 @@ struct EngineStatistics {
   int64_t num_prompt_tokens = 0;  // of requests that have begun
   int64_t num_cached_tokens = 0;  // of these, taken over from earlier requests
   int64_t num_steps = 0;
+  StepWork last_step = {};
   SpeculationStatistics speculation = {};
   int64_t pages_used = 0;
   int64_t pages_total = 0;

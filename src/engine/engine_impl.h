@@ -47,6 +47,7 @@ struct Engine::Impl {
   std::vector<int32_t> end_ids;  // any of them ends an answer
   int64_t max_model_len = 0;
   int64_t num_steps = 0;
+  StepWork last_step;
   // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
   std::map<SequenceId, Choice> choices;
   StepCosts costs;         // of all steps
@@ -72,6 +73,7 @@ struct Engine::Impl {
   void prepare_plan();
   Status compute(const BatchPlan& plan);
   void observe(const BatchPlan& plan, double seconds);
+  StepWork work_of(const BatchPlan& plan) const;
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
   void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);
