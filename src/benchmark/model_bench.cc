@@ -5,11 +5,9 @@
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/random.h"
+#include "benchmark/engine_traffic.h"
 #include "benchmark/peak_memory.h"
 #include "benchmark/timed_run.h"
-#include "checkpoint/checkpoint.h"
-#include "engine/engine_ranks.h"
-#include "model/stored_weight.h"
 
 namespace fathom {
 namespace {
@@ -53,11 +51,6 @@ Status check_options(const ModelBenchOptions& options) {
   return ok_status();
 }
 
-// The model's own dtype where the options leave it open, as the engine chooses.
-DType cache_dtype(const EngineOptions& options, const ModelConfig& config) {
-  return options.kv_cache_dtype.value_or(options.dtype.value_or(config.torch_dtype));
-}
-
 // Room for the largest row, so that nothing waits and nothing is preempted.
 EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig& config) {
   EngineOptions engine = options.engine;
@@ -74,15 +67,6 @@ EngineOptions engine_options(const ModelBenchOptions& options, const ModelConfig
                              cache_bytes_per_token(config, cache_dtype(engine, config));
   }
   return engine;
-}
-
-Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfig& config) {
-  FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(options.model_dir));
-  FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
-                          QuantDescription::load(options.model_dir, config));
-  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  return describe_traffic(config, weight_groups(config, sharding_of(options), *checkpoint, description),
-                          cache_dtype(options, config));
 }
 
 // A run and the machine's ceilings beside its phases.

@@ -4,7 +4,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
+#include "base/checksum.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "benchmark/step_roof.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/serve_options.h"
@@ -35,11 +40,39 @@ Status follow(const EngineOptions& options) {
   return engine->follow();
 }
 
+// Nobody would have a server not start for it.
+void measure_roof(const EngineOptions& options, double seconds, std::optional<StepRoof>& roof) {
+  auto measured = StepRoof::measure(options, seconds);
+  if (measured.ok()) {
+    roof = std::move(measured).value();
+  } else {
+    log_warning("the metric step_roof_share stays empty: {}", measured.status().message());
+  }
+}
+
+// The program, how many ranks there are, and a sum of what else answers depend on (docs/numerics.md). Empty
+// where there is no config: loading will say so.
+std::string fingerprint_of(const EngineOptions& options, int num_ranks) {
+  const auto config = read_file(options.model_dir + "/config.json", size_t{1} << 20);
+  if (!config.ok()) return {};
+  std::string text = *config;
+  const auto name = [](std::optional<DType> dtype) { return dtype ? dtype_name(*dtype) : "auto"; };
+  text += fmt::format("|{}|{}|{}|{}|{}", name(options.dtype), name(options.kv_cache_dtype),
+                      isa_name(options.isa), options.num_slices, options.num_expert_groups);
+  return fmt::format("fathom-{}-tp{}-{}", FATHOM_VERSION, num_ranks, checksum_of(text).substr(0, 8));
+}
+
 Status serve(const ServeFlags& flags, const EngineOptions& engine_options) {
   Communicator* ranks = engine_options.communicator;
   if (ranks != nullptr && ranks->rank() != 0) return follow(engine_options);
-  FATHOM_ASSIGN_OR_RETURN(const ServerOptions options, to_server_options(flags));
-  const auto loader = [engine_options] {
+  FATHOM_ASSIGN_OR_RETURN(ServerOptions options, to_server_options(flags));
+  options.fingerprint = fingerprint_of(engine_options, ranks == nullptr ? 1 : ranks->size());
+  std::optional<StepRoof> roof;
+  // What several ranks can do together is not what one of them measures.
+  const double roof_seconds = ranks == nullptr ? flags.roof_seconds : 0;
+  options.step_roof = [&roof](const StepWork& work) { return roof ? roof->seconds(work) : 0; };
+  const auto loader = [&roof, roof_seconds, engine_options] {
+    if (roof_seconds > 0) measure_roof(engine_options, roof_seconds, roof);
     ProgressBar progress;
     return Engine::load(engine_options, &progress);
   };

@@ -108,6 +108,12 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   add("--shutdown-timeout", flags.shutdown_timeout, "seconds for answers under way after SIGTERM")
       ->capture_default_str()
       ->check(CLI::Range(0.0, kMaxSeconds));
+  add("--roof-seconds", flags.roof_seconds,
+      "seconds to measure the machine's ceilings before the model is loaded, for the metric step_roof_share; "
+      "0: "
+      "without")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 60.0));
   command
       .add_flag("--stream-full-text", flags.stream_full_text,
                 "streams of MindIE's protocols show all of the text so far, not what is new")

@@ -24,6 +24,7 @@ struct ServeFlags {
   std::string sampling_defaults = "model";
   std::string metrics_prefix = "fathom";
   double shutdown_timeout = 30;
+  double roof_seconds = 0.5;
   bool stream_full_text = false;
   ServerLimits limits;
   std::string max_body_size = "32M";

@@ -11,9 +11,17 @@ namespace fathom {
 using Kind = NfaState::Kind;
 
 Automaton::Automaton(Nfa nfa) : nfa_(std::move(nfa)), marks_(nfa_.states.size(), 0) {
+  nfa_bytes_ = nfa_.states.size() * (sizeof(NfaState) + 2 * sizeof(uint32_t)) +
+               nfa_.edges.size() * sizeof(ByteEdge) + nfa_.targets.size() * sizeof(uint32_t);
   intern({});  // kDead
   states_.assign(1, Nfa::entry(0));
   start_ = intern_closure();
+}
+
+bool Automaton::is_worn() const { return bytes_ > kMaxAutomatonBytes / 2; }
+
+void Automaton::forget_failure() {
+  if (!is_full_) status_ = ok_status();
 }
 
 void Automaton::fail(Status status) {
@@ -52,8 +60,9 @@ ItemId Automaton::intern(std::vector<uint32_t> states) {
   // Beside its own: the nodes of two hash tables and vectors' spare room.
   const size_t cost = sizeof(Item) + states.size() * sizeof(uint32_t) + classes * sizeof(int32_t) + 128;
   if (bytes_ + cost > kMaxAutomatonBytes) {
-    fail(resource_exhausted("the constraint's automaton is over the limit of {} bytes at {} states",
-                            kMaxAutomatonBytes, items_.size()));
+    is_full_ = true;
+    fail(invalid_argument("the constraint's automaton is over the limit of {} bytes at {} states",
+                          kMaxAutomatonBytes, items_.size()));
     return kDead;
   }
   bytes_ += cost;
@@ -140,8 +149,8 @@ void Automaton::add(Configuration configuration, ConfigurationSet& set, const St
     return;
   }
   if (set.closed.size() == kMaxConfigurations) {
-    return fail(resource_exhausted(
-        "the constraint can read its text in more than the limit of {} ways at once", kMaxConfigurations));
+    return fail(invalid_argument("the constraint can read its text in more than the limit of {} ways at once",
+                                 kMaxConfigurations));
   }
   pending_.push_back(set.closed.size());
   set.closed.push_back(configuration);

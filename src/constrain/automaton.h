@@ -35,8 +35,9 @@ struct ConfigurationSet {
   uint32_t rise = 0;
 };
 
-// One thread at a time. Items are never dropped: an id stays valid. When they outgrow kMaxAutomatonBytes, or
-// configurations kMaxConfigurations, status() says so from then on and every answer is "nothing".
+// One thread at a time. Items are never dropped: an id stays valid. When they outgrow kMaxAutomatonBytes,
+// status() says so from then on and every answer is "nothing"; when a text's configurations outgrow
+// kMaxConfigurations, until forget_failure().
 class Automaton {
  public:
   static constexpr ItemId kDead = 0;
@@ -58,8 +59,13 @@ class Automaton {
   bool can_go_on(const ConfigurationSet& set) const;
 
   const Status& status() const { return status_; }
+  // What was one text's fault is none of the next one's.
+  void forget_failure();
   // Grows with every state set made or combined.
   size_t work() const { return work_; }
+  size_t num_bytes() const { return nfa_bytes_ + bytes_; }
+  // More than half way to kMaxAutomatonBytes.
+  bool is_worn() const;
 
  private:
   struct Call {
@@ -96,9 +102,11 @@ class Automaton {
   std::unordered_multimap<uint64_t, ItemId> by_hash_;
   IdMap unions_;
   ItemId start_ = kDead;
-  size_t bytes_ = 0;
+  size_t nfa_bytes_ = 0;
+  size_t bytes_ = 0;  // of items and what is known of them
   size_t work_ = 0;
   Status status_;
+  bool is_full_ = false;
   // Reused from call to call.
   std::vector<uint32_t> states_;
   std::vector<uint32_t> marks_;  // by state: mark_ where it is in the closure being made

@@ -1,6 +1,7 @@
 #include "constrain/constraint.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 
 #include "base/check.h"
@@ -85,7 +86,8 @@ const char* name_of(ConstraintSpec::Kind kind) {
 }
 
 Result<Nfa> compile_nfa(const ConstraintSpec& spec) {
-  FATHOM_ASSIGN_OR_RETURN(const Grammar grammar, parse(spec));
+  FATHOM_ASSIGN_OR_RETURN(Grammar grammar, parse(spec));
+  if (!spec.or_begins_with.empty()) grammar.also_what_begins_with(spec.or_begins_with);
   FATHOM_ASSIGN_OR_RETURN(const std::vector<RuleFacts> facts, analyse_grammar(grammar));
   if (facts[0].need == kUnreachable) return invalid_argument("no text can match");
   if (facts[0].need > kMaxStackDepth) {
@@ -104,6 +106,27 @@ struct CompiledConstraint::Shared {
   std::mutex mutex;
   Automaton automaton;
   MaskCache masks;
+  std::atomic<size_t> num_bytes{0};
+  std::atomic<bool> is_worn{false};
+
+  // Whoever changes automaton or masks holds this meanwhile; the figures follow at its end.
+  class Access {
+   public:
+    explicit Access(Shared& shared) : shared_(shared), lock_(shared.mutex) {}
+    ~Access() {
+      shared_.automaton.forget_failure();
+      shared_.account();
+    }
+
+   private:
+    Shared& shared_;
+    const std::lock_guard<std::mutex> lock_;
+  };
+
+  void account() {
+    num_bytes.store(automaton.num_bytes() + masks.num_bytes(), std::memory_order_relaxed);
+    if (automaton.is_worn()) is_worn.store(true, std::memory_order_relaxed);
+  }
 };
 
 CompiledConstraint::CompiledConstraint(std::shared_ptr<const TokenTrie> trie, std::unique_ptr<Shared> shared)
@@ -111,12 +134,17 @@ CompiledConstraint::CompiledConstraint(std::shared_ptr<const TokenTrie> trie, st
 
 CompiledConstraint::~CompiledConstraint() = default;
 
+size_t CompiledConstraint::num_bytes() const { return shared_->num_bytes.load(std::memory_order_relaxed); }
+
+bool CompiledConstraint::is_worn() const { return shared_->is_worn.load(std::memory_order_relaxed); }
+
 Result<std::shared_ptr<const CompiledConstraint>> CompiledConstraint::compile(
     const ConstraintSpec& spec, std::shared_ptr<const TokenTrie> trie) {
   Result<Nfa> nfa = compile_nfa(spec);
   if (!nfa.ok()) return nfa.status().with_context(name_of(spec.kind));
   auto shared = std::make_unique<Shared>(std::move(nfa).value(), trie);
   FATHOM_RETURN_IF_ERROR(shared->automaton.status().with_context(name_of(spec.kind)));
+  shared->account();
   return std::shared_ptr<const CompiledConstraint>(
       new CompiledConstraint(std::move(trie), std::move(shared)));
 }
@@ -124,7 +152,7 @@ Result<std::shared_ptr<const CompiledConstraint>> CompiledConstraint::compile(
 ConstraintMatcher::ConstraintMatcher(std::shared_ptr<const CompiledConstraint> constraint)
     : constraint_(std::move(constraint)) {
   CompiledConstraint::Shared& shared = *constraint_->shared_;
-  const std::lock_guard lock(shared.mutex);
+  const CompiledConstraint::Shared::Access access(shared);
   set_.kernel = {{shared.automaton.start(), StackPool::kEmpty}};
   shared.automaton.close(set_, pool_);
   status_ = shared.automaton.status();
@@ -137,7 +165,7 @@ Status ConstraintMatcher::fill_mask(std::span<uint32_t> bits) {
   FATHOM_RETURN_IF_ERROR(status_);
   if (!has_ended_) {
     CompiledConstraint::Shared& shared = *constraint_->shared_;
-    const std::lock_guard lock(shared.mutex);
+    const CompiledConstraint::Shared::Access access(shared);
     status_ = shared.masks.add_allowed(set_, pool_, shared.automaton, bits);
     FATHOM_RETURN_IF_ERROR(status_);
   }
@@ -171,7 +199,7 @@ bool ConstraintMatcher::accept(int32_t token) {
   const std::string_view bytes = trie.bytes(token);
   if (has_ended_ || bytes.empty()) return false;
   CompiledConstraint::Shared& shared = *constraint_->shared_;
-  const std::lock_guard lock(shared.mutex);
+  const CompiledConstraint::Shared::Access access(shared);
   const bool is_allowed = step(bytes, shared.automaton);
   if (pool_.size() > kStacksBeforeCleaning) {
     std::vector<uint32_t*> stacks;
@@ -186,7 +214,7 @@ bool ConstraintMatcher::accept(int32_t token) {
 bool ConstraintMatcher::can_end_only() const {
   if (!set_.finished) return false;
   CompiledConstraint::Shared& shared = *constraint_->shared_;
-  const std::lock_guard lock(shared.mutex);
+  const CompiledConstraint::Shared::Access access(shared);
   return has_ended_ || !shared.automaton.can_go_on(set_);
 }
 
@@ -194,7 +222,7 @@ std::string ConstraintMatcher::forced_bytes() {
   std::string forced;
   if (has_ended_) return forced;
   CompiledConstraint::Shared& shared = *constraint_->shared_;
-  const std::lock_guard lock(shared.mutex);
+  const CompiledConstraint::Shared::Access access(shared);
   const ConfigurationSet before = set_;
   while (!set_.finished && forced.size() < kMaxForcedBytes) {
     const int byte = shared.automaton.only_next_byte(set_);

@@ -29,6 +29,11 @@ struct ConstraintSpec {
   Kind kind = Kind::kJsonObject;
   std::string text;
   std::vector<std::string> choices;
+  // Beside all that, any text that begins with this may be written; empty: none. For answers that may be a
+  // call of a tool instead.
+  std::string or_begins_with = {};
+
+  bool operator==(const ConstraintSpec&) const = default;
 };
 
 // A compiled constraint for one vocabulary, for any number of matchers on any threads: what they find out is
@@ -41,6 +46,11 @@ class CompiledConstraint {
                                                                    std::shared_ptr<const TokenTrie> trie);
   ~CompiledConstraint();
   const TokenTrie& trie() const { return *trie_; }
+  // Memory that it takes with what its matchers have found out so far.
+  size_t num_bytes() const;
+  // So much of its limits is used up, by all its matchers together, that further texts should get one
+  // compiled anew.
+  bool is_worn() const;
   CompiledConstraint(const CompiledConstraint&) = delete;
   CompiledConstraint& operator=(const CompiledConstraint&) = delete;
 
@@ -61,7 +71,7 @@ class ConstraintMatcher {
 
   // Bit t % 32 of word t / 32 is set where token t may come next: end tokens exactly where the text is
   // complete, others where the text with them is or can become so. After an end token only end tokens are
-  // allowed. bits: a bit for each id of the vocabulary or more; those beyond are cleared. kResourceExhausted
+  // allowed. bits: a bit for each id of the vocabulary or more; those beyond are cleared. kInvalidArgument
   // where the constraint turns out too complex for the limits: the request has to end.
   Status fill_mask(std::span<uint32_t> bits);
 

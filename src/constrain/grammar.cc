@@ -59,6 +59,18 @@ NodeId Grammar::repeat(NodeId child, uint32_t min, uint32_t max) {
 
 NodeId Grammar::reference(RuleId rule) { return add({.kind = Kind::kRule, .first = rule}); }
 
+// What was rule 0 goes on as another one: it may refer to itself.
+void Grammar::also_what_begins_with(std::string_view beginning) {
+  const Rule former = rules_[0];
+  const RuleId moved = add_rule(former.label, former.use);
+  define(moved, former.body);
+  for (GrammarNode& node : nodes_) {
+    if (node.kind == Kind::kRule && node.first == 0) node.first = moved;
+  }
+  const NodeId anything = repeat(set(CodePointSet().complement()), 0, kUnbounded);
+  define(0, choice({reference(moved), sequence({literal(beginning), anything})}));
+}
+
 std::string_view Grammar::text(const GrammarNode& node) const {
   return std::string_view(texts_).substr(node.first, node.count);
 }

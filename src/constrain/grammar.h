@@ -66,6 +66,9 @@ class Grammar {
   // Of a kSequence, kChoice or kRepeat.
   std::span<const NodeId> children(const GrammarNode& node) const;
 
+  // Makes the whole text either what it was or any text that begins so.
+  void also_what_begins_with(std::string_view beginning);
+
   // Whether the limits on rules, nodes and height hold.
   Status check_size() const;
 

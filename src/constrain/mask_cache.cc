@@ -16,6 +16,12 @@ void set_bit(std::span<uint32_t> bits, int32_t token) {
 
 }  // namespace
 
+// Walk states with the two vectors and the hash table's node of each.
+size_t MaskCache::num_bytes() const {
+  constexpr size_t kWalkStateBytes = sizeof(WalkState) + 128;
+  return mask_bytes_ + walk_states_.size() * kWalkStateBytes + walk_next_.capacity() * sizeof(int32_t);
+}
+
 void MaskCache::forget_masks() {
   masks_.clear();
   by_key_.clear();
@@ -95,7 +101,7 @@ bool MaskCache::is_over_limits(const Automaton& automaton) {
       walk_states_.size() <= kMaxWalkStates) {
     return false;
   }
-  walk_status_ = resource_exhausted(
+  walk_status_ = invalid_argument(
       "the constraint's next tokens take more than the limit of {} states or {} steps to find",
       kMaxWalkStates, kMaxWalkSteps);
   return true;
@@ -145,9 +151,9 @@ Result<uint32_t> MaskCache::find(uint32_t above, ItemId item, Automaton& automat
   const auto from =
       above == kNoMask ? std::span<const uint32_t>(kRoot) : std::span<const uint32_t>(masks_[above].exits);
   Mask mask = walk(from, item, automaton);
-  FATHOM_RETURN_IF_ERROR(automaton.status());
+  if (!automaton.status().ok()) walk_status_ = automaton.status();
   if (!walk_status_.ok()) {
-    forget_walks();
+    forget_walks();  // what failed stands among them as a dead end
     return std::exchange(walk_status_, ok_status());
   }
   mask_bytes_ += sizeof(Mask) + 4 * (mask.words.size() + mask.tokens.size() + mask.exits.size()) + 64;
@@ -194,8 +200,8 @@ Status MaskCache::add_allowed_directly(const ConfigurationSet& set, StackPool& p
     automaton.step(levels[node.depth - 1], automaton.class_of(static_cast<uint8_t>(node.byte)), pool, next);
     FATHOM_RETURN_IF_ERROR(automaton.status());
     if (automaton.work() > work_limit) {
-      return resource_exhausted("the constraint's next tokens take more than the limit of {} steps to find",
-                                kMaxWalkSteps);
+      return invalid_argument("the constraint's next tokens take more than the limit of {} steps to find",
+                              kMaxWalkSteps);
     }
     if (next.closed.empty() && !next.finished) {
       i = node.after;

@@ -33,6 +33,8 @@ class MaskCache {
   Status add_allowed_directly(const ConfigurationSet& set, StackPool& pool, Automaton& automaton,
                               std::span<uint32_t> bits);
 
+  size_t num_bytes() const;
+
  private:
   struct Mask {
     std::vector<uint32_t> words;  // a bit per token; empty where tokens is the shorter list

@@ -103,13 +103,14 @@ TEST(Matcher, DepthIsLimitedWithoutDeadEnds) {
 }
 
 // Each "a" may be followed by either rule, and each way needs another end: 2^n stacks after n of them.
+constexpr const char* kManyWays =
+    "root ::= x | y\n"
+    "x ::= \"a\" x \"c\" | \"a\" y \"d\" | \"b\"\n"
+    "y ::= \"a\" x \"e\" | \"a\" y \"f\" | \"b\"";
+
 TEST(Matcher, WaysToReadAreLimited) {
   const Vocabulary vocabulary;
-  ConstraintMatcher matcher(compile(Kind::kGrammar,
-                                    "root ::= x | y\n"
-                                    "x ::= \"a\" x \"c\" | \"a\" y \"d\" | \"b\"\n"
-                                    "y ::= \"a\" x \"e\" | \"a\" y \"f\" | \"b\"",
-                                    vocabulary));
+  ConstraintMatcher matcher(compile(Kind::kGrammar, kManyWays, vocabulary));
   int count = 0;
   while (matcher.accept('a')) ++count;
   EXPECT_FALSE(matcher.status().ok());
@@ -117,7 +118,44 @@ TEST(Matcher, WaysToReadAreLimited) {
             "the constraint can read its text in more than the limit of 128 ways at once");
   EXPECT_EQ(count, 6);
   std::vector<uint32_t> bits(vocabulary.trie->num_words());
-  EXPECT_EQ(matcher.fill_mask(bits).code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(matcher.fill_mask(bits).code(), ErrorCode::kInvalidArgument);
+}
+
+// Both by tokens of one byte and by one that runs over the limit inside a walk.
+TEST(Matcher, OneTextOverALimitLeavesTheOthersAlone) {
+  const Vocabulary vocabulary({"aaaaaaaaaaaa"});
+  const Compiled compiled = compile(Kind::kGrammar, kManyWays, vocabulary);
+  ConstraintMatcher walks(compiled), steps(compiled), sound(compiled);
+  ASSERT_TRUE(sound.accept('a'));
+  std::vector<uint32_t> bits(vocabulary.trie->num_words());
+  EXPECT_EQ(walks.fill_mask(bits).code(), ErrorCode::kInvalidArgument);
+  EXPECT_FALSE(walks.accept('b'));
+  while (steps.accept('a')) continue;
+  EXPECT_FALSE(steps.status().ok());
+  ASSERT_TRUE(sound.accept('b'));
+  EXPECT_TRUE(sound.accept('c'));
+  EXPECT_TRUE(sound.is_complete());
+  EXPECT_TRUE(sound.status().ok());
+  EXPECT_FALSE(compiled->is_worn());
+}
+
+TEST(Matcher, AnswersMayBeginOtherwise) {
+  const Vocabulary vocabulary;
+  const auto made = CompiledConstraint::compile(
+      {Kind::kJsonSchema,
+       R"({"type": "object", "properties": {"a": {"$ref": "#"}}, "additionalProperties": false})",
+       {},
+       "<call>"},
+      vocabulary.trie);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_TRUE(accepts(*made, R"({"a":{"a":{}}})"));
+  EXPECT_FALSE(accepts(*made, R"({"a":<call>})"));
+  EXPECT_TRUE(accepts(*made, "<call>"));
+  EXPECT_TRUE(accepts(*made, "<call>{anything 话 </call> at all"));
+  EXPECT_FALSE(accepts(*made, "<cal"));
+  ConstraintMatcher matcher(*made);
+  for (const char c : std::string_view("{}")) ASSERT_TRUE(matcher.accept(c));
+  EXPECT_TRUE(matcher.can_end_only());
 }
 
 TEST(Matcher, ThreadsShareAConstraint) {

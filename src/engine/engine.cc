@@ -183,6 +183,7 @@ EngineStatistics Engine::statistics() const {
           .num_steps = impl_->num_steps,
           .num_computed_tokens = impl_->num_computed_tokens,
           .model_seconds = impl_->runner->model_seconds(),
+          .last_step = impl_->last_step,
           .speculation = impl_->drafter ? impl_->drafter->statistics() : SpeculationStatistics(),
           .pages_used = scheduler.num_pages_used,
           .pages_total = scheduler.num_pages};

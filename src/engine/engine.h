@@ -139,6 +139,17 @@ std::string_view finish_reason_name(FinishReason reason);
 // and cancel, may not call step().
 using RequestListener = std::function<void(const RequestEvent&)>;
 
+// What a step computed: from it follows the least time that it could take (benchmark/step_roof.h).
+struct StepWork {
+  double seconds = 0;  // that it took
+  int64_t num_tokens = 0;
+  int64_t num_logits = 0;     // positions that went through the head
+  int64_t num_keys = 0;       // latents read, of all sequences
+  int64_t num_expanded = 0;   // of these, expanded once more for a later part of their prompt
+  double expanded_pairs = 0;  // queries times keys, by form of attention
+  double absorbed_pairs = 0;
+};
+
 struct EngineStatistics {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
@@ -148,6 +159,7 @@ struct EngineStatistics {
   int64_t num_steps = 0;
   int64_t num_computed_tokens = 0;  // of all steps, drafts included
   double model_seconds = 0;         // of all steps, in the model's forward pass
+  StepWork last_step = {};
   SpeculationStatistics speculation = {};
   int64_t pages_used = 0;
   int64_t pages_total = 0;

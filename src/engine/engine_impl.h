@@ -51,6 +51,7 @@ struct Engine::Impl {
   int64_t num_computed_tokens = 0;
   uint64_t num_salts = 0;   // that requests were given, where they share no prefixes
   double next_recount = 0;  // monotonic seconds
+  StepWork last_step;
   // Choice i of a request is the sequence of its id + i: the scheduler's ids are consecutive.
   std::map<SequenceId, Choice> choices;
   StepCosts costs;
@@ -75,6 +76,7 @@ struct Engine::Impl {
   // Who computes how much in the step to come, from what steps have cost.
   Status prepare_plan();
   Status compute(const BatchPlan& plan);
+  StepWork work_of(const BatchPlan& plan) const;
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
   void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);

@@ -36,13 +36,15 @@ void Engine::Impl::advance(const Segment& segment, std::span<const float> logits
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
   const auto width = static_cast<size_t>(config.vocab_size);
+  // Ids that only pad the vocabulary are never drawn: they have no text, and the model never saw them.
+  const size_t drawable = tokenizer ? std::min(width, static_cast<size_t>(tokenizer->vocab_size())) : width;
   Choice& choice = choices.at(segment.sequence_id);
   std::span<const int32_t> so_far = tokens.subspan(prompt_len);
   if (segment.num_logits > 1) generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
   for (size_t row = 0;; ++row) {
     Result<Choice::Step> step =
-        choice.next(logits.subspan(row * width, width), tokens.first(prompt_len), so_far, workspace);
+        choice.next(logits.subspan(row * width, drawable), tokens.first(prompt_len), so_far, workspace);
     if (!step.ok()) {
       outcome.status = step.status();
       return;
@@ -126,6 +128,19 @@ Status Engine::Impl::prepare_plan() {
   return drafter ? drafter->propose(*scheduler) : ok_status();
 }
 
+StepWork Engine::Impl::work_of(const BatchPlan& plan) const {
+  StepWork work{.num_tokens = plan.num_tokens, .num_logits = plan.num_logits};
+  for (const Segment& segment : plan.segments) {
+    const auto queries = static_cast<double>(segment.end - segment.begin);
+    const double pairs = queries * static_cast<double>(segment.begin + 1 + segment.end) / 2;
+    const bool is_expanded = segment.begin < scheduler->find(segment.sequence_id)->num_expanded;
+    (is_expanded ? work.expanded_pairs : work.absorbed_pairs) += pairs;
+    if (is_expanded) work.num_expanded += segment.begin;
+    work.num_keys += segment.end;
+  }
+  return work;
+}
+
 Status Engine::Impl::compute(const BatchPlan& plan) {
   for (const PageCopy& copy : plan.copies) runner->copy_page(copy);
   lay_out(plan);
@@ -145,8 +160,10 @@ Status Engine::step() {
   }
   ++impl.num_steps;
   impl.num_computed_tokens += plan.num_tokens;
+  impl.last_step = impl.work_of(plan);
   FATHOM_RETURN_IF_ERROR(impl.compute(plan));
   const double seconds = impl.now() - started;
+  impl.last_step.seconds = seconds;
   if (seconds > 0) impl.costs.observe(plan.num_tokens, seconds);
   if (impl.drafter)
     FATHOM_RETURN_IF_ERROR(impl.drafter->observe(*impl.scheduler, plan, impl.new_counts, seconds));

@@ -58,7 +58,7 @@ void LineTask::add_token(const GenerationEvent& event) {
   ++usage_.completion_tokens;
   if (index % num_choices() == 0) usage_.cached_tokens += event.cached_tokens;
   choices_[index].text += event.text;
-  if (request_.reply.logprobs || request_.reply.token_ids) choices_[index].tokens.push_back(event.token);
+  if (request_.reply.keeps_tokens()) choices_[index].tokens.push_back(event.token);
 }
 
 void LineTask::forget() {

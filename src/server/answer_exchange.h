@@ -1,15 +1,13 @@
-// One request for one answer in a protocol other than OpenAI's completions: from the engine's events to the
-// reply, whole or streamed. How the protocol says it is an AnswerWriter's. I/O thread.
+// One request for one answer in a protocol other than OpenAI's completions: the engine's events become items,
+// text or calls. How the protocol says it is an AnswerWriter's. I/O thread.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "server/answer_record.h"
 #include "server/chat/answer_parser.h"
-#include "server/engine_client.h"
-#include "server/http_message.h"
+#include "server/generation_exchange.h"
 #include "server/openai.h"
 #include "server/stop_reason.h"
 
@@ -45,44 +43,35 @@ class AnswerWriter {
   virtual HttpReply error(const ApiError& error) = 0;
 };
 
-class AnswerExchange : public Exchange, public GenerationListener {
+class AnswerExchange : public GenerationExchange {
  public:
-  // client and writer must outlive the exchange.
-  AnswerExchange(EngineClient& client, ResponseWriter& writer) : client_(client), writer_(writer) {}
+  // All must outlive the exchange; format writes the answer and must not be null.
+  AnswerExchange(EngineClient& client, ResponseWriter& writer, std::unique_ptr<AnswerWriter> format)
+      : GenerationExchange(client, writer), format_(std::move(format)) {}
 
-  // Starts the generation. format writes the answer and must not be null.
-  void start(CompletionRequest request, std::unique_ptr<AnswerWriter> format);
-  void refuse(const HttpReply& reply) { writer_.reply(reply); }
-
-  void on_event(const GenerationEvent& event) override;
-  std::string log_note() const override;
+  // Starts the generation, or replies with the refusal.
+  void start(std::variant<CompletionRequest, ApiError> parsed);
 
  private:
-  void add(const AnswerPiece& piece);
-  void add_tokens(const GenerationEvent& event);
-  void close_item();
-  void send(const std::string& events);
-  void finish(const GenerationEvent& event, Json stop_reason);
-  void fail(const ApiError& error);
+  void opened() override;
+  void take(const GenerationEvent& event) override;
+  HttpReply whole() override;
+  std::string stream_end() override;
+  HttpReply refusal(const ApiError& error) const override { return format_->error(error); }
+  std::string stream_failure(const ApiError& error) override { return format_->error_event(error); }
 
-  EngineClient& client_;
-  ResponseWriter& writer_;
+  void add(const AnswerPiece& piece);
+  void close_item();
+  bool streams() const { return state() == State::kStreaming; }
+
   std::unique_ptr<AnswerWriter> format_;
-  std::unique_ptr<Generation> generation_;
   ReplyOptions reply_;
   AnswerParser parser_;
   StopReason stop_reason_;
   std::vector<AnswerItem> items_;
   std::vector<SampledToken> unshown_;  // tokens whose text has not come
-  bool streams_ = false;
   bool item_is_open_ = false;
-  bool ended_ = false;
-  AnswerRecord record_;
+  AnswerEnd end_;
 };
-
-// The error that an event of a failed or cancelled sequence means to a client.
-ApiError error_of_event(const GenerationEvent& event);
-// The head of a stream of events.
-HttpReply stream_head();
 
 }  // namespace fathom

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "server/anthropic/messages_reply.h"
 #include "server/completion_exchange.h"
 #include "server/log_text.h"
+#include "server/mindie/error.h"
 #include "server/page_route.h"
 
 namespace fathom {
@@ -92,9 +94,20 @@ const App::Route* App::find_route(const std::string& method, std::string_view pa
   return nullptr;
 }
 
+HttpReply App::refusal(const HttpRequest& request, const ApiError& error) const {
+  if (request.path.starts_with("/v1/messages")) return anthropic_error_reply(error, request.id);
+  HttpReply reply = error_reply(error);
+  std::string others;
+  const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  if (find_route(method, request.path, others) == nullptr &&
+      mindie_.find(method, request.path, others) != nullptr)
+    reply.body = dump_json(mindie::refusal_json(error));
+  return reply;
+}
+
 std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& writer) {
-  const auto refuse = [&writer](const ApiError& error) -> std::shared_ptr<Exchange> {
-    writer.reply(error_reply(error));
+  const auto refuse = [&](const ApiError& error) -> std::shared_ptr<Exchange> {
+    writer.reply(refusal(request, error));
     return nullptr;
   };
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
@@ -127,7 +140,7 @@ std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& write
     return nullptr;
   }
   if (!allowed.empty()) {
-    HttpReply reply = error_reply({.status = 405, .message = "this path takes " + allowed});
+    HttpReply reply = refusal(request, {.status = 405, .message = "this path takes " + allowed});
     reply.headers.emplace_back("Allow", allowed);
     writer.reply(std::move(reply));
     return nullptr;
@@ -148,20 +161,20 @@ void App::run_work(size_t body_bytes, std::weak_ptr<void> alive,
 
 std::shared_ptr<Exchange> App::compute(HttpRequest request, ResponseWriter& writer, Compute compute) {
   if (!model_) {
-    writer.reply(error_reply(unavailable("the model is being loaded")));
+    writer.reply(refusal(request, unavailable("the model is being loaded")));
     return nullptr;
   }
   auto exchange = std::make_shared<PendingWork>();
   const size_t bytes = request.body.size();
-  run_work(bytes, exchange,
-           [this, &writer, compute = std::move(compute),
-            body = std::move(request.body)]() -> std::function<void()> {
-             auto json = parse_body(body, options_.limits);
-             const auto* error = std::get_if<ApiError>(&json);
-             HttpReply reply =
-                 error != nullptr ? error_reply(*error) : compute(std::get<Json>(json), *model_);
-             return [&writer, reply = std::move(reply)] { writer.reply(reply); };
-           });
+  run_work(
+      bytes, exchange,
+      [this, &writer, compute = std::move(compute), request = std::move(request)]() -> std::function<void()> {
+        auto json = parse_body(request.body, options_.limits);
+        const auto* error = std::get_if<ApiError>(&json);
+        HttpReply reply =
+            error != nullptr ? refusal(request, *error) : compute(std::get<Json>(json), *model_);
+        return [&writer, reply = std::move(reply)] { writer.reply(reply); };
+      });
   return exchange;
 }
 

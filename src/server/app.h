@@ -53,6 +53,8 @@ class App {
     constraints_ = std::move(constraints);
   }
 
+  // An error before the request has met its handler, in the form of the path's protocol.
+  HttpReply refusal(const HttpRequest& request, const ApiError& error) const;
   // Replies through the writer, now or later; the exchange, where there is one, is for the caller to keep
   // until then.
   std::shared_ptr<Exchange> handle(HttpRequest request, ResponseWriter& writer);

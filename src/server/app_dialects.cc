@@ -13,10 +13,11 @@ std::shared_ptr<Exchange> App::responses(HttpRequest request, ResponseWriter& wr
     writer.reply(error_reply(unavailable("the model is being loaded")));
     return nullptr;
   }
-  auto exchange = std::make_shared<AnswerExchange>(client_, writer);
+  auto format = std::make_unique<ResponsesWriter>(request.id, *model_);
+  ResponsesWriter* shown = format.get();
   // The members that the response shows again, from the worker to here.
-  const auto echoed = std::make_shared<Json>();
-  const std::string id = request.id;
+  const auto echoed = std::make_shared<Json>(Json::object());
+  auto exchange = std::make_shared<AnswerExchange>(client_, writer, std::move(format));
   prepare(
       std::move(request), exchange,
       [this, echoed](const Json& body, const ServedModel& model) -> Parsed {
@@ -26,10 +27,9 @@ std::shared_ptr<Exchange> App::responses(HttpRequest request, ResponseWriter& wr
         *echoed = std::move(made.echoed);
         return std::move(made.completion);
       },
-      [this, echoed, id, target = exchange.get()](Parsed& parsed) {
-        if (const auto* error = std::get_if<ApiError>(&parsed)) return target->refuse(error_reply(*error));
-        target->start(std::get<CompletionRequest>(std::move(parsed)),
-                      std::make_unique<ResponsesWriter>(id, *model_, std::move(*echoed)));
+      [shown, echoed, target = exchange.get()](Parsed& parsed) {
+        shown->set_echoed(std::move(*echoed));
+        target->start(std::move(parsed));
       });
   return exchange;
 }
@@ -39,20 +39,14 @@ std::shared_ptr<Exchange> App::messages(HttpRequest request, ResponseWriter& wri
     writer.reply(anthropic_error_reply(unavailable("the model is being loaded"), request.id));
     return nullptr;
   }
-  auto exchange = std::make_shared<AnswerExchange>(client_, writer);
-  const std::string id = request.id;
+  auto exchange = std::make_shared<AnswerExchange>(client_, writer,
+                                                   std::make_unique<MessagesWriter>(request.id, *model_));
   prepare(
       std::move(request), exchange,
       [this](const Json& body, const ServedModel& model) {
         return parse_anthropic_messages(body, MessagesPurpose::kAnswer, model, options_.limits);
       },
-      [this, id, target = exchange.get()](Parsed& parsed) {
-        if (const auto* error = std::get_if<ApiError>(&parsed)) {
-          return target->refuse(anthropic_error_reply(*error, id));
-        }
-        target->start(std::get<CompletionRequest>(std::move(parsed)),
-                      std::make_unique<MessagesWriter>(id, *model_));
-      });
+      [target = exchange.get()](Parsed& parsed) { target->start(std::move(parsed)); });
   return exchange;
 }
 

@@ -2,6 +2,7 @@
 #include "server/app.h"
 #include "server/chat/chat_prompt.h"
 #include "server/openai.h"
+#include "server/process_metrics.h"
 #include "server/request_fields.h"
 #include "text/utf8.h"
 
@@ -180,7 +181,8 @@ std::shared_ptr<Exchange> App::load(HttpRequest, ResponseWriter& writer) {
 std::shared_ptr<Exchange> App::metrics(HttpRequest, ResponseWriter& writer) {
   writer.reply(
       {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-       .body = metrics_.render(options_.metrics_prefix, client_.statistics(), client_.num_waiting())});
+       .body = metrics_.render(options_.metrics_prefix, client_.statistics(), client_.num_waiting()) +
+               process_metrics(options_.version)});
   return nullptr;
 }
 

@@ -1,6 +1,5 @@
 #include "server/completion_exchange.h"
 
-#include "server/answer_exchange.h"
 #include "server/sse.h"
 
 namespace fathom {
@@ -9,8 +8,6 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
   request_ = std::get<CompletionRequest>(std::move(parsed));
   reply_.emplace(request_.reply, request_id_, model_);
-  int64_t prompt_tokens = 0;
-  for (const auto& prompt : request_.generation.prompts) prompt_tokens += static_cast<int64_t>(prompt.size());
   if (request_.reply.token_ids) shown_prompts_ = request_.generation.prompts;
   choices_.resize(static_cast<size_t>(request_.generation.num_sequences()));
   if (request_.reply.kind == CompletionKind::kChat) {
@@ -22,56 +19,38 @@ void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed)
     choices_[i].index = static_cast<int32_t>(i);
     if (request_.reply.token_ids) choices_[i].prompt_ids = &shown_prompts_[prompt_of(i)];
   }
-  record_.begin(prompt_tokens, choices_.size(), request_.generation.n);
-  state_ = State::kWaiting;
   GenerationRequest generation = std::move(request_.generation);
   request_.generation.n = generation.n;
   request_.generation.prompt_logprobs = generation.prompt_logprobs;
-  auto started = client_.start(std::move(generation), *this);
-  if (const auto* error = std::get_if<ApiError>(&started)) return fail(*error);
-  generation_ = std::get<std::unique_ptr<Generation>>(std::move(started));
+  begin(std::move(generation), request_.reply.stream ? Delivery::kStream : Delivery::kWhole);
 }
 
-// The engine has the request. What is known before its first step is shown at once.
-void CompletionExchange::open() {
+// What is known before the engine's first step is shown at once.
+void CompletionExchange::opened() {
   // An echo waits for the scores that go with it.
   const bool waits = request_.generation.prompt_logprobs.has_value();
-  if (request_.reply.stream) {
-    state_ = State::kStreaming;
-    writer_.begin_stream(stream_head());
-  }
   for (size_t i = 0; i < choices_.size(); ++i) {
     if (request_.reply.echo && !waits) choices_[i].text = request_.echoed[prompt_of(i)];
     if (!request_.reply.stream) continue;
     if (request_.reply.kind == CompletionKind::kChat) {
-      send(reply_->role_chunk(static_cast<int32_t>(i)));
+      send(sse_event(reply_->role_chunk(static_cast<int32_t>(i))));
     } else if (!choices_[i].text.empty()) {
-      send(reply_->chunk(choices_[i], chunk_usage()));
+      send(sse_event(reply_->chunk(choices_[i], chunk_usage())));
       choices_[i].text.clear();
     }
   }
 }
 
-void CompletionExchange::send(std::string_view json) { writer_.write(sse_event(json)); }
-
 std::optional<Usage> CompletionExchange::chunk_usage() const {
-  return request_.reply.continuous_usage ? std::optional(record_.usage()) : std::nullopt;
+  return request_.reply.continuous_usage ? std::optional(record().usage()) : std::nullopt;
 }
 
-void CompletionExchange::on_event(const GenerationEvent& event) {
-  if (state_ == State::kEnded) return;
-  if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
-    return fail(error_of_event(event));
-  }
-  record_.observe(event);
-  if (event.kind == GenerationEventKind::kAccepted) return open();
-  if (event.kind == GenerationEventKind::kStarted) return;
+void CompletionExchange::take(const GenerationEvent& event) {
   if (event.kind == GenerationEventKind::kPromptScores) return add_scores(event);
   if (request_.reply.timings && event.kind == GenerationEventKind::kToken)
-    reply_->set_timings(record_.timings_json());
+    reply_->set_timings(record().timings_json());
   ChoicePiece piece = piece_of(event);
   request_.reply.stream ? stream_piece(std::move(piece)) : add_piece(std::move(piece));
-  if (event.ends() && ++num_finished_ == choices_.size()) finish();
 }
 
 // The scores of one prompt belong to all its choices.
@@ -82,7 +61,7 @@ void CompletionExchange::add_scores(const GenerationEvent& event) {
     choices_[i].prompt_scores = event.prompt_scores;
     choices_[i].prompt_ranks = event.prompt_ranks;
     if (!request_.reply.stream) continue;
-    send(reply_->chunk(choices_[i], chunk_usage()));
+    send(sse_event(reply_->chunk(choices_[i], chunk_usage())));
     choices_[i].text.clear();
     choices_[i].prompt_scores.clear();
   }
@@ -93,8 +72,8 @@ ChoicePiece CompletionExchange::piece_of(GenerationEvent event) {
   const auto index = static_cast<size_t>(event.index);
   ChoicePiece piece{.index = event.index, .finish_reason = event.finish_reason};
   piece.stop_reason = stop_reason_.find(event);
-  const bool shows_tokens = request_.reply.logprobs || request_.reply.token_ids;
-  if (shows_tokens && event.kind == GenerationEventKind::kToken) piece.tokens.push_back(event.token);
+  if (request_.reply.keeps_tokens() && event.kind == GenerationEventKind::kToken)
+    piece.tokens.push_back(event.token);
   if (parsers_.empty()) {
     piece.text = std::move(event.text);
     return piece;
@@ -151,30 +130,24 @@ void CompletionExchange::stream_piece(ChoicePiece piece) {
   end.stop_reason = std::exchange(piece.stop_reason, nullptr);
   if (!piece.text.empty() || !piece.tokens.empty() || !piece.calls.empty()) {
     piece.prompt_ids = std::exchange(choice.prompt_ids, nullptr);  // with the first piece
-    send(reply_->chunk(piece, chunk_usage()));
+    send(sse_event(reply_->chunk(piece, chunk_usage())));
   }
   choice.finish_reason = end.finish_reason;
-  if (end.finish_reason != FinishReason::kNone) send(reply_->chunk(end, chunk_usage()));
+  if (end.finish_reason != FinishReason::kNone) send(sse_event(reply_->chunk(end, chunk_usage())));
 }
 
-void CompletionExchange::finish() {
-  state_ = State::kEnded;
-  if (!request_.reply.stream) return writer_.reply({.body = reply_->whole(choices_, record_.usage())});
-  if (request_.reply.include_usage) send(reply_->usage_chunk(record_.usage()));
-  writer_.write(kSseDone);
-  writer_.end_stream();
+HttpReply CompletionExchange::whole() {
+  return {.body = reply_->whole(std::move(choices_), record().usage())};
 }
 
-void CompletionExchange::fail(const ApiError& error) {
-  const bool streaming = state_ == State::kStreaming;
-  state_ = State::kEnded;
-  generation_.reset();
-  if (!streaming) return writer_.reply(error_reply(error));
-  send(dump_json(error_json(error)));
-  writer_.write(kSseDone);
-  writer_.end_stream();
+std::string CompletionExchange::stream_end() {
+  std::string end;
+  if (request_.reply.include_usage) end = sse_event(reply_->usage_chunk(record().usage()));
+  return end.append(kSseDone);
 }
 
-std::string CompletionExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
+std::string CompletionExchange::stream_failure(const ApiError& error) {
+  return sse_event(dump_json(error_json(error))).append(kSseDone);
+}
 
 }  // namespace fathom

@@ -86,6 +86,7 @@ asio::awaitable<void> Connection::read() {
 asio::awaitable<bool> Connection::flush() {
   while (!output_.empty() && !closed_) {
     std::swap(writing_, output_);
+    const double known_since = std::exchange(known_since_, 0);
     set_phase(Phase::kWriting, edge_.options.limits.write_timeout);
     SocketError error;
     size_t count = 0;
@@ -97,6 +98,7 @@ asio::awaitable<bool> Connection::flush() {
     writing_.clear();
     set_phase(Phase::kResponding, kNever);
     if (error) close();
+    if (!error && known_since > 0) edge_.callbacks.sent(monotonic_seconds() - known_since);
   }
   co_return !closed_;
 }
@@ -123,7 +125,7 @@ asio::awaitable<bool> Connection::receive(RequestParser& parser) {
     reader_gate_.cancel();
     if (parser.state() == RequestParser::State::kDone) co_return true;
     if (parser.state() == RequestParser::State::kFailed) {
-      refuse(parser.error());
+      refuse(parser, parser.error());
       co_return false;
     }
     if (before == RequestParser::State::kHead && parser.state() == RequestParser::State::kBody) {
@@ -136,11 +138,12 @@ asio::awaitable<bool> Connection::receive(RequestParser& parser) {
       }
     }
     if (!count_body(parser.body_bytes())) {
-      refuse({.status = 503, .message = "the server receives too much at once"});
+      refuse(parser, {.status = 503, .message = "the server receives too much at once"});
       co_return false;
     }
     if (timed_out_) {
-      refuse({.status = 408, .message = "the request took too long to arrive", .code = "request_timeout"});
+      refuse(parser,
+             {.status = 408, .message = "the request took too long to arrive", .code = "request_timeout"});
       co_return false;
     }
     if (client_gone_ || closed_ || (stopping_ && !head_begun)) co_return false;
@@ -160,14 +163,12 @@ void Connection::begin_response(const HttpRequest& request) {
 }
 
 // A request that could not be read: its connection cannot go on.
-void Connection::refuse(const ApiError& error) {
-  HttpRequest request;
-  request.method = "-";
-  request.path = "-";
+void Connection::refuse(const RequestParser& parser, const ApiError& error) {
+  HttpRequest request = parser.target();
   request.keep_alive = false;
   request.id = edge_.new_request_id();
   begin_response(request);
-  reply(error_reply(error));
+  reply(edge_.callbacks.refusal(request, error));
   edge_.callbacks.record({.method = request.method,
                           .path = request.path,
                           .id = request.id,
@@ -227,6 +228,10 @@ void Connection::end_stream() {
   if (!http_1_0_ && !closed_) output_ += "0\r\n\r\n";
   ended_ = true;
   wake();
+}
+
+void Connection::known_since(double time) {
+  if (!output_.empty()) known_since_ = time;
 }
 
 // Hands the request over and writes what comes, until the response or the client's patience ends.

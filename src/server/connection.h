@@ -61,6 +61,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   void begin_stream(HttpReply head) override;
   void write(std::string_view bytes) override;
   void end_stream() override;
+  void known_since(double time) override;
 
  private:
   enum class Phase { kIdle, kReceiving, kResponding, kWriting };
@@ -79,7 +80,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   asio::awaitable<void> respond(HttpRequest request);
   asio::awaitable<void> linger();
   void begin_response(const HttpRequest& request);
-  void refuse(const ApiError& error);
+  void refuse(const RequestParser& parser, const ApiError& error);
   void start_head(const HttpReply& head);
   bool count_body(size_t bytes);
 
@@ -93,6 +94,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   std::string input_;
   std::string output_;
   std::string writing_;
+  double known_since_ = 0;  // of something in output_; 0: not to be measured
   Phase phase_ = Phase::kReceiving;
   double deadline_ = kNever;
   size_t counted_body_bytes_ = 0;

@@ -11,18 +11,22 @@
 
 namespace fathom {
 
+struct ConstraintCacheLimits {
+  size_t max_kept = 32;                  // that no request uses
+  size_t max_bytes = size_t{512} << 20;  // of all there are, those in use included
+};
+
 class ConstraintCache {
  public:
   using Compiled = std::shared_ptr<const CompiledConstraint>;
 
-  // A compiled constraint may come to hold some 100 MB (constrain/limits.h), so few are kept: those used
-  // last.
-  explicit ConstraintCache(std::shared_ptr<const TokenTrie> trie, size_t capacity = 32)
-      : trie_(std::move(trie)), capacity_(capacity) {}
+  explicit ConstraintCache(std::shared_ptr<const TokenTrie> trie, ConstraintCacheLimits limits = {})
+      : trie_(std::move(trie)), limits_(limits) {}
 
-  // Null where it is not there.
+  // Null where it is not there, or is worn.
   Compiled find(const ConstraintSpec& spec);
-  // Takes up to 100 ms where it is not there. Fails as CompiledConstraint::compile.
+  // Takes up to 100 ms where it is not there. Fails as CompiledConstraint::compile, and with
+  // kResourceExhausted while those in use take all the memory.
   Result<Compiled> find_or_compile(const ConstraintSpec& spec);
 
  private:
@@ -31,10 +35,13 @@ class ConstraintCache {
     Compiled compiled;
   };
 
+  // Drops what no request uses until there is room for one more of so many bytes; the bytes of the rest.
+  size_t make_room(size_t wanted);
+
   const std::shared_ptr<const TokenTrie> trie_;
-  const size_t capacity_;
+  const ConstraintCacheLimits limits_;
   std::mutex mutex_;
-  std::list<Entry> entries_;  // guarded by mutex_; the last used first
+  std::list<Entry> entries_;  // guarded by mutex_; the last used first; all that are in use
 };
 
 }  // namespace fathom

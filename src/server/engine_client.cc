@@ -23,6 +23,12 @@ std::optional<ApiError> check_prompts(const GenerationRequest& request, int64_t 
   return std::nullopt;
 }
 
+int64_t longest_answer(const std::vector<SequenceTimes>& sequences) {
+  int64_t longest = 0;
+  for (const SequenceTimes& sequence : sequences) longest = std::max(longest, sequence.output_tokens);
+  return longest;
+}
+
 }  // namespace
 
 Generation::~Generation() { client_->give_up(ticket_); }
@@ -106,7 +112,10 @@ void EngineClient::deliver(const EngineReport& report) {
     if (found == entries_.end()) continue;
     observe(found->second, event);
     GenerationListener* listener = found->second.listener;
-    if (found->second.num_ended == found->second.sequences.size()) entries_.erase(found);
+    if (found->second.num_ended == found->second.sequences.size()) {
+      metrics_->request_ended(longest_answer(found->second.sequences));
+      entries_.erase(found);
+    }
     if (listener != nullptr) listener->on_event(event);
   }
   if (entries_.empty() && on_idle_) on_idle_();

@@ -156,6 +156,7 @@ EngineThread::Admission EngineThread::admit(uint64_t ticket, Job& job) {
   for (int32_t i = 0; i < prompt.request.n; ++i) {
     if (id.ok()) {
       job.choice(prompt, i) = ChoiceState::kQueued;
+      ++job.num_queued;
       continue;
     }
     end_choice(ticket, prompt.first_index + i);
@@ -188,6 +189,7 @@ void EngineThread::take(uint64_t ticket, size_t prompt_index, const RequestEvent
 // Choices whose prompt is being computed have left the queue.
 void EngineThread::mark_started() {
   for (auto& [ticket, job] : jobs_) {
+    if (job.num_queued == 0) continue;
     for (size_t p = 0; p < job.request_ids.size(); ++p) {
       const PlannedPrompt& prompt = job.job.prompts[p];
       for (int32_t i = 0; i < prompt.request.n; ++i) {
@@ -218,7 +220,9 @@ void EngineThread::expire() {
 
 void EngineThread::end_choice(uint64_t ticket, int32_t index) {
   Job& job = jobs_.at(ticket);
-  job.choices[static_cast<size_t>(index)] = ChoiceState::kEnded;
+  ChoiceState& state = job.choices[static_cast<size_t>(index)];
+  if (state == ChoiceState::kQueued) --job.num_queued;
+  state = ChoiceState::kEnded;
   if (++job.num_ended == job.choices.size()) ended_.push_back(ticket);
 }
 
@@ -229,6 +233,7 @@ void EngineThread::forget_ended() {
 
 void EngineThread::start(uint64_t ticket, int32_t index, ChoiceState& state) {
   state = ChoiceState::kStarted;
+  --jobs_.at(ticket).num_queued;
   // It left the queue when the step began that is known only now to have taken it.
   emit(ticket, {.index = index, .kind = GenerationEventKind::kStarted, .time = step_begin_});
 }

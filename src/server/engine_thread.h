@@ -59,6 +59,7 @@ class EngineThread {
     GenerationJob job;
     std::vector<RequestId> request_ids;  // of the prompts that are with the engine
     std::vector<ChoiceState> choices;    // by index
+    size_t num_queued = 0;
     size_t num_ended = 0;
 
     ChoiceState& choice(const PlannedPrompt& prompt, int32_t i) {

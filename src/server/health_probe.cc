@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "server/answer_exchange.h"
+#include "server/generation_exchange.h"
 
 namespace fathom {
 

@@ -28,7 +28,11 @@ struct EdgeOptions {
 struct EdgeCallbacks {
   std::function<std::shared_ptr<Exchange>(HttpRequest, ResponseWriter&)> handle;
   std::function<std::vector<std::pair<std::string, std::string>>(const HttpRequest&)> reply_headers;
+  // The reply to a request that did not come whole, of which no more than RequestParser::target() is known.
+  std::function<HttpReply(const HttpRequest&, const ApiError&)> refusal;
   std::function<void(const RequestRecord&)> record;
+  // What ResponseWriter::known_since was told of took so many seconds to be sent.
+  std::function<void(double seconds)> sent;
   std::function<void()> tick;    // twice a second
   std::function<void()> signal;  // SIGTERM or SIGINT came
 };

@@ -62,6 +62,9 @@ class ResponseWriter {
   // One piece. Never blocks: where a client is too slow for its buffer, the connection ends.
   virtual void write(std::string_view bytes) = 0;
   virtual void end_stream() = 0;
+  // What was written last has been known since this time, in monotonic seconds: how long it takes to be sent
+  // is measured.
+  virtual void known_since(double time) = 0;
 };
 
 // A response that is not complete when its handler returns. The connection owns it and destroys it when it

@@ -32,6 +32,12 @@ struct ReplyOptions {
   bool token_ids = false;      // return_token_ids
   bool prompt_scores = false;  // prompt_logprobs
   bool timings = false;        // timings_per_token
+  // best_of: of so many answers to each prompt only the likeliest n are shown. Not in streams.
+  int32_t num_candidates = 1;
+  int32_t n = 1;
+
+  bool selects() const { return num_candidates > n; }
+  bool keeps_tokens() const { return logprobs || token_ids || selects(); }
 };
 
 struct CompletionRequest {
@@ -101,7 +107,8 @@ class ReplyWriter {
   std::string chunk(const ChoicePiece& piece, const std::optional<Usage>& usage);
   std::string usage_chunk(const Usage& usage) const;
 
-  std::string whole(const std::vector<ChoicePiece>& choices, const Usage& usage);
+  // choices: [prompts][candidates].
+  std::string whole(std::vector<ChoicePiece> choices, const Usage& usage);
   // Shown in every chunk or reply from now on; null: not.
   void set_timings(Json timings) { timings_ = std::move(timings); }
 
@@ -110,12 +117,13 @@ class ReplyWriter {
   Json logprobs(const ChoicePiece& piece);
   void add_end(const ChoicePiece& piece, Json& choice) const;
   void add_token_ids(const ChoicePiece& piece, Json& choice) const;
-  std::string chunk_of(Json choice, const std::optional<Usage>& usage) const;
+  std::string chunk_of(const Json& choice, const std::optional<Usage>& usage) const;
 
   ReplyOptions options_;
   std::string id_;
   const ServedModel* model_;
   int64_t created_;
+  std::string chunk_head_;        // of a stream's chunks, up to the first choice
   std::vector<int64_t> offsets_;  // [choices], of text_logprobs_json
   Json timings_;
 };

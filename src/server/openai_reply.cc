@@ -53,6 +53,26 @@ Json calls_json(const std::vector<CallPiece>& calls, bool with_index) {
   return list;
 }
 
+double mean_logprob(const ChoicePiece& choice) {
+  double sum = 0;
+  for (const SampledToken& token : choice.tokens) sum += token.logprob.value_or(0);
+  return sum / static_cast<double>(std::max<size_t>(1, choice.tokens.size()));
+}
+
+// Of each prompt's candidates those whose tokens are likeliest on average.
+std::vector<ChoicePiece> select_best(std::vector<ChoicePiece> choices, const ReplyOptions& options) {
+  std::vector<ChoicePiece> best;
+  const auto step = static_cast<std::ptrdiff_t>(options.num_candidates);
+  for (auto first = choices.begin(); first != choices.end(); first += step) {
+    std::stable_sort(first, first + step, [](const ChoicePiece& a, const ChoicePiece& b) {
+      return mean_logprob(a) > mean_logprob(b);
+    });
+    std::move(first, first + options.n, std::back_inserter(best));
+  }
+  for (size_t i = 0; i < best.size(); ++i) best[i].index = static_cast<int32_t>(i);
+  return best;
+}
+
 }  // namespace
 
 Json usage_json(const Usage& usage) {
@@ -135,16 +155,23 @@ ReplyWriter::ReplyWriter(const ReplyOptions& options, std::string request_id, co
     : options_(options),
       id_((options.kind == CompletionKind::kChat ? "chatcmpl-" : "cmpl-") + std::move(request_id)),
       model_(&model),
-      created_(static_cast<int64_t>(std::time(nullptr))) {}
+      created_(static_cast<int64_t>(std::time(nullptr))) {
+  if (!options.stream) return;
+  chunk_head_ = dump_json(frame(true));
+  chunk_head_.back() = ',';
+  chunk_head_ += "\"choices\":[";
+}
 
 Json ReplyWriter::frame(bool is_chunk) const {
   const bool chat = options_.kind == CompletionKind::kChat;
-  return {{"id", id_},
-          {"object", !chat      ? "text_completion"
-                     : is_chunk ? "chat.completion.chunk"
-                                : "chat.completion"},
-          {"created", created_},
-          {"model", model_->name()}};
+  Json json = {{"id", id_},
+               {"object", !chat      ? "text_completion"
+                          : is_chunk ? "chat.completion.chunk"
+                                     : "chat.completion"},
+               {"created", created_},
+               {"model", model_->name()}};
+  if (!model_->fingerprint().empty()) json["system_fingerprint"] = model_->fingerprint();
+  return json;
 }
 
 Json ReplyWriter::logprobs(const ChoicePiece& piece) {
@@ -175,16 +202,16 @@ void ReplyWriter::add_token_ids(const ChoicePiece& piece, Json& choice) const {
   choice["token_ids"] = std::move(ids);
 }
 
-std::string ReplyWriter::chunk_of(Json choice, const std::optional<Usage>& usage) const {
-  Json chunk = frame(true);
-  chunk["choices"] = Json::array({std::move(choice)});
-  if (!timings_.is_null()) chunk["timings"] = timings_;
+// The members that all chunks have in common are written once: there is a chunk for every token.
+std::string ReplyWriter::chunk_of(const Json& choice, const std::optional<Usage>& usage) const {
+  std::string chunk = chunk_head_ + dump_json(choice) + "]";
+  if (!timings_.is_null()) chunk += ",\"timings\":" + dump_json(timings_);
   if (usage) {
-    chunk["usage"] = usage_json(*usage);
+    chunk += ",\"usage\":" + dump_json(usage_json(*usage));
   } else if (options_.include_usage) {
-    chunk["usage"] = nullptr;
+    chunk += ",\"usage\":null";
   }
-  return dump_json(chunk);
+  return chunk + "}";
 }
 
 std::string ReplyWriter::role_chunk(int32_t index) const {
@@ -208,7 +235,7 @@ std::string ReplyWriter::chunk(const ChoicePiece& piece, const std::optional<Usa
   choice["logprobs"] = logprobs(piece);
   add_end(piece, choice);
   add_token_ids(piece, choice);
-  return chunk_of(std::move(choice), usage);
+  return chunk_of(choice, usage);
 }
 
 std::string ReplyWriter::usage_chunk(const Usage& usage) const {
@@ -218,7 +245,8 @@ std::string ReplyWriter::usage_chunk(const Usage& usage) const {
   return dump_json(chunk);
 }
 
-std::string ReplyWriter::whole(const std::vector<ChoicePiece>& choices, const Usage& usage) {
+std::string ReplyWriter::whole(std::vector<ChoicePiece> choices, const Usage& usage) {
+  if (options_.selects()) choices = select_best(std::move(choices), options_);
   Json reply = frame(false);
   Json list = Json::array();
   for (const ChoicePiece& piece : choices) {

@@ -79,12 +79,11 @@ SamplingParams read_sampling(RequestFields& fields, const ServedModel& model) {
 namespace {
 
 // What other servers offer and this one does not (yet): refused rather than silently left out.
-void refuse_unsupported(RequestFields& fields, int32_t n) {
-  fields.only("best_of", n);
+void refuse_unsupported(RequestFields& fields) {
   fields.only("functions", Json::array());
   for (const char* key : {"use_beam_search", "watermark"}) fields.only(key, false);
   for (const char* key : {"structural_tag", "guided_decoding_backend", "chat_template", "logits_processors",
-                          "truncate_prompt_tokens", "audio", "documents"}) {
+                          "audio", "documents"}) {
     fields.only(key, nullptr);
   }
   fields.only("typical_p", 1.0);
@@ -98,6 +97,7 @@ void read_common(RequestFields& fields, const Context& context, CompletionReques
   fields.text("model", kNoLimit);  // its name is checked before all else
   GenerationRequest& generation = request.generation;
   generation.n = static_cast<int32_t>(fields.integer("n", 1, context.limits.max_choices).value_or(1));
+  request.reply.n = request.reply.num_candidates = generation.n;
   generation.sampling = read_sampling(fields, context.model);
   generation.priority = static_cast<int32_t>(fields.integer("priority", INT32_MIN, INT32_MAX).value_or(0));
   generation.cache_salt = fields.text("cache_salt", 1024).value_or("");
@@ -123,7 +123,7 @@ void read_common(RequestFields& fields, const Context& context, CompletionReques
     if (reply.stream) fields.fail("prompt_logprobs", "is not for streams");
   }
   request.constraint = read_constraint(fields);
-  refuse_unsupported(fields, generation.n);
+  refuse_unsupported(fields);
   for (const char* key :
        {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "request_id"}) {
     fields.ignore(key);
@@ -152,8 +152,29 @@ std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<
   return std::nullopt;
 }
 
-std::optional<ApiError> finish_request(const RequestFields& fields, const Context& context,
+// Of each prompt the last tokens only, where the request says how many; -1: as many as leave room for the
+// answer.
+std::optional<ApiError> truncate_prompts(RequestFields& fields, const Context& context,
+                                         std::optional<int64_t> max_tokens, CompletionRequest& request) {
+  const auto wanted = fields.integer("truncate_prompt_tokens", -1, context.model.max_model_len());
+  if (wanted == 0) fields.fail("truncate_prompt_tokens", "must be -1 or at least 1");
+  if (fields.error()) return fields.error();
+  if (!wanted) return std::nullopt;
+  const int64_t room = context.model.max_model_len() - std::max<int64_t>(1, max_tokens.value_or(1));
+  const auto most = static_cast<size_t>(std::max<int64_t>(1, *wanted < 0 ? room : *wanted));
+  for (size_t i = 0; i < request.generation.prompts.size(); ++i) {
+    std::vector<int32_t>& ids = request.generation.prompts[i];
+    if (ids.size() <= most) continue;
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(most));
+    if (request.reply.echo && context.model.tokenizer() != nullptr)
+      request.echoed[i] = context.model.tokenizer()->decode(ids, SpecialInOutput::kSkip);
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> finish_request(RequestFields& fields, const Context& context,
                                        std::optional<int64_t> max_tokens, CompletionRequest& request) {
+  if (auto error = truncate_prompts(fields, context, max_tokens, request)) return error;
   request.unknown = fields.unknown();
   if (auto error = settle_max_tokens(context, max_tokens, request.generation)) return error;
   const Status status = request.generation.sampling.validate();
@@ -161,14 +182,25 @@ std::optional<ApiError> finish_request(const RequestFields& fields, const Contex
   return std::nullopt;
 }
 
+// An answer that may call is held to its form where it does not begin with a call.
+void constrain_unless_called(RequestFields& fields, CompletionRequest& request) {
+  if (!request.constraint) return;
+  if (request.tools.syntax != CallSyntax::kTags) {
+    return fields.fail(
+        request.constraint->param,
+        "cannot be together with tools of this model, whose calls begin with a special token, but "
+        "where tool_choice is none");
+  }
+  request.constraint->spec.or_begins_with = syntax_of(request.tools.syntax).open;
+}
+
 // An answer that has to call is held to its form by a constraint of its own.
 void constrain_calls(RequestFields& fields, CompletionRequest& request) {
   if (fields.error() || request.tools.choice == ToolUse::Choice::kNone) return;
-  if (request.constraint) {
-    return fields.fail(request.constraint->param,
-                       "cannot be together with tools, but where tool_choice is none");
-  }
-  if (request.tools.choice != ToolUse::Choice::kForced) return;
+  if (request.tools.choice == ToolUse::Choice::kAuto) return constrain_unless_called(fields, request);
+  // Nothing is written but calls, whose form is theirs: a format of the content says nothing about them.
+  if (request.constraint && request.constraint->param != "response_format")
+    return fields.fail(request.constraint->param, "cannot be together with a tool_choice that forces a call");
   const Result<Json> schema = forced_calls_schema(request.tools);
   if (!schema.ok()) return fields.fail("tools", schema.status().message());
   request.constraint =
@@ -188,6 +220,7 @@ std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Con
   if (top && *top > 0 && !request.reply.logprobs) fields.fail("top_logprobs", "needs logprobs: true");
   if (request.reply.logprobs) request.generation.sampling.logprobs = static_cast<int32_t>(top.value_or(0));
   fields.only("echo", false);
+  fields.only("best_of", request.reply.n);
   request.tools = read_tool_use(fields, context.model.tool_format());
   constrain_calls(fields, request);
   auto rendered = render_chat(body, fields, request.tools, context.model);
@@ -197,6 +230,18 @@ std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Con
   request.generation.prompts.push_back(std::move(ids));
   if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
   return request;
+}
+
+// Of so many answers to each prompt, the n likeliest are shown.
+void read_best_of(RequestFields& fields, const Context& context, CompletionRequest& request) {
+  const auto best_of = fields.integer("best_of", 1, context.limits.max_choices);
+  if (!best_of || *best_of == request.reply.n) return;
+  if (*best_of < request.reply.n) {
+    return fields.fail("best_of", fmt::format("must be at least n, {}, is {}", request.reply.n, *best_of));
+  }
+  if (request.reply.stream) return fields.fail("best_of", "must be n in streams");
+  request.generation.n = request.reply.num_candidates = static_cast<int32_t>(*best_of);
+  if (!request.generation.sampling.logprobs) request.generation.sampling.logprobs = 0;
 }
 
 bool is_token_list(const Json& value) { return value.is_array() && !value.empty() && value[0].is_number(); }
@@ -256,6 +301,7 @@ std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Con
     request.reply.logprobs = true;
     request.generation.sampling.logprobs = static_cast<int32_t>(*logprobs);
   }
+  read_best_of(fields, context, request);
   if (max_tokens == 0 && !request.reply.echo) fields.fail("max_tokens", "must be at least 1 without echo");
   EncodeOptions encode_options;
   if (!fields.boolean("add_special_tokens").value_or(true)) encode_options.add_bos = AddBos::kNever;

@@ -149,8 +149,7 @@ TEST_F(OpenAiTest, ErrorsNameTheField) {
        "tool_choice"},
       {R"("tools": [{"function": {"name": "f", "parameters": {"type": "array"}}}], "tool_choice": "required")",
        "tools"},
-      {R"("tools": [{"function": {"name": "f"}}], "response_format": {"type": "json_object"})",
-       "response_format"},
+      {R"("tools": [{"function": {"name": "f"}}], "tool_choice": "required", "regex": "a")", "regex"},
       {R"("response_format": {"type": "xml"})", "response_format"},
       {R"("guided_choice": [])", "guided_choice"},
       {R"("guided_regex": "a", "response_format": {"type": "json_object"})", "guided_regex"},
@@ -159,6 +158,8 @@ TEST_F(OpenAiTest, ErrorsNameTheField) {
       {R"("prompt_logprobs": 1, "stream": true)", "prompt_logprobs"},
       {R"("prompt_logprobs": 21)", "prompt_logprobs"},
       {R"("best_of": 2)", "best_of"},
+      {R"("truncate_prompt_tokens": 0)", "truncate_prompt_tokens"},
+      {R"("truncate_prompt_tokens": -2)", "truncate_prompt_tokens"},
   };
   for (const auto& test : kCases) {
     const std::string body =
@@ -167,6 +168,55 @@ TEST_F(OpenAiTest, ErrorsNameTheField) {
     EXPECT_EQ(error.status, 400) << body;
     EXPECT_EQ(error.param, test.param) << body << error.message;
   }
+}
+
+TEST_F(OpenAiTest, AFormatHoldsWhatIsNotACall) {
+  const std::string body = R"({"messages": [{"role": "user", "content": "x"}],
+      "response_format": {"type": "json_object"}, "tools": [{"function": {"name": "f"}}], "tool_choice": )";
+  const CompletionRequest free = parse(CompletionKind::kChat, (body + R"("auto"})").c_str());
+  EXPECT_EQ(free.constraint->spec.kind, ConstraintSpec::Kind::kJsonObject);
+  EXPECT_EQ(free.constraint->spec.or_begins_with, "<tool_call>");
+  const CompletionRequest none = parse(CompletionKind::kChat, (body + R"("none"})").c_str());
+  EXPECT_EQ(none.constraint->spec.or_begins_with, "");
+  const CompletionRequest forced = parse(CompletionKind::kChat, (body + R"("required"})").c_str());
+  EXPECT_EQ(forced.constraint->spec.kind, ConstraintSpec::Kind::kJsonSchema);
+  EXPECT_EQ(forced.constraint->param, "tools");
+}
+
+TEST_F(OpenAiTest, PromptsAreCutAtTheirBeginning) {
+  const CompletionRequest two = parse(
+      CompletionKind::kText, R"({"prompt": [[1, 2, 3, 4], [5]], "truncate_prompt_tokens": 2, "echo": true})");
+  EXPECT_EQ(two.generation.prompts, (std::vector<std::vector<int32_t>>{{3, 4}, {5}}));
+  EXPECT_EQ(two.echoed[0], model_->tokenizer()->decode(std::vector<int32_t>{3, 4}, SpecialInOutput::kSkip));
+  const std::string room = "{\"prompt\": " + Json(std::vector<int32_t>(200, 7)).dump() +
+                           ", \"max_tokens\": 10, \"truncate_prompt_tokens\": -1}";
+  const int64_t most = model_->max_model_len() - 10;
+  EXPECT_EQ(static_cast<int64_t>(parse(CompletionKind::kText, room.c_str()).generation.prompts[0].size()),
+            std::min<int64_t>(200, most));
+}
+
+TEST_F(OpenAiTest, TheLikeliestOfManyAreShown) {
+  const CompletionRequest request = parse(CompletionKind::kText, R"({"prompt": "x", "n": 2, "best_of": 3})");
+  EXPECT_EQ(request.generation.n, 3);
+  EXPECT_EQ(request.generation.sampling.logprobs, 0);
+  EXPECT_TRUE(request.reply.keeps_tokens());
+  std::vector<ChoicePiece> choices(3);
+  const double logprobs[] = {-2, -1, -0.5};
+  for (size_t i = 0; i < 3; ++i) {
+    choices[i].text = std::string(1, static_cast<char>('a' + i));
+    choices[i].tokens = {{.id = 5, .logprob = logprobs[i], .top_logprobs = {}},
+                         {.id = 6, .logprob = i == 1 ? -0.1 : logprobs[i], .top_logprobs = {}}};
+  }
+  ReplyWriter writer(request.reply, "id", *model_);
+  const Json shown = json(writer.whole(choices, {}).c_str())["choices"];
+  ASSERT_EQ(shown.size(), 2u);
+  EXPECT_EQ(shown[0]["text"], "c");
+  EXPECT_EQ(shown[1]["text"], "b");
+  EXPECT_EQ(shown[1]["index"], 1);
+  EXPECT_TRUE(shown[0]["logprobs"].is_null());
+  EXPECT_EQ(error_of(CompletionKind::kText, R"({"prompt": "x", "n": 2, "best_of": 1})").param, "best_of");
+  EXPECT_EQ(error_of(CompletionKind::kText, R"({"prompt": "x", "best_of": 2, "stream": true})").param,
+            "best_of");
 }
 
 TEST_F(OpenAiTest, TheLastMessageIsGoneOnWith) {

@@ -86,15 +86,23 @@ bool RequestParser::expects_continue() const {
 
 size_t RequestParser::body_bytes() const { return impl_->parser.get().body().size(); }
 
-HttpRequest RequestParser::take() {
-  FATHOM_CHECK(state_ == State::kDone, "state {}", static_cast<int>(state_));
-  auto message = impl_->parser.release();
+HttpRequest RequestParser::target() const {
   HttpRequest request;
+  request.method = request.path = "-";
+  const auto& message = impl_->parser.get();
+  if (message.target().empty()) return request;
   request.method = std::string(message.method_string());
   const std::string_view target = message.target();
   const size_t mark = target.find('?');
   request.path = std::string(target.substr(0, mark));
   if (mark != std::string_view::npos) request.query = std::string(target.substr(mark + 1));
+  return request;
+}
+
+HttpRequest RequestParser::take() {
+  FATHOM_CHECK(state_ == State::kDone, "state {}", static_cast<int>(state_));
+  HttpRequest request = target();
+  auto message = impl_->parser.release();
   request.keep_alive = message.keep_alive();
   request.http_1_0 = message.version() == 10;
   for (const auto& field : message) request.headers.emplace_back(lower(field.name_string()), field.value());

@@ -31,6 +31,8 @@ class RequestParser {
 
   // Precondition: kFailed.
   const ApiError& error() const { return error_; }
+  // Method and path, "-" as long as the head is not complete.
+  HttpRequest target() const;
   // Precondition: kDone; once. id and client are the caller's to set.
   HttpRequest take();
 

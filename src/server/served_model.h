@@ -46,6 +46,9 @@ class ServedModel {
   int64_t created() const { return created_; }  // seconds since 1970
   int64_t max_model_len() const { return max_model_len_; }
   int32_t vocab_size() const { return vocab_size_; }
+  // What an answer depends on beside its request, in a word; may be empty.
+  const std::string& fingerprint() const { return fingerprint_; }
+  void set_fingerprint(std::string fingerprint) { fingerprint_ = std::move(fingerprint); }
   DType dtype() const { return dtype_; }  // the checkpoint's
   // A prompt of one token for probes: the beginning of a text, where the tokenizer has one.
   int32_t probe_token() const { return tokenizer_ != nullptr ? tokenizer_->bos_id().value_or(0) : 0; }
@@ -81,6 +84,7 @@ class ServedModel {
   Ids encode_rendered(const std::string& text, const std::string& mark) const;
 
   std::vector<std::string> names_;
+  std::string fingerprint_;
   int64_t created_ = 0;
   int64_t max_model_len_ = 0;
   int32_t vocab_size_ = 0;

@@ -39,7 +39,10 @@ class Server {
     edge_.run({.handle = [this](HttpRequest request,
                                 ResponseWriter& writer) { return app_.handle(std::move(request), writer); },
                .reply_headers = [this](const HttpRequest& request) { return app_.cors_headers(request); },
+               .refusal = [this](const HttpRequest& request,
+                                 const ApiError& error) { return app_.refusal(request, error); },
                .record = [this](const RequestRecord& record) { app_.record(record); },
+               .sent = [this](double seconds) { metrics_.first_byte_sent(seconds); },
                .tick = [this] { tick(); },
                .signal = [this] { shut_down(); }});
     client_.attach(nullptr);
@@ -59,6 +62,7 @@ class Server {
     };
     const auto shared = std::make_shared<Loaded>();
     shared->model = std::move(model).value();
+    shared->model->set_fingerprint(options_.fingerprint);
     // Made here, where it holds up no stream.
     if (const auto trie = engine.token_trie()) shared->constraints = std::make_unique<ConstraintCache>(trie);
     edge_.post([this, shared] {
@@ -71,7 +75,16 @@ class Server {
 
   void deliver(EngineReport report) {
     const auto shared = std::make_shared<EngineReport>(std::move(report));
-    edge_.post([this, shared] { client_.deliver(*shared); });
+    edge_.post([this, shared] {
+      observe_step(shared->statistics);
+      client_.deliver(*shared);
+    });
+  }
+
+  void observe_step(const EngineStatistics& statistics) {
+    if (statistics.num_steps == num_steps_) return;
+    num_steps_ = statistics.num_steps;
+    metrics_.step(statistics.last_step, options_.step_roof ? options_.step_roof(statistics.last_step) : 0);
   }
 
   void failed(Status status) {
@@ -132,11 +145,14 @@ class Server {
     if (prompt + answer + client_.num_sequences() == 0) return;
     const EngineStatistics& statistics = client_.statistics();
     log_info(
-        "engine: {} running, {} waiting, cache {:.0f} %, prompt {:.1f} tokens/s, generation {:.1f} tokens/s",
+        "engine: {} running, {} waiting, cache {:.0f} %, prompt {:.1f} tokens/s, generation {:.1f} tokens/s, "
+        "{:.0f} % of prompts found in the cache",
         client_.num_sequences() - client_.num_waiting(), client_.num_waiting(),
         100.0 * static_cast<double>(statistics.pages_used) /
             static_cast<double>(std::max<int64_t>(1, statistics.pages_total)),
-        static_cast<double>(prompt) / seconds, static_cast<double>(answer) / seconds);
+        static_cast<double>(prompt) / seconds, static_cast<double>(answer) / seconds,
+        100.0 * static_cast<double>(statistics.num_cached_tokens) /
+            static_cast<double>(std::max<int64_t>(1, statistics.num_prompt_tokens)));
   }
 
   const ServerOptions& options_;
@@ -150,6 +166,7 @@ class Server {
   double drain_until_ = 0;
   double end_at_ = 1e300;  // of the process, whatever is under way
   double logged_at_ = monotonic_seconds();
+  int64_t num_steps_ = 0;
   int64_t logged_prompt_tokens_ = 0;
   int64_t logged_generation_tokens_ = 0;
 };

@@ -14,10 +14,16 @@ const std::vector<double> kTokenSeconds = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 
 const std::vector<double> kRequestSeconds = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                              30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 
+// Our own: what the server adds is far below what a step takes.
+const std::vector<double> kSendSeconds = {0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1};
+const std::vector<double> kShares = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1};
+
 }  // namespace
 
 ServerMetrics::ServerMetrics()
-    : time_to_first_token_(kFirstTokenSeconds),
+    : first_byte_delay_(kSendSeconds),
+      step_roof_share_(kShares),
+      time_to_first_token_(kFirstTokenSeconds),
       inter_token_latency_(kTokenSeconds),
       end_to_end_(kRequestSeconds),
       queue_time_(kRequestSeconds),
@@ -26,7 +32,9 @@ ServerMetrics::ServerMetrics()
       inference_time_(kRequestSeconds),
       prompt_size_(one_two_five(1)),
       answer_size_(one_two_five(1)),
+      most_tokens_(one_two_five(1)),
       max_tokens_(one_two_five(1)),
+      step_tokens_(one_two_five(10'000)),
       choices_({1, 2, 5, 10, 20}) {
   for (const char* reason : {"stop", "length", "abort", "error"}) finished_[reason] = 0;
 }
@@ -37,6 +45,7 @@ void ServerMetrics::set_model(std::string name, int64_t max_model_len, int64_t b
   const std::vector<double> bounds = one_two_five(static_cast<double>(max_model_len));
   prompt_size_ = Histogram(bounds);
   answer_size_ = Histogram(bounds);
+  most_tokens_ = Histogram(bounds);
   max_tokens_ = Histogram(bounds);
 }
 
@@ -63,6 +72,12 @@ void ServerMetrics::token(SequenceTimes& times, int64_t cached_tokens, double no
   }
   times.last_token = now;
   ++generation_tokens_;
+}
+
+void ServerMetrics::step(const StepWork& work, double least) {
+  step_seconds_ += work.seconds;
+  step_tokens_.observe(static_cast<double>(work.num_tokens));
+  if (work.seconds > 0 && least > 0) step_roof_share_.observe(least / work.seconds);
 }
 
 void ServerMetrics::sequence_ended(const SequenceTimes& times, const GenerationEvent& event) {
@@ -116,6 +131,8 @@ std::string ServerMetrics::render(const std::string& prefix, const EngineStatist
   counter("spec_decode_num_draft_model_tokens_total", "Tokens that the draft model computed.",
           speculation.num_draft_model_tokens);
   counter("engine_steps_total", "Batches computed.", statistics.num_steps);
+  text.family("engine_step_seconds_total", "counter", "Time that computing them took.");
+  text.sample(step_seconds_);
   counter("clients_left_total", "Requests whose client went away.", clients_left_);
   text.family("request_success_total", "counter", "Sequences by how they ended.");
   for (const auto& [reason, count] : finished_)
@@ -127,6 +144,11 @@ std::string ServerMetrics::render(const std::string& prefix, const EngineStatist
 
 void ServerMetrics::render_histograms(MetricsText& text) const {
   text.histogram("time_to_first_token_seconds", "From submission to the first token.", time_to_first_token_);
+  text.histogram("first_byte_delay_seconds", "From the engine's first token to its first byte in the socket.",
+                 first_byte_delay_);
+  text.histogram("step_roof_share",
+                 "Of a step's time, the least it could have taken by the ceilings measured at the start.",
+                 step_roof_share_);
   text.histogram("inter_token_latency_seconds", "Between tokens of a sequence.", inter_token_latency_);
   text.histogram("time_per_output_token_seconds", "The same under its older name.", inter_token_latency_);
   text.histogram("e2e_request_latency_seconds", "From submission to the last token.", end_to_end_);
@@ -136,6 +158,9 @@ void ServerMetrics::render_histograms(MetricsText& text) const {
   text.histogram("request_inference_time_seconds", "From the first step to the last token.", inference_time_);
   text.histogram("request_prompt_tokens", "Prompt tokens of a sequence.", prompt_size_);
   text.histogram("request_generation_tokens", "Tokens generated for a sequence.", answer_size_);
+  text.histogram("request_max_num_generation_tokens", "Tokens of the longest of a request's answers.",
+                 most_tokens_);
+  text.histogram("iteration_tokens_total", "Tokens computed in a step.", step_tokens_);
   text.histogram("request_params_max_tokens", "max_tokens of a request.", max_tokens_);
   text.histogram("request_params_n", "n of a request.", choices_);
 }

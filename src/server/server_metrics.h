@@ -30,7 +30,12 @@ class ServerMetrics {
   void sequence_started(const SequenceTimes& times);
   void sequence_ended(const SequenceTimes& times, const GenerationEvent& event);
   void http_request(const std::string& handler, const std::string& method, int status, double seconds);
+  void request_ended(int64_t longest_answer) { most_tokens_.observe(static_cast<double>(longest_answer)); }
   void client_left() { ++clients_left_; }
+  // On this machine the step could not have taken less than `least` seconds; 0: not known.
+  void step(const StepWork& work, double least);
+  // From the engine's first token of a stream to its first byte of text in the socket.
+  void first_byte_sent(double seconds) { first_byte_delay_.observe(seconds); }
 
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t generation_tokens() const { return generation_tokens_; }
@@ -50,6 +55,7 @@ class ServerMetrics {
   int64_t block_size_ = 0;
   int64_t prompt_tokens_ = 0;
   int64_t generation_tokens_ = 0;
+  double step_seconds_ = 0;
   int64_t clients_left_ = 0;
   int64_t cache_queries_ = 0;  // prompt tokens looked up in the prefix cache, and found
   int64_t cache_hits_ = 0;
@@ -63,6 +69,8 @@ class ServerMetrics {
   std::map<std::string, Histogram> http_seconds_;  // by handler
   MovingMean recent_first_token_{1000};
   MovingMean recent_between_tokens_{1000};
+  Histogram first_byte_delay_;
+  Histogram step_roof_share_;
   Histogram time_to_first_token_;
   Histogram inter_token_latency_;
   Histogram end_to_end_;
@@ -72,7 +80,9 @@ class ServerMetrics {
   Histogram inference_time_;
   Histogram prompt_size_;
   Histogram answer_size_;
+  Histogram most_tokens_;  // of a request's sequences
   Histogram max_tokens_;
+  Histogram step_tokens_;
   Histogram choices_;
 };
 

@@ -61,7 +61,8 @@ class BadRequests(OneServer):
         (TEXT, {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": -1}, 400, "max_tokens"),
         (TEXT, {"prompt": "x", "max_tokens": "9"}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": 1 << 63}, 400, "max_tokens"),
         (TEXT, {"prompt": "x", "n": 0}, 400, "n"), (TEXT, {"prompt": "x", "n": 17}, 400, "n"), (TEXT, {"prompt": "x", "n": 10**9}, 400, "n"),
-        (TEXT, {"prompt": "x", "n": 9}, 400, "n"), (TEXT, {"prompt": "x", "best_of": 2}, 400, "best_of"),
+        (TEXT, {"prompt": "x", "n": 9}, 400, "n"), (TEXT, {"prompt": "x", "best_of": 2, "stream": True}, 400, "best_of"), (TEXT, {"prompt": "x", "best_of": 17}, 400, "best_of"),
+        (TEXT, {"prompt": "x", "truncate_prompt_tokens": 0}, 400, "truncate_prompt_tokens"),
         (TEXT, {"prompt": "x", "temperature": -0.1}, 400, "temperature"), (TEXT, {"prompt": "x", "temperature": 2.1}, 400, "temperature"),
         (TEXT, {"prompt": "x", "top_p": 1.1}, 400, "top_p"), (TEXT, {"prompt": "x", "top_k": -2}, 400, "top_k"),
         (TEXT, {"prompt": "x", "min_p": -1}, 400, "min_p"), (TEXT, {"prompt": "x", "logprobs": 21}, 400, "logprobs"),
@@ -134,6 +135,30 @@ class BadRequests(OneServer):
         for (data, status), got in zip(self.RAW, found):
             with self.subTest(data=data[:90]):
                 self.assertEqual(got, status)
+
+    def test_errors_before_the_route_have_its_protocols_form(self):
+        for path, sent, status in (("/v1/messages", b"{", 400), ("/v1/messages/count_tokens", b"[]", 400), ("/v1/messages", "x" * 300_000, 413)):
+            with self.subTest(path=path, status=status):
+                got, _, text = self.server.request("POST", path, sent)
+                self.assertEqual((got, json.loads(text)["type"]), (status, "error"), text)
+                self.assertEqual(set(json.loads(text)["error"]), {"type", "message"})
+        status, headers, text = self.server.request("GET", "/v1/messages")
+        self.assertEqual((status, headers["Allow"], json.loads(text)["type"]), (405, "POST", "error"))
+        status, _, text = self.server.request("POST", "/generate", "x" * 300_000)
+        self.assertEqual((status, set(json.loads(text))), (413, {"error", "error_type"}))
+
+    def test_a_constraint_over_a_limit_at_run_time_is_its_requests_own_fault(self):
+        """Each "a" may be followed by either rule: 2^n ways to read n of them."""
+        ways = ('root ::= x | y\nx ::= "a" x "c" | "a" y "d" | "b"\ny ::= "a" x "e" | "a" y "f" | "b"')
+        a, = self.server.post("/tokenize", {"prompt": "a", "add_special_tokens": False})["tokens"]
+        b, = self.server.post("/tokenize", {"prompt": "b", "add_special_tokens": False})["tokens"]
+        body = {"prompt": "x", "max_tokens": 60, "guided_grammar": ways, "temperature": 0}
+        for _ in range(2):
+            status, _, text = self.server.request("POST", TEXT, {**body, "logit_bias": {str(a): 100}})
+            self.assertEqual((status, json.loads(text)["error"]["type"]), (400, "invalid_request_error"), text)
+            self.assertIn("limit of 128 ways", text)
+        self.assertEqual(self.server.stream(TEXT, {**body, "logit_bias": {str(a): 100}})[-1]["error"]["type"], "invalid_request_error")
+        self.assertEqual(self.server.post(TEXT, {**body, "logit_bias": {str(b): 100}})["choices"][0]["text"], "b")
 
     def test_context_overflow_says_by_how_much(self):
         error = json.loads(self.server.request("POST", TEXT, {"prompt": [5] * 4000, "max_tokens": 200})[2])["error"]
@@ -250,6 +275,9 @@ class Doors(unittest.TestCase):
                 for header in ({"Authorization": "Bearer key"}, {"Authorization": "key-a"}, {"X-API-Key": ""}, {"X-API-Key": "key-a "*9}):
                     self.assertEqual(server.request("GET", "/v1/models", headers=header)[0], 401, header)
                 self.assertEqual(server.request("POST", TEXT, LONG)[0], 401)
+                status, _, text = server.request("POST", "/v1/messages", {})
+                self.assertEqual((status, json.loads(text)["type"], json.loads(text)["error"]["type"]), (401, "error", "authentication_error"))
+                self.assertEqual(set(json.loads(server.request("POST", "/generate", {})[2])), {"error", "error_type"})
             self.assertNotIn("key-", server.log)
 
     def test_origins(self):

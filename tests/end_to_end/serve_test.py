@@ -4,8 +4,10 @@
 usage: serve_test.py FATHOM_BINARY"""
 import json
 import os
+import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from serving import DEMO, Server, in_threads
@@ -109,6 +111,36 @@ class Answers(unittest.TestCase):
         unseeded = {"prompt": "She", "max_tokens": 12, "temperature": 1}
         self.assertNotEqual(server.post(TEXT, unseeded)["choices"][0]["text"], server.post(TEXT, unseeded)["choices"][0]["text"])
 
+    def test_the_best_of_several(self):
+        body = {"prompt": "She", "max_tokens": 8, "temperature": 1, "seed": 3}
+        four = server.post(TEXT, {**body, "n": 4, "logprobs": 0})["choices"]
+        mean = lambda choice: sum(choice["logprobs"]["token_logprobs"]) / len(choice["logprobs"]["token_logprobs"])
+        best = [choice["text"] for choice in sorted(four, key=mean, reverse=True)]
+        reply = server.post(TEXT, {**body, "n": 2, "best_of": 4})
+        self.assertEqual([choice["text"] for choice in reply["choices"]], best[:2])
+        self.assertEqual([choice["index"] for choice in reply["choices"]], [0, 1])
+        self.assertEqual(reply["usage"]["completion_tokens"], 32)
+        self.assertIsNone(reply["choices"][0]["logprobs"])
+
+    def test_a_prompt_is_cut_at_its_beginning(self):
+        body = {"max_tokens": 6, "temperature": 0, "return_token_ids": True}
+        ids = server.post("/tokenize", {"prompt": "The old house stood at the end of the lane"})["tokens"]
+        cut = server.post(TEXT, {**body, "prompt": ids, "truncate_prompt_tokens": 4})
+        self.assertEqual(cut["usage"]["prompt_tokens"], 4)
+        self.assertEqual(cut["choices"], server.post(TEXT, {**body, "prompt": ids[-4:]})["choices"])
+        long = server.post(TEXT, {**body, "prompt": [7] * 5000, "truncate_prompt_tokens": -1})
+        self.assertEqual(long["usage"]["prompt_tokens"], 4090)
+
+    def test_a_format_holds_an_answer_that_may_call_a_tool(self):
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+        body = {"messages": [{"role": "user", "content": "Go"}], "max_tokens": 200, "temperature": 0, "tools": [tool],
+                "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": ["yes", "no"]}}}}
+        choice = server.post(CHAT, body)["choices"][0]
+        self.assertIn(choice["message"]["content"], ('"yes"', '"no"'))
+        angle, = server.post("/tokenize", {"prompt": "<", "add_special_tokens": False})["tokens"]
+        begun = server.post(CHAT, {**body, "max_tokens": 12, "logit_bias": {str(angle): 100}, "logprobs": True})["choices"][0]
+        self.assertTrue("".join(t["token"] for t in begun["logprobs"]["content"]).startswith("<tool_call>"), begun)
+
     def test_stops(self):
         body = {"prompt": "The old house", "max_tokens": 60, "temperature": 0}
         free = server.post(TEXT, {**body, "return_token_ids": True})["choices"][0]
@@ -180,6 +212,22 @@ class Answers(unittest.TestCase):
         self.assertEqual(joined(server.stream(TEXT, {**body, "echo": True}))[0], "The old house" + plain)
 
 
+class PaddedVocabulary(unittest.TestCase):
+    def test_ids_without_a_token_are_never_drawn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = json.loads((DEMO / "config.json").read_text())
+            config.update(vocab_size=8200, num_hidden_layers=2)
+            source, made = pathlib.Path(folder, "config.json"), pathlib.Path(folder, "padded")
+            source.write_text(json.dumps(config))
+            subprocess.run([BINARY, "synth", source, made, "--tokenizer", DEMO], check=True, capture_output=True)
+            with Server(BINARY, model=made) as padded:
+                body = {"prompt": "x", "max_tokens": 20, "ignore_eos": True, "return_token_ids": True, "logit_bias": {"8195": 100}}
+                for more in ({"temperature": 0}, {"temperature": 2, "seed": 1}, {"guided_regex": "[a-z]{20}"}):
+                    ids = padded.post(TEXT, {**body, **more})["choices"][0]["token_ids"]
+                    self.assertLess(max(ids), 8192, more)
+                self.assertEqual(padded.post("/detokenize", {"tokens": [8195]})["prompt"], "")
+
+
 class Text(unittest.TestCase):
     def test_tokens_and_back(self):
         text = "It was — 话说宋江 🙂"
@@ -223,8 +271,19 @@ class Text(unittest.TestCase):
         for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "prompt_tokens_total",
                      "request_success_total", "time_to_first_token_seconds_bucket", "inter_token_latency_seconds_sum",
                      "e2e_request_latency_seconds_count", "request_queue_time_seconds_bucket", "num_preemptions_total",
-                     "prefix_cache_hits_total", "spec_decode_num_draft_model_tokens_total", "http_requests_total"):
+                     "prefix_cache_hits_total", "spec_decode_num_draft_model_tokens_total", "http_requests_total",
+                     "first_byte_delay_seconds_bucket", "step_roof_share_bucket"):
             self.assertIn(f"\nfathom:{name}{{model_name=\"demo\"", text)
+        before = server.metric("fathom:first_byte_delay_seconds_count")
+        server.stream(TEXT, {"prompt": "The", "max_tokens": 5})
+        self.assertEqual(server.metric("fathom:first_byte_delay_seconds_count"), before + 1)
+
+    def test_steps_are_held_against_the_machine(self):
+        with Server(BINARY, "--metrics-prefix", "vllm", "--roof-seconds", 0.1) as measured:
+            measured.post(TEXT, {"prompt": "The", "max_tokens": 20, "ignore_eos": True})
+            steps = measured.metric("vllm:engine_steps_total")
+            self.assertEqual(measured.metric("vllm:step_roof_share_count"), steps)
+            self.assertGreater(measured.metric("vllm:step_roof_share_sum"), 0)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #include "server/mindie/answer.h"
 
-#include "server/answer_exchange.h"
+#include "server/generation_exchange.h"
 #include "server/mindie/error.h"
 #include "server/sse.h"
 
 namespace fathom::mindie {
 
-HttpReply AnswerForm::stream_head() const { return fathom::stream_head(); }
+HttpReply AnswerForm::stream_head() const { return event_stream_head(); }
 
 std::string AnswerForm::stream_error(const ApiError& error) const {
   return sse_event(dump_json(refusal_json(error)));

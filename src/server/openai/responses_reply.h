@@ -10,7 +10,8 @@ namespace fathom {
 class ResponsesWriter : public AnswerWriter {
  public:
   // echoed: ResponsesRequest's. model must outlive the writer.
-  ResponsesWriter(std::string request_id, const ServedModel& model, Json echoed);
+  ResponsesWriter(std::string request_id, const ServedModel& model, Json echoed = Json::object());
+  void set_echoed(Json echoed) { echoed_ = std::move(echoed); }
 
   std::string begin(const Usage& usage) override;
   std::string piece(size_t index, const AnswerItem& piece, bool opens) override;

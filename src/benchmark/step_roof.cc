@@ -1,0 +1,41 @@
+#include "benchmark/step_roof.h"
+
+#include "base/topology.h"
+#include "benchmark/engine_traffic.h"
+
+namespace fathom {
+namespace {
+
+constexpr uint64_t kMaxReadBytes = uint64_t{512} << 20;
+
+}  // namespace
+
+Result<StepRoof> StepRoof::measure(const EngineOptions& options, double seconds) {
+  FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(options.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(const ModelTraffic traffic, read_traffic(options, config));
+  const auto topology = read_topology();
+  const uint64_t cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0;
+  const int num_threads = options.num_threads > 0 ? options.num_threads : available_cpus();
+  FATHOM_ASSIGN_OR_RETURN(const auto meter,
+                          CeilingMeter::create(num_threads, choose_read_bytes(cache_bytes, kMaxReadBytes)));
+  const double each = seconds / static_cast<double>(num_measurements());
+  const ThreadCeilings ceilings = measure_threads(*meter, each, [] {});
+  return StepRoof(
+      traffic, {.read_bytes_per_second = ceilings.read.median, .rates = tier_rates(ceilings, options.isa)});
+}
+
+double StepRoof::seconds(const StepWork& work) const {
+  const double bytes = traffic_.body_bytes(work.num_tokens) +
+                       (work.num_logits > 0 ? traffic_.head_bytes : 0) +
+                       static_cast<double>(work.num_keys) * traffic_.cache_bytes_per_token;
+  OperationCounts operations;
+  operations.add(traffic_.token, static_cast<double>(work.num_tokens));
+  operations.add(traffic_.head, static_cast<double>(work.num_logits));
+  operations.attention =
+      work.expanded_pairs * traffic_.expanded_pair + work.absorbed_pairs * traffic_.absorbed_pair;
+  operations.expansion = static_cast<double>(work.num_expanded) * traffic_.expanded_token;
+  const auto roof = roof_of(bytes, operations, moment_);
+  return roof ? roof->seconds : 0;
+}
+
+}  // namespace fathom

@@ -1,0 +1,75 @@
+#include "server/generation_exchange.h"
+
+namespace fathom {
+
+ApiError error_of_event(const GenerationEvent& event) {
+  if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};
+  if (event.finish_reason == FinishReason::kCancelled) return unavailable("the server is shutting down");
+  return api_error_of(event.status, "");
+}
+
+void GenerationExchange::begin(GenerationRequest request, Delivery delivery) {
+  delivery_ = delivery;
+  num_sequences_ = static_cast<size_t>(request.num_sequences());
+  int64_t prompt_tokens = 0;
+  for (const auto& prompt : request.prompts) prompt_tokens += static_cast<int64_t>(prompt.size());
+  record_.begin(prompt_tokens, num_sequences_, request.n);
+  state_ = State::kWaiting;
+  auto started = client_.start(std::move(request), *this);
+  if (const auto* error = std::get_if<ApiError>(&started)) return fail(*error);
+  generation_ = std::get<std::unique_ptr<Generation>>(std::move(started));
+}
+
+void GenerationExchange::on_event(const GenerationEvent& event) {
+  if (state_ == State::kEnded) return;
+  if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
+    return fail(error_of_event(event));
+  }
+  const bool is_first_token =
+      event.kind == GenerationEventKind::kToken && record_.usage().completion_tokens == 0;
+  record_.observe(event);
+  if (event.kind == GenerationEventKind::kStarted) return;
+  if (event.kind == GenerationEventKind::kAccepted) {
+    if (delivery_ == Delivery::kStream) {
+      state_ = State::kStreaming;
+      writer_.begin_stream(stream_head());
+    }
+    return opened();
+  }
+  take(event);
+  if (is_first_token && state_ == State::kStreaming) writer_.known_since(event.time);
+  if (event.ends() && ++num_ended_ == num_sequences_) finish();
+}
+
+void GenerationExchange::send(const std::string& bytes) {
+  if (!bytes.empty()) writer_.write(bytes);
+}
+
+void GenerationExchange::finish() {
+  const bool streaming = state_ == State::kStreaming;
+  state_ = State::kEnded;
+  if (!streaming) return writer_.reply(whole());
+  send(stream_end());
+  writer_.end_stream();
+}
+
+void GenerationExchange::fail(const ApiError& error) {
+  const bool streaming = state_ == State::kStreaming;
+  state_ = State::kEnded;
+  generation_.reset();
+  if (!streaming) return writer_.reply(refusal(error));
+  send(stream_failure(error));
+  writer_.end_stream();
+}
+
+std::string GenerationExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
+
+HttpReply GenerationExchange::stream_head() const { return event_stream_head(); }
+
+HttpReply event_stream_head() {
+  return {.status = 200,
+          .content_type = "text/event-stream; charset=utf-8",
+          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}};
+}
+
+}  // namespace fathom
