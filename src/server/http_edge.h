@@ -30,7 +30,7 @@ struct EdgeCallbacks {
   std::function<std::vector<std::pair<std::string, std::string>>(const HttpRequest&)> reply_headers;
   std::function<void(const RequestRecord&)> record;
   std::function<void()> tick;    // twice a second
-  std::function<void()> signal;  // SIGTERM or SIGINT came
+  std::function<void()> signal;  // SIGTERM or SIGINT came, or SIGUSR1, which mpirun hands on
 };
 
 class HttpEdge {
