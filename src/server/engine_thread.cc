@@ -72,6 +72,15 @@ void EngineThread::run(const Loader& loader) {
   const EngineFailure failure{status, engine_ != nullptr && !engine_->health().ok()};
   fail_all(failure);
   callbacks_.failed(failure);
+  // Jobs that were on their way here while others learnt of it.
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return commands_.stop || !commands_.jobs.empty(); });
+    if (commands_.stop) return;
+    lock.unlock();
+    fail_all(failure);
+    lock.lock();
+  }
 }
 
 Status EngineThread::serve() {

@@ -6,7 +6,7 @@ import pathlib
 import threading
 import time
 
-from serving import DEMO, PATIENCE, Server, json_events, wait_until
+from serving import DEMO, PATIENCE, Server, events_of, wait_until
 
 TEXT = "/v1/completions"
 
@@ -16,7 +16,8 @@ class RankServer(Server):
 
     def __init__(self, binary, start, *flags, model=DEMO):
         super().__init__(binary, *flags)
-        self.binary = binary
+        self.marker = {"RANK_SERVER": f"{os.getpid()}-{id(self)}"}  # in the environment of all its ranks
+        self.env.update(self.marker)
         place = () if {"--uds", "--port"} & set(flags) else ("--port", "0")
         self.arguments = [*map(str, start), binary, "serve", str(model), *place, "--threads", "1", "--max-model-len", "2k",
                           *map(str, flags)]
@@ -30,7 +31,7 @@ class RankServer(Server):
                 variables = dict(pair.split("=", 1) for pair in (folder / "environ").read_text().split("\0") if "=" in pair)
             except OSError:
                 continue
-            if words[:2] == [self.binary, "serve"] and "OMPI_COMM_WORLD_RANK" in variables:
+            if words[1:2] == ["serve"] and "OMPI_COMM_WORLD_RANK" in variables and self.marker.items() <= variables.items():
                 found[int(variables["OMPI_COMM_WORLD_RANK"])] = int(folder.name)
         return found
 
@@ -72,12 +73,12 @@ def lose_a_rank(case, server, prompt, end_a_rank, words):
     server.wait_for_load(waiting=2)
     end_a_rank()
     began = time.monotonic()
-    events = json_events(response.read().decode().lstrip("\n"))
+    events = events_of(response.read().decode().lstrip("\n"))
+    answers += [server.request("GET", "/health"), server.request("POST", TEXT, body)]  # who comes now learns it too
     for thread in queued:
         thread.join()
     case.assertLess(time.monotonic() - began, 15)
     connection.close()
-    answers += [server.request("GET", "/health"), server.request("POST", TEXT, body)]  # who comes now learns it too
     error = {"message": words.split(": ")[0], "type": "unavailable_error", "param": None, "code": "rank_lost"}
     case.assertEqual(events[-1], {"error": error})
     for status, _, text in answers:

@@ -212,8 +212,8 @@ class Serving(unittest.TestCase):
             self.assertLess(server.cpu_ticks() - ticks, 0.5 * 2 * os.sysconf("SC_CLK_TCK"))
 
     def test_told_to_end_it_lets_answers_end(self):
-        with serving_ranks(2) as server:
-            body = {"prompt": "The old house", "max_tokens": 1900, "ignore_eos": True, "stream": True}
+        with serving_ranks(2, "--shutdown-timeout", 100) as server:
+            body = {"prompt": "The old house", "max_tokens": 400, "ignore_eos": True, "stream": True}
             response, connection = server.send("POST", TEXT, body)
             response.readline()
             server.process.send_signal(signal.SIGTERM)  # to fathom launch
