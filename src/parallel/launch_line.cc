@@ -14,7 +14,7 @@ constexpr int kHighestPort = 65'535 - 2 * kRankPorts;
 // - mpirun ends all ranks when one has ended badly. One that was killed it learns of late, so that rank 0 can
 //   tell its clients before; those it had killed itself (INT, USR1, TERM) at once.
 // - mpirun and its daemons wait for each other for ever where the network is cut between them. So whoever has
-//   ended badly looks whether they have ended too.
+//   ended badly looks whether they have ended too, out of reach of mpirun, which kills groups of processes.
 constexpr const char* kRankShell = R"(trap : INT USR1 TERM
 [ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null
 "$@"
@@ -22,9 +22,8 @@ status=$?
 case $status in 0) exit 0;; 130|138|143) ;; *) [ $status -lt 128 ] || sleep 20;; esac
 read -r daemon </proc/$PPID/comm
 case $daemon in mpirun*|mpiexec*|orte*) ;; *) exit $status;; esac
-(trap '' TERM
- for second in 1 2 3 4 5 6 7 8 9 10; do kill -0 $PPID || exit; sleep 1; done
- while kill -TERM $PPID; do sleep 2; done) </dev/null >/dev/null 2>&1 &
+setsid sh -c 'for second in 1 2 3 4 5 6 7 8 9 10; do kill -0 $0 || exit; sleep 1; done
+while kill -TERM $0; do sleep 2; done' $PPID </dev/null >/dev/null 2>&1 &
 exit $status)";
 
 using Words = std::vector<std::string>;
