@@ -2,13 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 
 #include "base/topology.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/supervise.h"
 #include "parallel/launch_line.h"
 
 namespace fathom {
@@ -18,11 +18,17 @@ constexpr const char* kExamples = R"(Examples:
   fathom launch -n 2 -- fathom bench comm
   fathom launch --hosts a:8,b:8 --dry-run -- fathom bench comm
   MASTER_PORT=20031 fathom launch --rank-table ranks.json -- fathom bench comm
+  fathom launch --rank-table ranks.json --node 16 2 0 10.0.0.1 -- fathom bench comm        and 16 2 8 on the other
+  fathom launch -n 2 --restart 5 -- fathom serve MODEL
 
 Ranks are numbered host by host; rank 0 alone writes to standard output. Without -n, --hosts or --rank-table there are
 as many ranks as ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES has entries. Other hosts are reached by ssh and have
 fathom at the same path. There MASTER_PORT (20030) and 1000 ports from MASTER_PORT + 1000 on must be open; jobs at
-the same time need a MASTER_PORT each. Traffic between hosts is not encrypted.)";
+the same time need a MASTER_PORT each. Traffic between hosts is not encrypted.
+
+The group ends as a whole: where a rank is lost the others name it and end, with a status that is not 0. --restart starts
+it again then, N times in a row (a run of ten minutes is a new beginning), after 1 s, 2 s, 4 s ... 30 s. SIGTERM lets the
+answers of `fathom serve` end, a second one does not.)";
 
 // Handed on to other hosts; mpirun hands on everything on this one.
 constexpr const char* kForwarded[] = {"FATHOM_",
@@ -39,7 +45,9 @@ struct Options {
   int num_ranks = 0;
   std::string hosts;
   std::string rank_table;
+  std::vector<std::string> node;  // empty, or the four words of NodeArguments
   bool dry_run = false;
+  int num_restarts = 0;
   std::vector<std::string> command;
 };
 
@@ -96,19 +104,31 @@ Result<LaunchOptions> launch_options(const Options& options) {
   return launch;
 }
 
-Status run(const Options& options) {
+// Whether this is another node than the first, which starts all.
+Result<bool> is_started_elsewhere(const Options& options, const std::vector<Host>& hosts) {
+  if (options.node.empty()) return false;
+  FATHOM_ASSIGN_OR_RETURN(const NodeArguments node, parse_node_arguments(options.node));
+  FATHOM_RETURN_IF_ERROR(check_against_table(node, hosts, options.rank_table));
+  if (node.node() == 0) return false;
+  print_text(fmt::format("ranks {} to {} are started by the first node, {}\n", node.first_rank,
+                         node.first_rank + node.ranks_per_node() - 1, node.master_address));
+  return true;
+}
+
+Status run(const Options& options, int& exit_status) {
   FATHOM_ASSIGN_OR_RETURN(const LaunchOptions launch, launch_options(options));
-  FATHOM_ASSIGN_OR_RETURN(std::vector<std::string> words, mpirun_line(launch));
+  FATHOM_ASSIGN_OR_RETURN(const bool is_elsewhere, is_started_elsewhere(options, launch.hosts));
+  if (is_elsewhere) return ok_status();
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<std::string> words, mpirun_line(launch));
   if (options.dry_run) {
     print_text(shell_line(words) + "\n");
     return ok_status();
   }
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  ::execvp(arguments[0], arguments.data());
-  if (errno == ENOENT) return not_found("mpirun is not installed (Debian: apt-get install openmpi-bin)");
-  return io_error("mpirun: {}", std::strerror(errno));
+  Result<int> status = supervise(words, options.num_restarts);
+  if (status.status().code() == ErrorCode::kNotFound)
+    return not_found("mpirun is not installed (Debian: apt-get install openmpi-bin)");
+  FATHOM_ASSIGN_OR_RETURN(exit_status, std::move(status));
+  return ok_status();
 }
 
 }  // namespace
@@ -119,12 +139,24 @@ void add_launch_command(CLI::App& app, int& exit_status) {
   command->footer(kExamples);
   command->add_option("-n,--ranks", options->num_ranks, "how many ranks")->check(CLI::Range(1, 64));
   CLI::Option* hosts = command->add_option("--hosts", options->hosts, "hosts and their ranks: a:8,b:8");
-  command->add_option("--rank-table", options->rank_table, "the same from a rank table (JSON)")
-      ->excludes(hosts);
+  CLI::Option* table =
+      command->add_option("--rank-table", options->rank_table, "the same from a rank table (JSON)")
+          ->excludes(hosts);
+  command
+      ->add_option(
+          "--node", options->node,
+          "WORLD_SIZE NODES FIRST_RANK MASTER_ADDRESS, held against the table; only the first node starts")
+      ->expected(4)
+      ->needs(table);
+  command
+      ->add_option("--restart", options->num_restarts,
+                   "start again where the group failed, so many times in a row")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
   command->add_flag("--dry-run", options->dry_run, "print the mpirun command and run nothing");
   command->add_option("COMMAND", options->command, "after --: the program and its arguments")->required();
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run(*options, exit_status);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

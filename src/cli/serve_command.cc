@@ -32,10 +32,9 @@ Speaks OpenAI's interface and those of MindIE Service; docs/serving.md and docs/
 names the address, once the model is loaded. SIGTERM lets answers under way end, a second one does not.
 FATHOM_API_KEY in the environment is one more --api-key.)";
 
-// Of the ranks that have no clients. mpirun sends its SIGTERM to all: rank 0 drains, these end with it.
+// Of the ranks that have no clients. mpirun sends its signals to all: rank 0 drains, these end with it.
 Status follow(const EngineOptions& options) {
-  ::signal(SIGTERM, SIG_IGN);
-  ::signal(SIGINT, SIG_IGN);
+  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) ::signal(signal, SIG_IGN);
   FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(options, nullptr));
   return engine->follow();
 }

@@ -14,10 +14,14 @@
 namespace fathom {
 namespace {
 
-// Clients hear of a lost rank within 15 s: this, and what is left of the step.
+// Clients hear of a lost rank within 15 s: this, a second or two on the way between nodes, and what is left
+// of the step.
 constexpr std::chrono::seconds kSilenceLimit{10};
-// mpirun ends all others when the first has failed: rank 0 has so long to say why.
-constexpr std::chrono::seconds kLastWords{1};
+// mpirun ends all ranks when one has failed. So rank 0 goes first, once it has noticed and its clients have
+// been told; the others wait for it, so long at most.
+constexpr std::chrono::seconds kLastWords{20};
+// Where rank 0 itself is lost, nobody has clients.
+constexpr std::chrono::seconds kLastWordsAlone{1};
 
 Status check_number_of_ranks(int wanted, int num_ranks) {
   if (wanted == 0 || wanted == num_ranks) return ok_status();
@@ -52,7 +56,7 @@ Status with_ranks(const EngineFlags& flags, const std::function<Status(EngineOpt
   const int rank = group.communicator->rank();
   if (status.ok()) status = group.finish();
   if (!status.ok() && rank != 0) {
-    std::this_thread::sleep_for(kLastWords);
+    std::this_thread::sleep_for(group.communicator->lost_rank() == 0 ? kLastWordsAlone : kLastWords);
     std::_Exit(1);
   }
   return status;

@@ -196,6 +196,8 @@ class Engine {
   // In line, not yet (or after preemption not) computed.
   bool is_waiting(RequestId id, int32_t choice) const;
   bool has_work() const;
+  // An error once another rank is lost, which is noticed without a step too: step() cannot work any more.
+  Status health() const;
   // Computes one batch. An error concerns the whole engine; a single request's goes to its listener.
   Status step();
 

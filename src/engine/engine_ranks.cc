@@ -23,6 +23,24 @@ std::string digest_of(const Checkpoint& checkpoint) {
   return checksum_of(text);
 }
 
+// Of all tensors' values a little here and there: another training of the same model shows, and no start
+// waits for a disk for long.
+std::string digest_of_samples(const Checkpoint& checkpoint) {
+  constexpr size_t kMostTensors = 1024;
+  constexpr size_t kSampleBytes = 64;
+  Checksum sum;
+  const size_t step = checkpoint.names().size() / kMostTensors + 1;
+  for (size_t i = 0; i < checkpoint.names().size(); i += step) {
+    const auto view = checkpoint.tensor(checkpoint.names()[i]);
+    if (!view.ok()) continue;
+    const std::span bytes(static_cast<const std::byte*>(view->data), view->num_bytes());
+    const size_t size = std::min(kSampleBytes, bytes.size());
+    sum.update(bytes.first(size));
+    sum.update(bytes.subspan((bytes.size() - size) / 2, size));
+  }
+  return sum.hex();
+}
+
 std::string digest_of_file(const std::string& path, size_t max_bytes) {
   const Result<std::string> text = read_file(path, max_bytes);
   return text.ok() ? checksum_of(*text) : text.status().message();
@@ -84,11 +102,16 @@ Status Engine::Impl::agree() const {
       {"the instruction set", std::string(isa_name(options.isa))},
       {"config.json", digest_of_file(join_path(options.model_dir, "config.json"), kMaxConfigBytes)},
       {"the weights' names and shapes", digest_of(*checkpoint)},
+      {"the weights' values", digest_of_samples(*checkpoint)},
   };
   return check_agreement(*communicator, values);
 }
 
 bool Engine::leads() const { return impl_->communicator == nullptr || impl_->communicator->rank() == 0; }
+
+Status Engine::health() const {
+  return impl_->communicator == nullptr ? ok_status() : impl_->communicator->health();
+}
 
 Status Engine::follow() {
   const Status status = impl_->runner->follow();

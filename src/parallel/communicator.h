@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,9 +30,9 @@ struct NodeLayout {
 };
 
 // Thread rule: one thread at a time.
-// Failure of any operation: a rank that died, stopped or left, or that is at another operation. The message
-// names the rank. A group that has failed stays so: the process ends its work, it cannot go on without a
-// rank.
+// Failure of any operation: a rank that died, stopped, left or failed, or that is at another
+// operation. The message names the rank: "rank 1 on node 0 is lost: its process has ended". A group that has
+// failed stays so: the process ends its work, it cannot go on without a rank.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -49,6 +50,10 @@ class Communicator {
   // all becomes the ranks' mine in rank order; all.size() == mine.size() * size(), the same on each.
   virtual Status all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
 
+  // Whether the group can go on, as far as this rank knows by now. Any thread.
+  virtual Status health() const = 0;
+  // The rank that a failed group misses; nullopt: none. Any thread.
+  virtual std::optional<int> lost_rank() const = 0;
   // Tells the group that this rank cannot go on, and why: the others' operations fail with its number and
   // this text, of which they see 160 bytes.
   virtual void fail(const std::string& reason) = 0;

@@ -66,6 +66,11 @@ class GroupCommunicator : public Communicator {
   Status broadcast(std::span<std::byte> bytes, int root) override;
   Status all_reduce_sum(std::span<float> values) override;
   Status all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override;
+  Status health() const override { return window_.is_lost() ? lost() : ok_status(); }
+  std::optional<int> lost_rank() const override {
+    const std::optional<Loss> loss = window_.loss();
+    return loss ? std::optional<int>(loss->rank) : std::nullopt;
+  }
   void fail(const std::string& reason) override;
   Status finish() override;
 
@@ -110,6 +115,8 @@ Status GroupCommunicator::lost() const {
     case LossReason::kSilent:
       return io_error("{} is lost: no sign of life for {:g} s", name,
                       std::chrono::duration<double>(silence_limit_).count());
+    case LossReason::kEnded:
+      return io_error("{} is lost: its process has ended", name);
     case LossReason::kLeft:
       return io_error("{} has left before the end", name);
     default:
@@ -277,6 +284,7 @@ void GroupCommunicator::fail(const std::string& reason) {
 Status GroupCommunicator::finish() {
   FATHOM_RETURN_IF_ERROR(barrier());
   finished_ = true;
+  liveness_.stop();  // the others may end from now on
   return ok_status();
 }
 

@@ -9,8 +9,22 @@ constexpr int kMostRanks = 64;
 constexpr int kLowestPort = 1024;
 constexpr int kHighestPort = 65'535 - 2 * kRankPorts;
 
-// Other ranks' results are rank 0's.
-constexpr const char* kQuietRanks = R"([ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null; exec "$@")";
+// Stands between mpirun (on other hosts its daemon) and a rank.
+// - Other ranks' results are rank 0's.
+// - mpirun ends all ranks when one has ended badly. One that was killed it learns of late, so that rank 0 can
+//   tell its clients before; those it had killed itself (INT, USR1, TERM) at once.
+// - mpirun and its daemons wait for each other for ever where the network is cut between them. So whoever has
+//   ended badly looks whether they have ended too, out of reach of mpirun, which kills groups of processes.
+constexpr const char* kRankShell = R"(trap : INT USR1 TERM
+[ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null
+"$@"
+status=$?
+case $status in 0) exit 0;; 130|138|143) ;; *) [ $status -lt 128 ] || sleep 20;; esac
+read -r daemon </proc/$PPID/comm
+case $daemon in mpirun*|mpiexec*|orte*) ;; *) exit $status;; esac
+setsid sh -c 'for second in 1 2 3 4 5 6 7 8 9 10; do kill -0 $0 || exit; sleep 1; done
+while kill -TERM $0; do sleep 2; done' $PPID </dev/null >/dev/null 2>&1 &
+exit $status)";
 
 using Words = std::vector<std::string>;
 
@@ -70,7 +84,7 @@ Result<Words> mpirun_line(const LaunchOptions& options) {
   add_network(options, words);
   if (!options.hosts.empty())
     for (const std::string& name : options.environment) append(words, {"-x", name});
-  append(words, {"sh", "-c", kQuietRanks, "fathom-rank"});
+  append(words, {"sh", "-c", kRankShell, "fathom-rank"});
   words.insert(words.end(), options.command.begin(), options.command.end());
   return words;
 }

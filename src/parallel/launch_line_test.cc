@@ -1,17 +1,23 @@
 #include "parallel/launch_line.h"
 
 #include <gtest/gtest.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include <algorithm>
 
 namespace fathom {
 namespace {
 
+// What the ranks' shell runs is shown as SCRIPT.
 std::string line_of(const LaunchOptions& options) {
-  const auto words = mpirun_line(options);
-  return words.ok() ? shell_line(*words) : words.status().message();
+  auto words = mpirun_line(options);
+  if (!words.ok()) return words.status().message();
+  *std::next(std::find(words->begin(), words->end(), "-c")) = "SCRIPT";
+  return shell_line(*words);
 }
 
-const std::string kTail =
-    R"( sh -c '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null; exec "$@"' fathom-rank )";
+const std::string kTail = " sh -c SCRIPT fathom-rank ";
 const std::string kLocal = " --mca oob_tcp_if_include lo --mca btl self,vader";
 
 TEST(LaunchLine, BindsByWhatTheMachineHas) {
@@ -43,6 +49,29 @@ TEST(LaunchLine, NamesHostsPortsAndVariables) {
       "oob_tcp_dynamic_ipv4_ports 20031 --mca btl_tcp_port_min_v4 21031 --mca btl_tcp_port_range_v4 1000 -x "
       "FATHOM_ISA" +
           kTail + "prog");
+}
+
+// The exit status and standard output of a rank whose shell runs this script.
+std::pair<int, std::string> rank_result(int rank, const std::string& script) {
+  const auto words = mpirun_line({.command = {"sh", "-c", script}});
+  const auto shell = std::find(words->begin(), words->end(), "sh");
+  const std::string line =
+      fmt::format("OMPI_COMM_WORLD_RANK={} exec {}", rank, shell_line({shell, words->end()}));
+  FILE* output = ::popen(line.c_str(), "r");
+  char text[100] = {};
+  const size_t size = std::fread(text, 1, sizeof text, output);
+  return {WEXITSTATUS(::pclose(output)), std::string(text, size)};
+}
+
+TEST(LaunchLine, RanksKeepTheirStatusAndRankZeroItsOutput) {
+  using Pair = std::pair<int, std::string>;
+  EXPECT_EQ(rank_result(0, "echo text"), Pair(0, "text\n"));
+  EXPECT_EQ(rank_result(1, "echo text"), Pair(0, ""));
+  EXPECT_EQ(rank_result(0, "exit 3"), Pair(3, ""));
+  EXPECT_EQ(rank_result(0, "kill -TERM $$"), Pair(143, ""));  // at once
+  // The shell outlives signals to the whole group, as mpirun sends them, and waits for the rank.
+  EXPECT_EQ(rank_result(0, "trap 'echo drains; exit 0' USR1; kill -USR1 $PPID $$; sleep 0.1"),
+            Pair(0, "drains\n"));
 }
 
 TEST(LaunchLine, RefusesWhatCannotBe) {

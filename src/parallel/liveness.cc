@@ -1,6 +1,7 @@
 #include "parallel/liveness.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace fathom {
 namespace {
@@ -24,10 +25,10 @@ Liveness::Liveness(NodeWindow& window, Transport& transport, std::chrono::millis
   thread_ = std::thread([this] { loop(); });
 }
 
-Liveness::~Liveness() {
+void Liveness::stop() {
   {
     const std::lock_guard lock(mutex_);
-    stop_ = true;
+    if (std::exchange(stop_, true)) return;
   }
   wake_.notify_one();
   thread_.join();
@@ -48,13 +49,18 @@ void Liveness::tick() {
   for (OtherLeader& leader : leaders_) exchange_beats(leader);
 }
 
-void Liveness::lose(int rank) { window_.report({.reason = LossReason::kSilent, .rank = rank}); }
+void Liveness::lose(int rank, LossReason reason) { window_.report({.reason = reason, .rank = rank}); }
 
 void Liveness::watch(Neighbour& neighbour) {
+  if (!neighbour.process) {
+    const pid_t process = window_.process_of(neighbour.index);
+    if (process != 0) neighbour.process.emplace(process);
+  }
+  if (neighbour.process && neighbour.process->has_ended()) lose(neighbour.rank, LossReason::kEnded);
   const uint32_t beats = window_.beats_of(neighbour.index);
   neighbour.silent_ticks = beats == neighbour.beats ? neighbour.silent_ticks + 1 : 0;
   neighbour.beats = beats;
-  if (neighbour.silent_ticks == kTicksOfSilence) lose(neighbour.rank);
+  if (neighbour.silent_ticks == kTicksOfSilence) lose(neighbour.rank, LossReason::kSilent);
 }
 
 // A broken connection shows as silence, like everything else that keeps beats away.
@@ -80,7 +86,7 @@ void Liveness::exchange_beats(OtherLeader& leader) {
     if (leader.received.reason != LossReason::kNone) window_.report(leader.received);
   }
   // One tick more than inside a node: that the leader's own node has lost a rank is to arrive first.
-  if (leader.silent_ticks == kTicksOfSilence + 1) lose(leader.rank);
+  if (leader.silent_ticks == kTicksOfSilence + 1) lose(leader.rank, LossReason::kSilent);
 }
 
 // The others look once a tick.

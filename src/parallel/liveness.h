@@ -1,6 +1,7 @@
 // Notices lost ranks. A thread of its own gives signs of life in this node's window and, on a node's leader,
 // to the leaders of other nodes, and counts how long the others have given none: a rank that works for
-// minutes is alive, one that is killed or stopped is not. It counts its own ticks and not the clock, so that
+// minutes is alive, one that is stopped or cut off is not. That a process of this node has ended is known
+// within a tick. It counts its own ticks and not the clock, so that
 // a machine that slept, or a whole job that was stopped and goes on, loses nobody.
 #pragma once
 
@@ -8,10 +9,12 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "parallel/node_window.h"
+#include "parallel/process_watch.h"
 #include "parallel/transport.h"
 
 namespace fathom {
@@ -21,10 +24,12 @@ class Liveness {
   // A rank is lost when it has given no sign of life for silence_limit. window and transport outlive this.
   // Throws std::system_error where the system refuses a thread.
   Liveness(NodeWindow& window, Transport& transport, std::chrono::milliseconds silence_limit);
-  // Where the group has failed, first tries for a moment to tell the other nodes.
-  ~Liveness();
+  ~Liveness() { stop(); }
   Liveness(const Liveness&) = delete;
   Liveness& operator=(const Liveness&) = delete;
+
+  // Notices nothing any more. Where the group has failed, first tries for a moment to tell the other nodes.
+  void stop();
 
  private:
   static constexpr int kTicksOfSilence = 10;
@@ -34,6 +39,7 @@ class Liveness {
     int rank = 0;
     uint32_t beats = 0;
     int silent_ticks = 0;
+    std::optional<ProcessWatch> process = {};  // once it is known
   };
   struct OtherLeader {
     int rank = 0;
@@ -49,7 +55,7 @@ class Liveness {
   void watch(Neighbour& neighbour);
   void exchange_beats(OtherLeader& leader);
   void last_words();
-  void lose(int rank);
+  void lose(int rank, LossReason reason);
 
   NodeWindow& window_;
   Transport& transport_;
@@ -58,7 +64,7 @@ class Liveness {
   std::vector<OtherLeader> leaders_;  // empty unless this rank leads its node
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool stop_ = false;
+  bool stop_ = false;  // guarded by mutex_
   std::thread thread_;
 };
 

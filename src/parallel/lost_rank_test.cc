@@ -14,6 +14,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr const char* kEnded = "its process has ended";
+constexpr const char* kSilent = "no sign of life for 1 s";
+
 // Sums in a loop until something fails, raising a signal against itself where it is the culprit. Writes the
 // error, one line, to output.
 void work(MemoryWorld& world, int rank, int culprit, int signal, int output) {
@@ -57,19 +60,37 @@ std::vector<std::string> messages_after(const std::vector<int>& layout, int culp
   return lines;
 }
 
-void expect_named(const std::vector<int>& layout, int culprit, int signal) {
+void expect_named(const std::vector<int>& layout, int culprit, int signal, const char* how) {
   std::vector<std::string> expected;
   for (int rank = 0; rank < static_cast<int>(layout.size()); ++rank)
     if (rank != culprit)
-      expected.push_back(fmt::format("{}: rank {} on node {} is lost: no sign of life for 1 s", rank, culprit,
-                                     layout[static_cast<size_t>(culprit)]));
+      expected.push_back(fmt::format("{}: rank {} on node {} is lost: {}", rank, culprit,
+                                     layout[static_cast<size_t>(culprit)], how));
   EXPECT_EQ(messages_after(layout, culprit, signal), expected);
 }
 
-TEST(LostRank, KilledOnTheOnlyNode) { expect_named({0, 0, 0}, 1, SIGKILL); }
-TEST(LostRank, StoppedOnTheOnlyNode) { expect_named({0, 0}, 0, SIGSTOP); }
-TEST(LostRank, KilledOnAnotherNode) { expect_named({0, 0, 1, 1}, 3, SIGKILL); }
-TEST(LostRank, LeaderStoppedOnAnotherNode) { expect_named({0, 0, 1, 1}, 2, SIGSTOP); }
+TEST(LostRank, KilledOnTheOnlyNode) { expect_named({0, 0, 0}, 1, SIGKILL, kEnded); }
+TEST(LostRank, StoppedOnTheOnlyNode) { expect_named({0, 0}, 0, SIGSTOP, kSilent); }
+TEST(LostRank, KilledOnAnotherNode) { expect_named({0, 0, 1, 1}, 3, SIGKILL, kEnded); }
+TEST(LostRank, LeaderStoppedOnAnotherNode) { expect_named({0, 0, 1, 1}, 2, SIGSTOP, kSilent); }
+
+TEST(LostRank, LossIsNoticedWithoutAnOperation) {
+  MemoryWorld world({0, 0});
+  const pid_t other = ::fork();
+  if (other == 0) {
+    MemoryTransport transport(world, 1);
+    auto group = make_group_communicator(transport);
+    if (group.ok()) ::raise(SIGKILL);
+    ::_exit(2);
+  }
+  MemoryTransport transport(world, 0);
+  auto group = make_group_communicator(transport, {.silence_limit = milliseconds(1000)});
+  ASSERT_TRUE(group.ok());
+  while ((*group)->health().ok()) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_EQ((*group)->health().message(), "rank 1 on node 0 is lost: its process has ended");
+  EXPECT_EQ((*group)->lost_rank(), 1);
+  ::waitpid(other, nullptr, 0);
+}
 
 // Long work is no loss: the other waits several times the limit.
 TEST(LostRank, SlowRankIsNotLost) {

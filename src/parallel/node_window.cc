@@ -1,5 +1,8 @@
 #include "parallel/node_window.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -11,6 +14,13 @@ namespace {
 
 constexpr int kReasonShift = 56;
 constexpr int kReporterShift = 32;
+
+// This process as others can tell whether they see it under the same number. 0: the system does not say.
+uint64_t own_process() {
+  struct stat pid_namespace;
+  if (::stat("/proc/self/ns/pid", &pid_namespace) != 0) return 0;
+  return static_cast<uint64_t>(pid_namespace.st_ino) << 32 | static_cast<uint32_t>(::getpid());
+}
 
 }  // namespace
 
@@ -36,6 +46,7 @@ NodeWindow::NodeWindow(std::span<std::byte> memory, int index, int num_ranks)
   head_ = static_cast<Head*>(start);
   lines_ = reinterpret_cast<Line*>(head_ + 1);
   slots_ = reinterpret_cast<std::byte*>(lines_ + num_ranks);
+  line(index_).process.store(own_process());
 }
 
 std::byte* NodeWindow::slot(uint64_t meeting, int index) const {
@@ -81,6 +92,11 @@ NodeWindow::MeetResult NodeWindow::share_affinity() {
   for (int i = 0; i < num_ranks_; ++i) CPU_OR(&all, &all, &line(i).affinity);
   crowding_ = CPU_COUNT(&all) < num_ranks_ ? Crowding::kFewerCpus : Crowding::kCpuPerRank;
   return result;
+}
+
+pid_t NodeWindow::process_of(int index) const {
+  const uint64_t its = line(index).process.load(), mine = line(index_).process.load();
+  return its >> 32 == mine >> 32 ? static_cast<pid_t>(its & 0xffff'ffff) : 0;
 }
 
 void NodeWindow::report(const Loss& loss) {

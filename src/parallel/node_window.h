@@ -7,6 +7,7 @@
 #pragma once
 
 #include <sched.h>
+#include <sys/types.h>
 
 #include <atomic>
 #include <cstdint>
@@ -19,7 +20,7 @@
 
 namespace fathom {
 
-enum class LossReason : uint8_t { kNone, kSilent, kLeft, kReported };
+enum class LossReason : uint8_t { kNone, kSilent, kEnded, kLeft, kReported };
 
 // Why the group cannot go on. Plain data: it travels between nodes.
 struct Loss {
@@ -70,6 +71,9 @@ class NodeWindow {
   void beat() { line(index_).beat.fetch_add(1, std::memory_order_relaxed); }
   uint32_t beats_of(int index) const { return line(index).beat.load(std::memory_order_relaxed); }
 
+  // The process of a rank; 0: not here yet, or not to be seen from this process's PID namespace.
+  pid_t process_of(int index) const;
+
   // Makes a loss known to the node; only the first counts. Precondition: reason is not kNone.
   void report(const Loss& loss);
   std::optional<Loss> loss() const;
@@ -80,8 +84,9 @@ class NodeWindow {
     alignas(kCacheLineSpacing) std::atomic<uint64_t> num_met;  // meetings that this rank has come to
     std::atomic<uint64_t> purpose[2];                          // of the last two
     alignas(kCacheLineSpacing) std::atomic<uint32_t> beat;
-    std::atomic<bool> text_taken;  // by a thread of this rank
-    char text[Loss::kTextBytes];   // of the loss that this rank reported
+    std::atomic<bool> text_taken;   // by a thread of this rank
+    char text[Loss::kTextBytes];    // of the loss that this rank reported
+    std::atomic<uint64_t> process;  // PID namespace, PID; 0: not here yet
     cpu_set_t affinity;
   };
   struct Head {

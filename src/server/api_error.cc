@@ -46,6 +46,11 @@ ApiError api_error_of(const Status& status, std::string param) {
   }
 }
 
+ApiError rank_lost_error(const Status& status) {
+  return {
+      .status = 503, .message = status.message().substr(0, status.message().find(": ")), .code = "rank_lost"};
+}
+
 Json error_json(const ApiError& error) {
   Json body = {{"message", error.message},
                {"type", error.type()},

@@ -27,6 +27,10 @@ ApiError unavailable(std::string message);
 // say no more than what failed, since they may hold paths.
 ApiError api_error_of(const Status& status, std::string param);
 
+// What all clients are told where the engine failed for want of a rank: which, but not the cause, which may
+// be any rank's message.
+ApiError rank_lost_error(const Status& status);
+
 // {"error": {"message", "type", "param", "code", ...}}
 Json error_json(const ApiError& error);
 // The whole reply, with Retry-After where waiting helps.

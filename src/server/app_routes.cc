@@ -146,10 +146,7 @@ std::shared_ptr<Exchange> App::ready(HttpRequest request, ResponseWriter& writer
     }
     return deep_health(std::move(request), writer);
   }
-  std::optional<ApiError> error;
-  if (client_.phase() == EnginePhase::kLoading) error = unavailable("the model is being loaded");
-  if (client_.phase() == EnginePhase::kDraining) error = unavailable("the server is shutting down");
-  if (client_.phase() == EnginePhase::kFailed) error = unavailable("the engine has failed");
+  std::optional<ApiError> error = client_.refusal();
   if (!error && client_.is_hung()) error = unavailable("the engine makes no progress");
   writer.reply(error ? error_reply(*error) : json_reply({{"status", "ok"}}));
   return nullptr;

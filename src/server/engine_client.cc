@@ -36,15 +36,32 @@ Generation::~Generation() { client_->give_up(ticket_); }
 EngineClient::EngineClient(const ServerLimits& limits, int64_t max_running, ServerMetrics& metrics)
     : limits_(limits), max_running_(max_running), metrics_(&metrics) {}
 
+void EngineClient::set_failed(ApiError error) {
+  phase_ = EnginePhase::kFailed;
+  failure_ = std::move(error);
+}
+
+std::optional<ApiError> EngineClient::refusal() const {
+  switch (phase_) {
+    case EnginePhase::kLoading:
+      return unavailable("the model is being loaded");
+    case EnginePhase::kDraining:
+      return unavailable("the server is shutting down");
+    case EnginePhase::kFailed:
+      return failure_;
+    case EnginePhase::kReady:
+      break;
+  }
+  return std::nullopt;
+}
+
 bool EngineClient::is_hung() const {
   return thread_ != nullptr && thread_->seconds_without_progress() > limits_.step_timeout;
 }
 
 std::variant<std::unique_ptr<Generation>, ApiError> EngineClient::start(GenerationRequest request,
                                                                         GenerationListener& listener) {
-  if (phase_ == EnginePhase::kLoading) return unavailable("the model is being loaded");
-  if (phase_ == EnginePhase::kDraining) return unavailable("the server is shutting down");
-  if (phase_ == EnginePhase::kFailed) return unavailable("the engine has failed");
+  if (auto error = refusal()) return std::move(*error);
   if (auto error = check_prompts(request, limits_.max_prompt_tokens)) return std::move(*error);
   const int64_t wanted = request.num_sequences();
   if (wanted > capacity()) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <variant>
 
@@ -47,7 +48,11 @@ class EngineClient {
   // ended.
   void attach(EngineThread* thread) { thread_ = thread; }
   void set_phase(EnginePhase phase) { phase_ = phase; }
+  // From now on the phase is kFailed, and clients are told this.
+  void set_failed(ApiError error);
   EnginePhase phase() const { return phase_; }
+  // What a client is told before a request; nullopt: it may come.
+  std::optional<ApiError> refusal() const;
 
   // Refuses with 503 while not ready, with 429 where the queue is full. listener must outlive the Generation.
   std::variant<std::unique_ptr<Generation>, ApiError> start(GenerationRequest request,
@@ -83,6 +88,7 @@ class EngineClient {
   ServerMetrics* metrics_;
   EngineThread* thread_ = nullptr;
   EnginePhase phase_ = EnginePhase::kLoading;
+  ApiError failure_;  // of kFailed
   uint64_t next_ticket_ = 1;
   std::unordered_map<uint64_t, Entry> entries_;
   int64_t num_sequences_ = 0;  // not ended

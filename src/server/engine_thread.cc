@@ -1,12 +1,18 @@
 #include "server/engine_thread.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 
 #include "base/clock.h"
 #include "base/log.h"
 
 namespace fathom {
+namespace {
+
+constexpr std::chrono::seconds kHealthInterval{1};  // between looks at an engine that has nothing to do
+
+}  // namespace
 
 EngineThread::EngineThread(Loader loader, Callbacks callbacks) : callbacks_(std::move(callbacks)) {
   thread_ = std::thread([this, loader = std::move(loader)] { run(loader); });
@@ -63,12 +69,24 @@ void EngineThread::run(const Loader& loader) {
     status = io_error("unexpected failure of a library: {}", error.what());
   }
   if (status.ok()) return;
-  fail_all(status);
-  callbacks_.failed(status);
+  const EngineFailure failure{status, engine_ != nullptr && !engine_->health().ok()};
+  fail_all(failure);
+  callbacks_.failed(failure);
+  // Jobs that were on their way here while others learnt of it.
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return commands_.stop || !commands_.jobs.empty(); });
+    if (commands_.stop) return;
+    lock.unlock();
+    fail_all(failure);
+    lock.lock();
+  }
 }
 
 Status EngineThread::serve() {
-  while (take_commands()) {
+  while (true) {
+    FATHOM_ASSIGN_OR_RETURN(const bool goes_on, take_commands());
+    if (!goes_on) return ok_status();
     beat();
     expire();
     admit_pending();
@@ -79,17 +97,18 @@ Status EngineThread::serve() {
     report();
     FATHOM_RETURN_IF_ERROR(engine_->recount());
   }
-  return ok_status();
 }
 
-bool EngineThread::take_commands() {
+Result<bool> EngineThread::take_commands() {
   Commands commands;
   {
     std::unique_lock lock(mutex_);
     if (jobs_.empty()) {
       last_beat_.store(0, std::memory_order_relaxed);
-      wake_.wait(
-          lock, [this] { return commands_.stop || !commands_.jobs.empty() || !commands_.cancelled.empty(); });
+      const auto commanded = [this] {
+        return commands_.stop || !commands_.jobs.empty() || !commands_.cancelled.empty();
+      };
+      while (!wake_.wait_for(lock, kHealthInterval, commanded)) FATHOM_RETURN_IF_ERROR(engine_->health());
     }
     std::swap(commands, commands_);
   }
@@ -244,7 +263,7 @@ void EngineThread::emit(uint64_t ticket, GenerationEvent event) {
   report_.events.push_back(std::move(event));
 }
 
-void EngineThread::fail_all(const Status& status) {
+void EngineThread::fail_all(const EngineFailure& failure) {
   {
     const std::lock_guard lock(mutex_);
     for (GenerationJob& job : commands_.jobs) accept(std::move(job));
@@ -256,7 +275,8 @@ void EngineThread::fail_all(const Status& status) {
       emit(ticket, {.index = static_cast<int32_t>(i),
                     .kind = GenerationEventKind::kEnd,
                     .finish_reason = FinishReason::kError,
-                    .status = status});
+                    .status = failure.status,
+                    .rank_lost = failure.rank_lost});
     }
   }
   jobs_.clear();

@@ -30,6 +30,11 @@ struct EngineReport {
   EngineStatistics statistics;
 };
 
+struct EngineFailure {
+  Status status;
+  bool rank_lost = false;  // that is the reason
+};
+
 class EngineThread {
  public:
   // Runs on the engine thread, as its compute threads belong to the thread that loads.
@@ -38,7 +43,7 @@ class EngineThread {
   struct Callbacks {
     std::function<void(const Engine&)> loaded;  // its immutable parts may be read by others from now on
     std::function<void(EngineReport)> report;   // after a step, and when something else happened
-    std::function<void(Status)> failed;         // loading or the engine failed: the last call
+    std::function<void(EngineFailure)> failed;  // loading or the engine failed: the last call
   };
 
   EngineThread(Loader loader, Callbacks callbacks);
@@ -75,8 +80,8 @@ class EngineThread {
 
   void run(const Loader& loader);
   Status serve();
-  // Waits for commands where the engine has nothing to do; false: stop.
-  bool take_commands();
+  // Waits for commands where the engine has nothing to do, as long as it is in health; false: stop.
+  Result<bool> take_commands();
   void accept(GenerationJob job);
   void cancel_now(uint64_t ticket, const Status& why, bool timed_out);
   void admit_pending();
@@ -88,7 +93,7 @@ class EngineThread {
   void start(uint64_t ticket, int32_t index, ChoiceState& state);
   // At the event's time, or now.
   void emit(uint64_t ticket, GenerationEvent event);
-  void fail_all(const Status& status);
+  void fail_all(const EngineFailure& failure);
   void forget_ended();
   void report();
   void beat();

@@ -29,9 +29,9 @@ class EngineThreadTest : public ::testing::Test {
                                .loaded = [](const Engine&) {},
                                .report = [this](EngineReport report) { take(std::move(report)); },
                                .failed =
-                                   [this](const Status& status) {
+                                   [this](const EngineFailure& failure) {
                                      const std::lock_guard lock(mutex_);
-                                     failure_ = status;
+                                     failure_ = failure.status;
                                      changed_.notify_all();
                                    },
                            });

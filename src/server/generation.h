@@ -55,6 +55,7 @@ struct GenerationEvent {
   FinishReason finish_reason = FinishReason::kNone;
   Status status = {};  // not ok: finish_reason is kError
   bool timed_out = false;
+  bool rank_lost = false;  // status is why the engine failed, which is a lost rank
 
   bool ends() const { return finish_reason != FinishReason::kNone; }
 };

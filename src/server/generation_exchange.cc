@@ -4,6 +4,7 @@ namespace fathom {
 
 ApiError error_of_event(const GenerationEvent& event) {
   if (event.timed_out) return {.status = 504, .message = event.status.message(), .code = "deadline_exceeded"};
+  if (event.rank_lost) return rank_lost_error(event.status);
   if (event.finish_reason == FinishReason::kCancelled) return unavailable("the server is shutting down");
   return api_error_of(event.status, "");
 }

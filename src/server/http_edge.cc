@@ -175,8 +175,7 @@ void HttpEdge::run(EdgeCallbacks callbacks) {
   Impl& impl = *impl_;
   impl.state.callbacks = std::move(callbacks);
   ::signal(SIGPIPE, SIG_IGN);
-  impl.signals.add(SIGTERM);
-  impl.signals.add(SIGINT);
+  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) impl.signals.add(signal);
   for (const auto& listener : impl.listeners) {
     asio::co_spawn(impl.state.io, impl.accept(*listener), asio::detached);
   }

@@ -34,7 +34,7 @@ struct EdgeCallbacks {
   // What ResponseWriter::known_since was told of took so many seconds to be sent.
   std::function<void(double seconds)> sent;
   std::function<void()> tick;    // twice a second
-  std::function<void()> signal;  // SIGTERM or SIGINT came
+  std::function<void()> signal;  // SIGTERM or SIGINT came, or SIGUSR1, which mpirun hands on
 };
 
 class HttpEdge {

@@ -12,6 +12,7 @@ namespace {
 constexpr double kLogSeconds = 10;    // between the engine's lines in the log
 constexpr double kForceSeconds = 5;   // for answers under way at a forced stop
 constexpr double kCancelSeconds = 3;  // for their ends after that
+constexpr double kFailedSeconds = 3;  // in which those who ask learn why, before a failed server ends
 
 // Everything on the I/O thread, but for the engine thread and the worker.
 class Server {
@@ -34,7 +35,7 @@ class Server {
     EngineThread engine(std::move(loader),
                         {.loaded = [this](const Engine& made) { loaded(made); },
                          .report = [this](EngineReport report) { deliver(std::move(report)); },
-                         .failed = [this](Status status) { failed(std::move(status)); }});
+                         .failed = [this](EngineFailure failure) { failed(std::move(failure)); }});
     client_.attach(&engine);
     edge_.run({.handle = [this](HttpRequest request,
                                 ResponseWriter& writer) { return app_.handle(std::move(request), writer); },
@@ -55,7 +56,7 @@ class Server {
   void loaded(const Engine& engine) {
     auto model =
         ServedModel::create(engine, options_.model_dir, options_.model_names, options_.sampling_defaults);
-    if (!model.ok()) return failed(model.status());
+    if (!model.ok()) return failed({model.status()});
     struct Loaded {
       std::unique_ptr<ServedModel> model;
       std::unique_ptr<ConstraintCache> constraints;
@@ -87,19 +88,21 @@ class Server {
     metrics_.step(statistics.last_step, options_.step_roof ? options_.step_roof(statistics.last_step) : 0);
   }
 
-  void failed(Status status) {
-    edge_.post([this, status = std::move(status)] {
-      log_warning("the engine has failed: {}", status.message());
-      status_ = status;
-      client_.set_phase(EnginePhase::kFailed);
-      edge_.stop();
+  void failed(EngineFailure failure) {
+    edge_.post([this, failure = std::move(failure)] {
+      log_warning("the engine has failed: {}", failure.status.message());
+      status_ = failure.status;
+      const bool was_loading = client_.phase() == EnginePhase::kLoading;
+      client_.set_failed(failure.rank_lost ? rank_lost_error(failure.status)
+                                           : unavailable("the engine has failed"));
+      if (was_loading) return edge_.stop();  // nobody could ask for anything yet
+      stop_at_ = monotonic_seconds() + kFailedSeconds;
     });
   }
 
   void shut_down() {
     if (client_.phase() != EnginePhase::kReady) {
-      const bool drains = client_.phase() == EnginePhase::kDraining;
-      return callbacks_.end_now(drains ? 1 : 0);
+      return callbacks_.end_now(client_.phase() == EnginePhase::kLoading ? 0 : 1);
     }
     drain(options_.shutdown_timeout);
   }
@@ -127,6 +130,7 @@ class Server {
     const double now = monotonic_seconds();
     app_.tick(now);
     if (now > end_at_) callbacks_.end_now(1);
+    if (now > stop_at_) return edge_.stop();
     if (client_.phase() == EnginePhase::kDraining && now > drain_until_) {
       log_warning("shutting down: {} sequences were not done in time", client_.num_sequences());
       client_.cancel_all();
@@ -164,7 +168,8 @@ class Server {
   App app_;
   Status status_;
   double drain_until_ = 0;
-  double end_at_ = 1e300;  // of the process, whatever is under way
+  double stop_at_ = 1e300;  // after a failure
+  double end_at_ = 1e300;   // of the process, whatever is under way
   double logged_at_ = monotonic_seconds();
   int64_t num_steps_ = 0;
   int64_t logged_prompt_tokens_ = 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Ranks as mpirun starts them: sums the same bits wherever they run, lost ranks named, nothing left behind. Pretended
-hosts are network namespaces, where this machine allows them. Standard library only.
+hosts are network namespaces, where this machine allows them (pretended_hosts.py). Standard library only.
 
 usage: parallel_test.py FATHOM_BINARY"""
 import json
@@ -11,10 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
-AGENT = pathlib.Path(__file__).resolve().parent / "namespace_agent.sh"
-HOSTS = ("10.203.77.1", "10.203.77.2")
+import pretended_hosts
+from pretended_hosts import MpiFolder, host_list, on_first_host, rank_table
+from serving import wait_until
+
 NO_TEST = 77
 BINARY = ""
 
@@ -43,10 +46,6 @@ def processes_of(word):
         except OSError:
             pass
     return found
-
-
-def shared_files():
-    return {p.name for p in pathlib.Path("/dev/shm").iterdir()} if pathlib.Path("/dev/shm").is_dir() else set()
 
 
 class Case(unittest.TestCase):
@@ -82,20 +81,23 @@ class OneHost(Case):
         lines = self.good_lines(jobs)
         self.assertEqual(lines[0], lines[1])
 
-    def lose(self, number, *named):
-        before = shared_files()
-        done = launch(3, rank_program(), "lose", 1, int(number))
-        self.assertNotEqual(done.returncode, 0)
-        for words in named:
-            self.assertIn(words, done.stderr)
-        self.assertEqual(shared_files() - before, set())
-        self.assertEqual(processes_of(f"rank_program\0lose\0{1}\0{int(number)}\0"), [])
+    def lose(self, number, words):
+        with MpiFolder() as folder:
+            done = launch(3, rank_program(), "lose", 1, int(number))
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"rank_program: {words}\n", done.stderr)
+            self.assertEqual(processes_of(f"{rank_program()}\0lose\0{1}\0{int(number)}\0"), [])
+            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
 
     def test_killed_rank(self):
-        self.lose(signal.SIGKILL, "process rank 1", "exited on signal 9")
+        self.lose(signal.SIGKILL, "rank 1 on node 0 is lost: its process has ended")
 
     def test_stopped_rank(self):
-        self.lose(signal.SIGSTOP, "rank_program: rank 1 on node 0 is lost: no sign of life for 3 s")
+        self.lose(signal.SIGSTOP, "rank 1 on node 0 is lost: no sign of life for 3 s")
+
+    def test_a_rank_that_ends_in_front_of_the_others_ends_them(self):
+        done = launch(3, "sh", "-c", f'[ $OMPI_COMM_WORLD_RANK != 1 ] || exit 7; exec {rank_program()} collectives 1')
+        self.assertEqual(done.returncode, 7)
 
     def test_ranks_that_differ_do_not_start(self):
         done = launch(2, rank_program(), "disagree")
@@ -108,6 +110,25 @@ class OneHost(Case):
     def test_visible_devices_say_how_many_ranks(self):
         done = run(BINARY, "launch", "--dry-run", "--", "x", env={"ASCEND_RT_VISIBLE_DEVICES": "0,1,2"})
         self.assertTrue(done.stdout.startswith("mpirun -n 3 "), done.stdout + done.stderr)
+
+    def test_rank_tables_and_node_arguments(self):
+        with tempfile.TemporaryDirectory() as name:
+            table = pathlib.Path(name) / "ranks.json"
+            table.write_text(json.dumps(rank_table(("10.0.0.1", "10.0.0.2"), 2)))
+
+            def dry(*node):
+                return run(BINARY, "launch", "--rank-table", table, *node, "--dry-run", "--", "x", env={"MASTER_PORT": "20040"})
+
+            first = dry("--node", 4, 2, 0, "10.0.0.1")
+            self.assertIn(" --host 10.0.0.1:2,10.0.0.2:2 ", first.stdout)
+            self.assertIn(" oob_tcp_dynamic_ipv4_ports 20040 ", first.stdout)
+            self.assertEqual(first.stdout, dry().stdout)
+            self.assertEqual(dry("--node", 4, 2, 2, "10.0.0.1").stdout, "ranks 2 to 3 are started by the first node, 10.0.0.1\n")
+            for node, words in (((8, 2, 0, "10.0.0.1"), f"world_size is 8, {table} has 4 ranks"),
+                                ((4, 2, 1, "10.0.0.1"), "first_rank 1 is not the first of a node: 2 nodes of 2 ranks"),
+                                ((4, 2, 0, "10.0.0.2"), f"master_address is 10.0.0.2, the first server of {table} is 10.0.0.1")):
+                done = dry("--node", *node)
+                self.assertEqual((done.returncode, done.stderr), (1, f"fathom: error: {words}\n"))
 
     def test_bench_comm(self):
         done = launch(2, BINARY, "bench", "comm", "--sizes", "1k,64k", "--seconds", "0.02", "--json")
@@ -122,40 +143,9 @@ class OneHost(Case):
         self.assertIn("one rank has nobody to talk to", alone.stderr)
 
 
-class TwoHosts(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.drop_hosts()
-        steps = [f"netns add fathom-{host}" for host in HOSTS]
-        steps.append(f"link add fathom1 netns fathom-{HOSTS[0]} type veth peer name fathom2 netns fathom-{HOSTS[1]}")
-        for index, host in enumerate(HOSTS, 1):
-            steps += [f"-n fathom-{host} addr add {host}/24 dev fathom{index}",
-                      f"-n fathom-{host} link set fathom{index} up", f"-n fathom-{host} link set lo up"]
-        for step in steps:
-            done = run("ip", *step.split()) if shutil.which("ip") else None
-            if done is None or done.returncode != 0:
-                cls.drop_hosts()
-                why = done.stderr.strip() if done else "ip is not installed"
-                raise unittest.SkipTest(f"no network namespaces here: {why}")
-        done = run(AGENT, HOSTS[1], "true")
-        if done.returncode != 0:
-            cls.drop_hosts()
-            raise unittest.SkipTest(f"no network namespaces here: {done.stderr.strip()}")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.drop_hosts()
-
-    @staticmethod
-    def drop_hosts():
-        for host in HOSTS:
-            if shutil.which("ip"):
-                run("ip", "netns", "del", f"fathom-{host}")
-
+class TwoHosts(pretended_hosts.TwoHosts, Case):
     def launch_on_hosts(self, ranks_each, *command, port=20030):
-        hosts = ",".join(f"{host}:{ranks_each}" for host in HOSTS)
-        return [AGENT, HOSTS[0], "env", f"MASTER_PORT={port}", f"OMPI_MCA_plm_rsh_agent={AGENT}", BINARY, "launch",
-                "--hosts", hosts, "--", rank_program(), *command]
+        return on_first_host(BINARY, "launch", "--hosts", host_list(ranks_each), "--", rank_program(), *command, port=port)
 
     def test_sixteen_ranks_sum_the_same_bits_on_two_hosts(self):
         two = run(*self.launch_on_hosts(8, "collectives", 20))
@@ -163,8 +153,8 @@ class TwoHosts(Case):
         self.assertEqual(self.digest(two, 16, 2), self.digest(one, 16, 1))
 
     def test_two_jobs_on_two_ports(self):
-        jobs = [subprocess.Popen(list(map(str, self.launch_on_hosts(4, "collectives", 10, port=port))),
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for port in (20030, 20031)]
+        jobs = [subprocess.Popen(self.launch_on_hosts(4, "collectives", 10, port=port), stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True) for port in (20030, 20031)]
         lines = self.good_lines(jobs)
         self.assertEqual(lines[0], lines[1])
 
@@ -172,7 +162,7 @@ class TwoHosts(Case):
         done = run(*self.launch_on_hosts(4, "lose", 5, int(signal.SIGSTOP)))
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("rank_program: rank 5 on node 1 is lost: no sign of life for 3 s", done.stderr)
-        self.assertEqual(processes_of(f"rank_program\0lose\0{5}\0"), [])
+        self.assertEqual(processes_of(f"{rank_program()}\0lose\0{5}\0"), [])
 
 
 if __name__ == "__main__":

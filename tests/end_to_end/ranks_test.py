@@ -4,7 +4,6 @@ lost ranks. Standard library only.
 
 usage: ranks_test.py FATHOM_BINARY"""
 import array
-import http.client
 import json
 import os
 import pathlib
@@ -16,10 +15,11 @@ import tempfile
 import time
 import unittest
 
-from serving import DEMO, ROOT, Server, events_of, in_threads, wait_until
+from pretended_hosts import MpiFolder
+from rank_serving import TEXT, RankServer, lose_a_rank
+from serving import DEMO, ROOT, events_of, free_port, in_threads, wait_until
 
 NO_TEST = 77
-TEXT = "/v1/completions"
 GOLDEN = ROOT / "tests" / "golden" / "lite_like"
 IDS = "5,17,40,3,99,200,7,7,31,8,120,64,2,90,11,12,13,77,150,6"
 BINARY = ""
@@ -49,26 +49,8 @@ def read_npy(path):
     return values
 
 
-class RankServer(Server):
-    def __init__(self, ranks, *flags):
-        super().__init__(BINARY, *flags)
-        command = [BINARY, "serve", str(DEMO), "--port", "0", "--threads", "1", "--max-model-len", "2k", *map(str, flags)]
-        self.arguments = [BINARY, "launch", "-n", str(ranks), "--", *command] if ranks > 1 else command
-
-    def pid_of(self, rank):
-        for folder in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_text().split("\0")
-                variables = (folder / "environ").read_text().split("\0")
-            except OSError:
-                continue
-            if words[:2] == [BINARY, "serve"] and f"OMPI_COMM_WORLD_RANK={rank}" in variables:
-                return int(folder.name)
-        raise AssertionError(f"no rank {rank}")
-
-
-def shared_files():
-    return {p.name for p in pathlib.Path("/dev/shm").iterdir()} if pathlib.Path("/dev/shm").is_dir() else set()
+def serving_ranks(ranks, *flags, launch=()):
+    return RankServer(BINARY, [BINARY, "launch", "-n", ranks, *launch, "--"] if ranks > 1 else [], *flags)
 
 
 class Answers(unittest.TestCase):
@@ -152,6 +134,33 @@ class Refusals(unittest.TestCase):
         done = run(BINARY, "launch", "-n", 2, "--", "sh", "-c", script)
         self.refused(done, "ranks 0 and 1 differ in --block-size: 16 on rank 0, 32 on rank 1")
 
+    def differ(self, name, *serve, other):
+        """Rank 1 runs another command line; by its name is refused what differs."""
+        first, second = (" ".join(map(str, (*words, "--threads", 1))) for words in (serve, other))
+        script = f'[ $OMPI_COMM_WORLD_RANK = 0 ] && exec {first}; exec {second}'
+        done = run(BINARY, "launch", "-n", 2, "--", "sh", "-c", script)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, rf"(?m)^fathom: error: ranks 0 and 1 differ in {name}: \S+ on rank 0, \S+ on rank 1$")
+
+    def test_programs_configs_and_weights_that_differ(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            shutil.copy(BINARY, folder / "fathom")
+            (folder / "libfathom_mpi.so").symlink_to(pathlib.Path(BINARY).with_name("libfathom_mpi.so"))
+            with (folder / "fathom").open("ab") as file:
+                file.write(b"of another build")
+            arguments = ("run", GOLDEN, "--ids", IDS)
+            self.differ("the program", BINARY, *arguments, other=(folder / "fathom", *arguments))
+            config = json.loads((GOLDEN / "config.json").read_text())
+            models = [folder / str(seed) for seed in range(2)]
+            for seed, model in enumerate(models):
+                made = run(BINARY, "synth", GOLDEN / "config.json", model, "--seed", seed)
+                self.assertEqual(made.returncode, 0, made.stderr)
+            words = [(BINARY, "run", model, "--ids", IDS) for model in models]
+            self.differ("the weights' values", *words[0], other=words[1])
+            (models[1] / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 1e-5}))
+            self.differ("config.json", *words[0], other=words[1])
+
     def test_numbers_that_do_not_fit(self):
         self.refused(fathom(3, "run", DEMO, "x"), "--tp: 3 does not divide num_attention_heads 8")
         self.refused(fathom(2, "run", DEMO, "x", "--tp", 4),
@@ -175,54 +184,61 @@ class Serving(unittest.TestCase):
         return at_once
 
     def test_two_ranks_answer_what_one_process_answers(self):
-        with RankServer(1, "--slices", 2) as server:
+        with serving_ranks(1, "--slices", 2) as server:
             want = self.answers(server)
-        with RankServer(2) as server:
+        with serving_ranks(2) as server:
             self.assertEqual(self.answers(server), want)
 
-    def lose(self, number, answer, words):
-        before = shared_files()
-        with RankServer(2) as server:
-            victim, other = server.pid_of(1), server.pid_of(0)
-            body = {"prompt": "The old house", "max_tokens": 2000, "ignore_eos": True, "stream": True}
-            response, connection = server.send("POST", TEXT, body)
-            response.readline()  # the first token is there
-            os.kill(victim, number)
-            began = time.monotonic()
-            try:
-                text = response.read().decode()
-            except (OSError, http.client.HTTPException):
-                text = "the connection broke"
-            self.assertLess(time.monotonic() - began, 15)
-            self.assertIn(answer, text[-2000:])
-            connection.close()
-            self.assertNotEqual(server.process.wait(30), 0)
-        self.assertIn(words, server.log)
-        for pid in (victim, other):
-            wait_until(lambda pid=pid: not pathlib.Path(f"/proc/{pid}").exists(), f"process {pid} has ended", 30)
-        self.assertEqual(shared_files() - before, set())
+    def lose(self, number, words):
+        with MpiFolder() as folder:
+            with serving_ranks(2, "--max-num-seqs", 1) as server:
+                lose_a_rank(self, server, "The old house", lambda: server.signal_rank(1, number), words)
+            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
 
     def test_killed_rank(self):
-        self.lose(signal.SIGKILL, "the connection broke", "process rank 1")
+        self.lose(signal.SIGKILL, "rank 1 on node 0 is lost: its process has ended")
 
     def test_stopped_rank(self):
-        self.lose(signal.SIGSTOP, "the request failed", "rank 1 on node 0 is lost: no sign of life for 10 s")
+        self.lose(signal.SIGSTOP, "rank 1 on node 0 is lost: no sign of life for 10 s")
 
-    def test_a_rank_that_dies_while_nothing_is_asked_ends_the_server(self):
-        with RankServer(2) as server:
-            os.kill(server.pid_of(1), signal.SIGKILL)
-            self.assertNotEqual(server.process.wait(30), 0)
+    def test_lost_groups_end_and_are_started_again(self):
+        port = free_port()
+        with MpiFolder() as folder:
+            with serving_ranks(2, "--port", port, launch=("--restart", 1)) as server:
+                answer = lambda: server.post(TEXT, {"prompt": "The old house", "max_tokens": 8, "temperature": 0})["choices"]
+                want = answer()
+                server.signal_rank(1, signal.SIGKILL)  # noticed although nothing is asked
+                server.wait_for_health(503)
+                server.wait_for_health(200)
+                self.assertEqual(answer(), want)
+                server.signal_rank(0, signal.SIGKILL)
+                self.assertNotEqual(server.wait_for_end(), 0)
+            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
+        self.assertIn("start 1 of 1 again in 1 s", server.log)
+
+    def test_a_group_whose_mpirun_is_killed_ends(self):
+        with serving_ranks(2) as server:
+            (mpirun,) = pathlib.Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+            os.kill(int(mpirun), signal.SIGKILL)
+            self.assertEqual(server.wait_for_end(), 128 + signal.SIGKILL)
+
+    def test_waiting_ranks_leave_the_cpus_alone(self):
+        with serving_ranks(4) as server:
+            time.sleep(1.5)  # the longer they wait, the less they look
+            ticks = server.cpu_ticks()
+            time.sleep(2)
+            self.assertLess(server.cpu_ticks() - ticks, 0.5 * 2 * os.sysconf("SC_CLK_TCK"))
 
     def test_told_to_end_it_lets_answers_end(self):
-        with RankServer(2) as server:
-            body = {"prompt": "The old house", "max_tokens": 300, "ignore_eos": True, "stream": True}
+        with serving_ranks(2, "--shutdown-timeout", 100) as server:
+            body = {"prompt": "The old house", "max_tokens": 400, "ignore_eos": True, "stream": True}
             response, connection = server.send("POST", TEXT, body)
             response.readline()
-            os.kill(server.pid_of(0), signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)  # to fathom launch
             events = events_of(response.read().decode().lstrip("\n"))
             self.assertEqual(events[-1]["choices"][0]["finish_reason"], "length")
             connection.close()
-            self.assertEqual(server.process.wait(30), 0)
+            self.assertEqual(server.wait_for_end(), 0)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,17 @@ TEST_F(RankRefusal, OtherWeightsAreNoticed) {
     EXPECT_NE(message.find("ranks 0 and 1 differ in config.json"), std::string::npos) << message;
 }
 
+TEST_F(RankRefusal, OtherValuesOfTheSameWeightsAreNoticed) {
+  const std::string other = folder_.file("other");
+  SynthOptions options;
+  options.config = tiny_config();
+  options.output = other;
+  options.seed = 1;
+  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  for (const std::string& message : messages([&](EngineOptions& options) { options.model_dir = other; }))
+    EXPECT_EQ(message.find("ranks 0 and 1 differ in the weights' values: "), 0u) << message;
+}
+
 TEST_F(RankRefusal, AFailureOfOneIsAFailureOfAll) {
   const auto found = messages([](EngineOptions& options) { options.model_dir = "/nowhere"; });
   EXPECT_NE(found[1].find("/nowhere"), std::string::npos) << found[1];
