@@ -14,7 +14,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kLaunchExamples = R"(Examples:
   fathom launch -n 2 -- fathom bench comm
   fathom launch --hosts a:8,b:8 --dry-run -- fathom bench comm
   MASTER_PORT=20031 fathom launch --rank-table ranks.json -- fathom bench comm
@@ -35,7 +35,7 @@ constexpr const char* kForwarded[] = {"FATHOM_",
                                       "LD_LIBRARY_PATH"};
 constexpr const char* kDeviceLists[] = {"ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"};
 
-struct Options {
+struct LaunchFlags {
   int num_ranks = 0;
   std::string hosts;
   std::string rank_table;
@@ -74,7 +74,7 @@ Result<int> master_port() {
   return static_cast<int>(port);
 }
 
-Result<LaunchOptions> launch_options(const Options& options) {
+Result<LaunchOptions> launch_options(const LaunchFlags& options) {
   LaunchOptions launch{.num_ranks = options.num_ranks};
   if (!options.hosts.empty()) {
     FATHOM_ASSIGN_OR_RETURN(launch.hosts, parse_hosts(options.hosts, "--hosts"));
@@ -96,7 +96,7 @@ Result<LaunchOptions> launch_options(const Options& options) {
   return launch;
 }
 
-Status run(const Options& options) {
+Status run_launch(const LaunchFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const LaunchOptions launch, launch_options(options));
   FATHOM_ASSIGN_OR_RETURN(std::vector<std::string> words, mpirun_line(launch));
   if (options.dry_run) {
@@ -114,9 +114,9 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_launch_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LaunchFlags>();
   CLI::App* command = app.add_subcommand("launch", "run a command over several ranks, by mpirun");
-  command->footer(kExamples);
+  command->footer(kLaunchExamples);
   command->add_option("-n,--ranks", options->num_ranks, "how many ranks")->check(CLI::Range(1, 64));
   CLI::Option* hosts = command->add_option("--hosts", options->hosts, "hosts and their ranks: a:8,b:8");
   command->add_option("--rank-table", options->rank_table, "the same from a rank table (JSON)")
@@ -124,7 +124,7 @@ void add_launch_command(CLI::App& app, int& exit_status) {
   command->add_flag("--dry-run", options->dry_run, "print the mpirun command and run nothing");
   command->add_option("COMMAND", options->command, "after --: the program and its arguments")->required();
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_launch(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

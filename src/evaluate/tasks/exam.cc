@@ -15,7 +15,7 @@ constexpr std::string_view kLetters = "ABCD";
 // Column of question, A, B, C, D, answer.
 using Columns = std::array<size_t, 6>;
 
-std::string lower(std::string text) {
+std::string lower_case(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
@@ -27,7 +27,7 @@ Result<Columns> columns_of(const DatasetFolder& folder, const std::string& path,
   Columns columns{};
   for (size_t i = 0; i < columns.size(); ++i) {
     const auto found = std::find_if(header.begin(), header.end(),
-                                    [&](const std::string& name) { return lower(name) == kNames[i]; });
+                                    [&](const std::string& name) { return lower_case(name) == kNames[i]; });
     if (found == header.end()) return folder.malformed(path, fmt::format("no column \"{}\"", kNames[i]));
     columns[i] = static_cast<size_t>(found - header.begin());
   }
