@@ -13,7 +13,9 @@ endif()
 
 # -ffp-contract=off: a fused multiply-add happens where a kernel asks for one, never by the compiler's
 # choice, so that results do not differ between builds.
-add_compile_options(-Wall -Wextra -Wshadow -Werror -ffp-contract=off)
+add_compile_options(-Wall -Wextra -Werror -ffp-contract=off)
+# Where files are compiled together (CMAKE_UNITY_BUILD), the constants of one are no outer scope of another.
+add_compile_options($<IF:$<BOOL:${CMAKE_UNITY_BUILD}>,-Wshadow=local,-Wshadow>)
 add_compile_definitions(_GLIBCXX_ASSERTIONS)
 
 # fathom_folder(name DEPENDS targets...): src/<name> as the library fathom_<name>, and its x_test.cc files

@@ -54,7 +54,7 @@ std::string read_model_name() {
   return text;
 }
 
-std::optional<int64_t> parse_number(std::string_view text) {
+std::optional<int64_t> parse_quota(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc()) return std::nullopt;
@@ -65,14 +65,14 @@ std::optional<int64_t> parse_number(std::string_view text) {
 // nullopt when there is none ("max", or -1).
 std::optional<int> cgroup_cpus(const std::string& root) {
   const std::string both = read_system_file(root + "/sys/fs/cgroup/cpu.max");
-  std::optional<int64_t> quota = parse_number(both);
+  std::optional<int64_t> quota = parse_quota(both);
   std::optional<int64_t> period;
   if (const size_t space = both.find(' '); space != std::string::npos) {
-    period = parse_number(std::string_view(both).substr(space + 1));
+    period = parse_quota(std::string_view(both).substr(space + 1));
   }
   if (both.empty()) {
-    quota = parse_number(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"));
-    period = parse_number(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
+    quota = parse_quota(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"));
+    period = parse_quota(read_system_file(root + "/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
   }
   if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;
   return static_cast<int>(std::max<int64_t>(1, *quota / *period));

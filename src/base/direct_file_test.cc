@@ -20,7 +20,7 @@ std::unique_ptr<std::byte, AlignedDeleter> make_buffer(size_t size) {
       static_cast<std::byte*>(std::aligned_alloc(DirectFile::kAlignment, DirectFile::buffer_bytes(size))));
 }
 
-class DirectFileTest : public testing::TestWithParam<const char*> {
+class DirectFileTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     // A disk's file system and one in memory, which may not know direct reads.
@@ -66,7 +66,7 @@ TEST_P(DirectFileTest, RefusesWhatIsNoFile) {
   EXPECT_FALSE(DirectFile::open(path() + ".absent").ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(FileSystems, DirectFileTest, testing::Values("/var/tmp", "/dev/shm", "."));
+INSTANTIATE_TEST_SUITE_P(FileSystems, DirectFileTest, ::testing::Values("/var/tmp", "/dev/shm", "."));
 
 }  // namespace
 }  // namespace fathom

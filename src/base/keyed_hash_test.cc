@@ -9,28 +9,28 @@
 namespace fathom {
 namespace {
 
-std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> text_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 TEST(KeyedHash, IsAFunctionOfTheBytes) {
   KeyedHash hash = KeyedHash::create().value();
-  const Hash128 whole = hash({bytes("prefix")});
-  EXPECT_EQ(hash({bytes("pre"), bytes(""), bytes("fix")}), whole);
-  EXPECT_EQ(hash({bytes("prefix")}), whole);
-  EXPECT_NE(hash({bytes("prefiy")}), whole);
+  const Hash128 whole = hash({text_bytes("prefix")});
+  EXPECT_EQ(hash({text_bytes("pre"), text_bytes(""), text_bytes("fix")}), whole);
+  EXPECT_EQ(hash({text_bytes("prefix")}), whole);
+  EXPECT_NE(hash({text_bytes("prefiy")}), whole);
   EXPECT_NE(hash({}), whole);
 }
 
 TEST(KeyedHash, MovesWithItsKey) {
   KeyedHash hash = KeyedHash::create().value();
-  const Hash128 before = hash({bytes("x")});
+  const Hash128 before = hash({text_bytes("x")});
   KeyedHash moved = std::move(hash);
-  EXPECT_EQ(moved({bytes("x")}), before);
+  EXPECT_EQ(moved({text_bytes("x")}), before);
 }
 
 // What an attacker would need to know differs from object to object.
 TEST(KeyedHash, EveryObjectHasItsOwnKey) {
   std::set<Hash128> hashes;
-  for (int i = 0; i < 100; ++i) hashes.insert(KeyedHash::create().value()({bytes("x")}));
+  for (int i = 0; i < 100; ++i) hashes.insert(KeyedHash::create().value()({text_bytes("x")}));
   EXPECT_EQ(hashes.size(), 100u);
 }
 
@@ -40,7 +40,7 @@ TEST(KeyedHash, EveryBitVaries) {
   Hash128 ever_set, ever_clear;
   for (int i = 0; i < 200; ++i) {
     const std::string text = std::to_string(i);
-    const Hash128 value = hash({bytes(text)});
+    const Hash128 value = hash({text_bytes(text)});
     ever_set.low |= value.low;
     ever_set.high |= value.high;
     ever_clear.low |= ~value.low;

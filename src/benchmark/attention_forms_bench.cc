@@ -14,12 +14,12 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kBlockSize = 128;
+constexpr int64_t kFormsBlockSize = 128;
 constexpr int64_t kNewTokens[] = {16, 32, 64, 96, 128, 171, 256, 512};
 constexpr int64_t kMaxTokens = 512;
 constexpr int64_t kContext = 4096;
 // More would take seconds a call on few threads and change both forms alike.
-constexpr int64_t kMaxHeads = 16;
+constexpr int64_t kMostFormsHeads = 16;
 constexpr int kMinCalls = 3;
 
 // One layer's attention over one sequence.
@@ -28,11 +28,12 @@ class Attention {
   Attention(const KernelBench& bench, int64_t context)
       : config_(bench.options.config),
         context_(context),
-        num_heads_(std::min(config_.num_attention_heads, std::max<int64_t>(kMaxHeads, bench.team().size()))),
+        num_heads_(
+            std::min(config_.num_attention_heads, std::max<int64_t>(kMostFormsHeads, bench.team().size()))),
         positions_(kMaxTokens),
         ids_(kMaxTokens, 0),
         slots_(kMaxTokens, 0),
-        pages_(static_cast<size_t>(ceil_div(context + kMaxTokens, kBlockSize))) {
+        pages_(static_cast<size_t>(ceil_div(context + kMaxTokens, kFormsBlockSize))) {
     std::iota(positions_.begin(), positions_.end(), static_cast<int32_t>(context));
     std::iota(pages_.begin(), pages_.end(), 0);
   }
@@ -51,8 +52,8 @@ class Attention {
              .rope_dtype = dtype,
              .latent_dim = config_.kv_lora_rank,
              .rope_dim = config_.qk_rope_head_dim,
-             .block_size = kBlockSize};
-    const int64_t cache_bytes = static_cast<int64_t>(pages_.size()) * kBlockSize *
+             .block_size = kFormsBlockSize};
+    const int64_t cache_bytes = static_cast<int64_t>(pages_.size()) * kFormsBlockSize *
                                 kernels::latent_row_bytes(dtype, view_.latent_dim, view_.rope_dim);
     FATHOM_ASSIGN_OR_RETURN(cache_, backend_->allocate(static_cast<size_t>(cache_bytes)));
     view_.data = cache_.data();

@@ -8,8 +8,8 @@ namespace fathom {
 namespace {
 
 // Long against the start of threads, short against the time slices of a busy system.
-constexpr double kPassSeconds = 2e-3;
-constexpr int kMinPasses = 3;
+constexpr double kKernelPassSeconds = 2e-3;
+constexpr int kMinKernelPasses = 3;
 constexpr double kMaxCalls = 1 << 16;  // of a pass
 // A first call that takes so many times the wanted time is the only one.
 constexpr double kSlow = 20;
@@ -35,11 +35,11 @@ CallTime time_calls(TimedTeam& team, double seconds, FunctionRef<void(int, int64
   };
   std::vector<double> passes = {pass(1)};  // also warms up
   if (passes.front() < kSlow * seconds) {
-    const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
+    const double wanted = std::min(kKernelPassSeconds, seconds / kMinKernelPasses);
     const auto num_calls = static_cast<int64_t>(std::clamp(wanted / pass(1), 1.0, kMaxCalls));
     passes.clear();
     const double end = monotonic_seconds() + seconds;
-    while (passes.size() < kMinPasses || monotonic_seconds() < end) passes.push_back(pass(num_calls));
+    while (passes.size() < kMinKernelPasses || monotonic_seconds() < end) passes.push_back(pass(num_calls));
   }
   return call_time(std::move(passes), next);
 }

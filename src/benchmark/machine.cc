@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-constexpr uint64_t kMaxReadBytes = uint64_t{8} << 30;
+constexpr uint64_t kMaxMachineReadBytes = uint64_t{8} << 30;
 
 Status check_options(const MachineOptions& options) {
   constexpr int kMaxThreads = 4096;
@@ -67,7 +67,7 @@ Result<MachineCeilings> measure_machine(const MachineOptions& options, ProgressS
                                       : options.thread_counts;
   const uint64_t read_bytes = options.read_bytes != 0
                                   ? options.read_bytes
-                                  : choose_read_bytes(machine.last_level_cache_bytes, kMaxReadBytes);
+                                  : choose_read_bytes(machine.last_level_cache_bytes, kMaxMachineReadBytes);
   const uint64_t total = counts.size() * num_measurements();
   uint64_t done = 0;
   const auto advance = [&] {

@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-constexpr int kMaxDepth = 128;
+constexpr int kMaxDescriptionDepth = 128;
 
 // Read as a stream: a real file has tens of thousands of keys in one object. Takes the keys of the top object
 // that name tensors; the newer layout's metadata stands beside them, and none of its keys has a dot.
@@ -58,8 +58,8 @@ class DescriptionReader : public nlohmann::json_sax<Json> {
     return at_tensor() ? not_a_type() : true;
   }
   bool deeper() {
-    if (++depth_ > kMaxDepth)
-      return stop(invalid_data("JSON is nested deeper than the limit of {} levels", kMaxDepth));
+    if (++depth_ > kMaxDescriptionDepth)
+      return stop(invalid_data("JSON is nested deeper than the limit of {} levels", kMaxDescriptionDepth));
     return true;
   }
   bool shallower() {

@@ -10,7 +10,7 @@
 namespace fathom {
 namespace {
 
-constexpr int kMaxDepth = 128;
+constexpr int kMaxIndexDepth = 128;
 
 // A name inside the folder and nothing else. A symbolic link of that name is fine: caches of downloads use
 // them.
@@ -86,8 +86,8 @@ class IndexReader : public nlohmann::json_sax<Json> {
   bool expects_map() const { return depth_ == 1 && at_map_key_; }
   bool scalar() { return depth_ == 0 || expects_map() || in_map() ? not_a_name() : true; }
   bool deeper() {
-    if (++depth_ > kMaxDepth)
-      return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxDepth));
+    if (++depth_ > kMaxIndexDepth)
+      return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxIndexDepth));
     return true;
   }
   bool not_a_name() { return fail("weight_map is not an object of tensor names and file names"); }

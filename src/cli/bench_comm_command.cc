@@ -6,22 +6,21 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/rank_group.h"
+#include "cli/units.h"
 
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchCommExamples = R"(Examples:
   fathom launch -n 2 -- fathom bench comm
   fathom launch -n 2 -- fathom bench comm --sizes 4k,64k,1M --json
 
 Times are of one call, at rank 0: the median, the best, and what nine in ten stay below. GB/s are the vector's bytes by the
 median; the copy is memory to memory, by every rank at once.)";
 
-constexpr double kMicro = 1e-6;
-constexpr double kGiga = 1e9;
 constexpr uint64_t kMostBytes = uint64_t{1} << 30;
 
-struct Options {
+struct BenchCommFlags {
   std::string sizes = "1k,4k,16k,64k,256k,1M,4M,16M,64M";
   double seconds = CommOptions().seconds;
   bool json = false;
@@ -85,7 +84,7 @@ std::string to_text(const CommReport& report, const NodeLayout& layout) {
   return text;
 }
 
-Status run(const Options& options) {
+Status run_bench_comm(const BenchCommFlags& options) {
   CommOptions comm_options{.seconds = options.seconds};
   FATHOM_ASSIGN_OR_RETURN(comm_options.sizes, parse_sizes(options.sizes));
   FATHOM_ASSIGN_OR_RETURN(RankGroup group, join_rank_group());
@@ -107,14 +106,14 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_bench_comm_command(CLI::App& bench, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchCommFlags>();
   CLI::App* command = bench.add_subcommand("comm", "how fast ranks talk, under fathom launch");
-  command->footer(kExamples);
+  command->footer(kBenchCommExamples);
   command->add_option("--sizes", options->sizes, "bytes of a vector")->capture_default_str();
   command->add_option("--seconds", options->seconds, "of each measurement")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_bench_comm(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchKernelsExamples = R"(Examples:
   fathom bench kernels                                            DeepSeek-V2-Lite's shapes
   fathom bench kernels --model deepseek-v2 --only linear --tokens 1,512
   fathom bench kernels --only attention --contexts 1k,32k --seconds 0.5
@@ -23,7 +23,7 @@ Each kernel in use, by itself, with random weights that come from memory. The ro
 multiply-add rate, measured before and after each table; W8A16 counts at half the int8 rate, because it takes two int8
 products. No weights are needed, only a config.)";
 
-struct Options {
+struct BenchKernelsFlags {
   std::string model = "deepseek-v2-lite";
   std::string tokens = "1,4,16,64,512";
   std::string contexts = "256,4096,16384";
@@ -33,7 +33,7 @@ struct Options {
   bool json = false;
 };
 
-Status run(const Options& options) {
+Status run_bench_kernels(const BenchKernelsFlags& options) {
   KernelBenchOptions bench{
       .model = options.model, .num_threads = options.threads, .seconds = options.seconds};
   FATHOM_ASSIGN_OR_RETURN(bench.config, find_config(options.model));
@@ -57,10 +57,10 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_bench_kernels_command(CLI::App& bench, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchKernelsFlags>();
   CLI::App* command =
       bench.add_subcommand("kernels", "each kernel on a model's shapes, and its share of the roof");
-  command->footer(kExamples);
+  command->footer(kBenchKernelsExamples);
   command
       ->add_option("--model", options->model,
                    "deepseek-v2-lite, deepseek-v2, a config.json or a checkpoint folder")
@@ -75,7 +75,7 @@ void add_bench_kernels_command(CLI::App& bench, int& exit_status) {
   command->add_option("--seconds", options->seconds, "of each row")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_bench_kernels(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -11,14 +11,14 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchMaxbsExamples = R"(Examples:
   fathom bench maxbs MODEL --pairs 256x256 --limit-ms 50
   fathom bench maxbs MODEL --pairs 2048x512,256x256 --range 1x16,1x200 --limit-ms 100 --format csv
 
 The largest batch whose tokens after the first come, on average, within the limit. Halves the range of batches: one run
 for each batch tried. Batches for which the latent cache has no room count as too large; --kv-memory gives it more.)";
 
-struct Options {
+struct BenchMaxbsFlags {
   EngineFlags engine;
   std::string pairs;
   std::string range = "1x64";
@@ -28,7 +28,7 @@ struct Options {
   bool json = false;
 };
 
-Result<MaxBatchOptions> to_max_batch_options(const Options& options, const EngineOptions& engine) {
+Result<MaxBatchOptions> to_max_batch_options(const BenchMaxbsFlags& options, const EngineOptions& engine) {
   MaxBatchOptions search;
   search.engine = engine;
   FATHOM_ASSIGN_OR_RETURN(const auto pairs, parse_pair_list(options.pairs, "--pairs"));
@@ -48,7 +48,7 @@ Result<MaxBatchOptions> to_max_batch_options(const Options& options, const Engin
   return search;
 }
 
-Status run(const Options& options, const EngineOptions& engine) {
+Status run_bench_maxbs(const BenchMaxbsFlags& options, const EngineOptions& engine) {
   FATHOM_ASSIGN_OR_RETURN(const MaxBatchOptions search, to_max_batch_options(options, engine));
   if (engine.communicator != nullptr && engine.communicator->rank() != 0) return follow_max_batch(search);
   std::vector<MaxBatchResult> results;
@@ -67,9 +67,9 @@ Status run(const Options& options, const EngineOptions& engine) {
 }  // namespace
 
 void add_bench_maxbs_command(CLI::App& bench, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchMaxbsFlags>();
   CLI::App* command = bench.add_subcommand("maxbs", "the largest batch under a limit on the time per token");
-  command->footer(kExamples);
+  command->footer(kBenchMaxbsExamples);
   // Figures of a step hold for steps of one token a sequence.
   options->engine.default_speculation = Speculation::kOff;
   add_engine_flags(*command, options->engine);
@@ -90,8 +90,8 @@ void add_bench_maxbs_command(CLI::App& bench, int& exit_status) {
                             ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
   command->callback([options, &exit_status] {
-    const Status status =
-        with_ranks(options->engine, [&](const EngineOptions& engine) { return run(*options, engine); });
+    const Status status = with_ranks(
+        options->engine, [&](const EngineOptions& engine) { return run_bench_maxbs(*options, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

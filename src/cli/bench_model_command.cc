@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchModelExamples = R"(Examples:
   fathom bench model MODEL                                        512 tokens in, 128 out, one request
   fathom bench model MODEL --pairs 2048x2048,512x512 --batch 1,4,16
   fathom bench model MODEL --pairs 4096x32 --repeat 3 --format json
@@ -27,7 +27,7 @@ those of the weights it must read, with the expected number of distinct experts,
 count at half the int8 rate, because they take two int8 products. With drafts, which are off unless asked for, a step
 counts as the steps that its tokens would have taken one by one: a share above 100 % is beyond that roof.)";
 
-struct Options {
+struct BenchModelFlags {
   EngineFlags engine;
   std::string pairs;
   std::string context;
@@ -40,7 +40,7 @@ struct Options {
   CLI::Option* max_num_seqs = nullptr;
 };
 
-Result<ModelBenchOptions> to_bench_options(const Options& options, const EngineOptions& engine) {
+Result<ModelBenchOptions> to_bench_options(const BenchModelFlags& options, const EngineOptions& engine) {
   constexpr int64_t kContextOutput = 32;
   constexpr LengthPair kDefaultPair = {.input = 512, .output = 128};
   ModelBenchOptions bench;
@@ -59,7 +59,7 @@ Result<ModelBenchOptions> to_bench_options(const Options& options, const EngineO
   return bench;
 }
 
-Status run(const Options& options, const EngineOptions& engine) {
+Status run_bench_model(const BenchModelFlags& options, const EngineOptions& engine) {
   FATHOM_ASSIGN_OR_RETURN(const ModelBenchOptions bench, to_bench_options(options, engine));
   if (engine.communicator != nullptr && engine.communicator->rank() != 0) return follow_bench(bench);
   ModelBenchReport report;
@@ -84,10 +84,10 @@ Status run(const Options& options, const EngineOptions& engine) {
 }  // namespace
 
 void add_bench_model_command(CLI::App& bench, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchModelFlags>();
   CLI::App* command =
       bench.add_subcommand("model", "a model's speed, and its share of the machine's ceilings");
-  command->footer(kExamples);
+  command->footer(kBenchModelExamples);
   // Figures of a step hold for steps of one token a sequence.
   options->engine.default_speculation = Speculation::kOff;
   add_engine_flags(*command, options->engine);
@@ -109,8 +109,8 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
                             ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json")->excludes(format);
   command->callback([options, &exit_status] {
-    const Status status =
-        with_ranks(options->engine, [&](const EngineOptions& engine) { return run(*options, engine); });
+    const Status status = with_ranks(
+        options->engine, [&](const EngineOptions& engine) { return run_bench_model(*options, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -15,7 +15,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kBenchServeExamples = R"(Examples:
   fathom bench serve --url http://127.0.0.1:8000 --num-prompts 200 --random-input-len 256 --random-output-len 64
   fathom bench serve --url U --request-rate 4 --burstiness 0.5 --goodput ttft:2000 tpot:100
   fathom bench serve --url U --max-concurrency 32 --percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,99
@@ -93,7 +93,7 @@ Status bench_serve(const LoadFlags& flags) {
 void add_bench_serve_command(CLI::App& bench, int& exit_status) {
   auto flags = std::make_shared<LoadFlags>();
   CLI::App* command = bench.add_subcommand("serve", "load a server and measure its answers");
-  command->footer(kExamples);
+  command->footer(kBenchServeExamples);
   add_load_flags(*command, *flags);
   command->callback([flags, &exit_status] {
     const Status status = bench_serve(*flags);

@@ -18,7 +18,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kChatExamples = R"(Examples:
   fathom chat --url http://127.0.0.1:8000                     a conversation with a server
   fathom chat MODEL --system "Answer in one sentence."        one in this process
   fathom chat --url https://api.example.com/v1 --model NAME "Why is the sky blue?"      one answer
@@ -28,9 +28,9 @@ constexpr const char* kExamples = R"(Examples:
 /help lists the commands of a conversation. The key comes by --api-key or FATHOM_API_KEY. Without options the server's,
 or the model's, sampling defaults hold.)";
 
-constexpr size_t kMaxInputBytes = size_t{64} << 20;
+constexpr size_t kMaxQuestionBytes = size_t{64} << 20;
 
-struct Options {
+struct ChatFlags {
   EngineFlags engine;
   UrlFlags url;
   SamplingFlags sampling;
@@ -39,34 +39,34 @@ struct Options {
   bool lines = false;
 };
 
-struct Given {
+struct GivenChat {
   CLI::Option *model = nullptr, *prompt = nullptr, *url = nullptr;
 };
 
-Result<std::unique_ptr<ChatPartner>> find_server(const Options& options) {
+Result<std::unique_ptr<ChatPartner>> find_server(const ChatFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(std::unique_ptr<HttpClient> client, make_client(options.url));
   FATHOM_ASSIGN_OR_RETURN(const ServedModelInfo model, find_model(*client, options.url.model));
   return std::unique_ptr<ChatPartner>(
       std::make_unique<ServerPartner>(std::move(client), model.id, sampling_json(options.sampling)));
 }
 
-Status converse(ChatPartner& partner, const Options& options, const std::optional<std::string>& prompt) {
+Status converse(ChatPartner& partner, const ChatFlags& options, const std::optional<std::string>& prompt) {
   ChatSession session(partner, options.chat);
   if (prompt) return session.ask(*prompt);
   if (options.lines || ::isatty(STDIN_FILENO) == 1) return session.converse();
-  FATHOM_ASSIGN_OR_RETURN(const std::string question, read_stdin(kMaxInputBytes));
+  FATHOM_ASSIGN_OR_RETURN(const std::string question, read_stdin(kMaxQuestionBytes));
   if (question.empty()) return invalid_argument("standard input is empty: it is the question");
   return session.ask(question);
 }
 
-Status converse_with(Engine& engine, const Options& options, const std::optional<std::string>& prompt) {
+Status converse_with(Engine& engine, const ChatFlags& options, const std::optional<std::string>& prompt) {
   PromptReader reader(options.engine.model, engine, TextPrompt::kAsMessage);
   EnginePartner partner(engine, reader, sampling_of(options.sampling, engine.generation_config()),
                         PromptForm::kMessages);
   return converse(partner, options, prompt);
 }
 
-Status chat(Options options, const Given& given) {
+Status chat(ChatFlags options, const GivenChat& given) {
   std::optional<std::string> prompt;
   if (given.prompt->count() > 0) prompt = options.prompt;
   if (given.url->count() > 0) {
@@ -84,11 +84,11 @@ Status chat(Options options, const Given& given) {
 }  // namespace
 
 void add_chat_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ChatFlags>();
   CLI::App* command =
       app.add_subcommand("chat", "a conversation with a server, or with a model in this process");
-  command->footer(kExamples);
-  Given given;
+  command->footer(kChatExamples);
+  GivenChat given;
   given.model = command->add_option("MODEL", options->engine.model, "checkpoint folder; none with --url");
   given.prompt = command->add_option("PROMPT", options->prompt,
                                      "one question; without it standard input, or a conversation");

@@ -13,7 +13,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kCompareExamples = R"(Examples:
   fathom compare models/demo models/demo --b-kv-cache-dtype int8 --text-file models/demo/held_out_en.txt
   fathom compare models/demo models/demo --dtype fp32 --b-dtype bf16 --text-file a.txt --text-file b.txt --json
   fathom compare /models/v2-lite /models/v2-lite-w8a8 --text-file chapter.txt --limit 20k
@@ -22,7 +22,7 @@ Feeds both the same windows of tokens, BOS in front of each, and compares what t
 for both unless they begin with --b-. One model is in memory at a time: A's logits wait in a temporary file in TMPDIR (or
 /var/tmp), four bytes per token of the text and token of the vocabulary; --limit bounds them.)";
 
-struct Options {
+struct CompareFlags {
   std::string a, b;
   EngineFlags engine;
   std::string b_dtype, b_kv_cache_dtype;
@@ -31,7 +31,7 @@ struct Options {
   bool json = false;
 };
 
-ComparedSides side_flags(const Options& options) {
+ComparedSides side_flags(const CompareFlags& options) {
   ComparedSides sides{options.engine, options.engine};
   sides.a.model = options.a;
   sides.b.model = options.b;
@@ -40,17 +40,17 @@ ComparedSides side_flags(const Options& options) {
   return sides;
 }
 
-Status parse_count(const std::string& text, const char* option, std::optional<int64_t>& count) {
+Status parse_limit(const std::string& text, const char* option, std::optional<int64_t>& count) {
   if (text.empty()) return ok_status();
   FATHOM_ASSIGN_OR_RETURN(const uint64_t value, parse_size(text, option));
   count = static_cast<int64_t>(std::min<uint64_t>(value, std::numeric_limits<int64_t>::max()));
   return ok_status();
 }
 
-Result<TextWindows> read_texts(const Options& options) {
+Result<TextWindows> read_texts(const CompareFlags& options) {
   ComparedTexts texts{.model_a = options.a, .model_b = options.b, .files = options.text_files};
-  FATHOM_RETURN_IF_ERROR(parse_count(options.context, "--context", texts.context));
-  FATHOM_RETURN_IF_ERROR(parse_count(options.limit, "--limit", texts.limit));
+  FATHOM_RETURN_IF_ERROR(parse_limit(options.context, "--context", texts.context));
+  FATHOM_RETURN_IF_ERROR(parse_limit(options.limit, "--limit", texts.limit));
   return read_compared_texts(texts);
 }
 
@@ -114,7 +114,7 @@ Status follow(const EngineOptions& a, const EngineOptions& b) {
 }
 
 // Every rank reads the texts: the engines are made for windows of their length.
-Status compare(const Options& options, const ComparedSides& sides, EngineOptions a) {
+Status compare(const CompareFlags& options, const ComparedSides& sides, EngineOptions a) {
   FATHOM_ASSIGN_OR_RETURN(EngineOptions b, to_engine_options(sides.b, "--b-"));
   b.communicator = a.communicator;
   b.num_threads = a.num_threads;
@@ -131,7 +131,7 @@ Status compare(const Options& options, const ComparedSides& sides, EngineOptions
   return ok_status();
 }
 
-Status compare(const Options& options) {
+Status compare(const CompareFlags& options) {
   const ComparedSides sides = side_flags(options);
   return with_ranks(sides.a, [&](EngineOptions a) { return compare(options, sides, std::move(a)); });
 }
@@ -139,9 +139,9 @@ Status compare(const Options& options) {
 }  // namespace
 
 void add_compare_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompareFlags>();
   CLI::App* command = app.add_subcommand("compare", "how far two models' predictions of a text lie apart");
-  command->footer(kExamples);
+  command->footer(kCompareExamples);
   command->add_option("A", options->a, "checkpoint folder")->required();
   command->add_option("B", options->b, "the one compared with it, or the same")->required();
   add_engine_options(*command, options->engine);

@@ -12,7 +12,7 @@ using Arguments = std::vector<std::string>;
 class ConfigFile : public ::testing::Test {
  protected:
   std::string write(std::string_view text) {
-    const std::string path = ::testing::TempDir() + "fathom_config_file_test.json";
+    const std::string path = testing::TempDir() + "fathom_config_file_test.json";
     EXPECT_TRUE(write_file(path, text).ok());
     return path;
   }

@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kEnvExamples = R"(Examples:
   fathom env
   FATHOM_ISA=avx2 fathom env --json)";
 
@@ -118,7 +118,7 @@ Status show_environment(bool json) {
 void add_env_command(CLI::App& app, int& exit_status) {
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("env", "show the CPU features, threads and kernels in use");
-  command->footer(kExamples);
+  command->footer(kEnvExamples);
   command->add_flag("--json", *json, "print one JSON document");
   command->callback([json, &exit_status] {
     const Status status = show_environment(*json);

@@ -16,7 +16,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kEvalExamples = R"(Examples:
   fathom eval models/demo --tasks boolq --data /data/eval --limit 100
   fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite
   fathom eval /models/v2-lite --tasks ceval,cmmlu --shots 5 --data /data/eval --out runs/lite --resume
@@ -28,7 +28,7 @@ Data sets do not come with fathom: a task whose files are not below --data says 
 (docs/evaluation.md has the list). --out gets the harness' results and samples, a csv of cases and a page; while a run
 goes on, its progress.jsonl is what --resume starts from.)";
 
-struct Options {
+struct EvalFlags {
   EngineFlags engine;
   UrlFlags url;
   std::vector<std::string> tasks;
@@ -43,7 +43,7 @@ struct Options {
   bool json = false;
 };
 
-struct Given {
+struct GivenEval {
   CLI::Option* shots = nullptr;
   CLI::Option* limit = nullptr;
   CLI::Option* url = nullptr;
@@ -68,7 +68,7 @@ std::vector<WantedTask> parse_tasks(const std::vector<std::string>& texts) {
   return tasks;
 }
 
-TaskOptions task_options(const Options& options, const Given& given, const EvalSource& source) {
+TaskOptions task_options(const EvalFlags& options, const GivenEval& given, const EvalSource& source) {
   TaskOptions task{.data_dir = options.data};
   task.style = options.style == "harness" ? PromptStyle::kHarness : PromptStyle::kModeltest;
   if (given.shots->count() > 0) task.num_shots = options.shots;
@@ -96,7 +96,7 @@ Status put_through_template(const std::string& model, Task& task) {
   return ok_status();
 }
 
-Result<std::vector<Task>> open_tasks(const Options& options, TaskOptions task_options) {
+Result<std::vector<Task>> open_tasks(const EvalFlags& options, TaskOptions task_options) {
   std::vector<Task> tasks;
   for (const WantedTask& wanted : parse_tasks(options.tasks)) {
     task_options.subjects = wanted.subjects;
@@ -108,7 +108,7 @@ Result<std::vector<Task>> open_tasks(const Options& options, TaskOptions task_op
 }
 
 // What decides the answers, for results and for --resume.
-Json setup_json(const Options& options, const Given& given, const EvalSource& source) {
+Json setup_json(const EvalFlags& options, const GivenEval& given, const EvalSource& source) {
   Json setup = {{"model", options.engine.model},
                 {"tasks", options.tasks},
                 {"data", options.data},
@@ -122,7 +122,7 @@ Json setup_json(const Options& options, const Given& given, const EvalSource& so
 }
 
 // All files of a finished run.
-Status write_files(const Options& options, const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
+Status write_files(const EvalFlags& options, const std::vector<FinishedTask>& tasks, const EvalInfo& info) {
   const std::string folder = join_path(options.out, name_for_folder(options.engine.model));
   FATHOM_RETURN_IF_ERROR(make_directories(folder));
   const std::string time = time_for_file_name(info.start_time);
@@ -152,14 +152,14 @@ Result<std::vector<FinishedTask>> run_tasks(std::vector<Task> tasks, Scorer& sco
   return finished;
 }
 
-Result<std::unique_ptr<EvalJournal>> open_journal(const Options& options, const Json& setup) {
+Result<std::unique_ptr<EvalJournal>> open_journal(const EvalFlags& options, const Json& setup) {
   if (options.out.empty()) return std::unique_ptr<EvalJournal>();
   FATHOM_RETURN_IF_ERROR(make_directories(options.out));
   return EvalJournal::open(join_path(options.out, "progress.jsonl"), setup,
                            options.resume ? Resume::kYes : Resume::kNo);
 }
 
-Status evaluate(const Options& options, const Given& given, const EvalSource& source) {
+Status evaluate(const EvalFlags& options, const GivenEval& given, const EvalSource& source) {
   const TaskOptions with = task_options(options, given, source);
   FATHOM_ASSIGN_OR_RETURN(std::vector<Task> tasks, open_tasks(options, with));
   const Json setup = setup_json(options, given, source);
@@ -182,7 +182,7 @@ Status evaluate(const Options& options, const Given& given, const EvalSource& so
   return ok_status();
 }
 
-Status evaluate(const Options& options, const Given& given) {
+Status evaluate(const EvalFlags& options, const GivenEval& given) {
   if (given.url->count() > 0) {
     FATHOM_ASSIGN_OR_RETURN(const EvalSource source,
                             eval_by_server(options.engine, options.url, options.batch));
@@ -197,7 +197,7 @@ Status evaluate(const Options& options, const Given& given) {
 }
 
 // With --url the engine is the server's, without it there is no server.
-Status check_options(const CLI::App& command, const Given& given) {
+Status check_options(const CLI::App& command, const GivenEval& given) {
   const bool asks_server = given.url->count() > 0;
   for (const CLI::Option* option : command.get_options()) {
     const std::string name = option->get_name();
@@ -212,12 +212,12 @@ Status check_options(const CLI::App& command, const Given& given) {
 }  // namespace
 
 void add_eval_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalFlags>();
   CLI::App* command =
       app.add_subcommand("eval", "benchmarks, scored as lm-evaluation-harness or modeltest do");
-  command->footer(kExamples);
+  command->footer(kEvalExamples);
   add_engine_flags(*command, options->engine);
-  Given given;
+  GivenEval given;
   given.url = add_url_flags(*command, options->url);
   command
       ->add_option(

@@ -4,13 +4,10 @@
 
 #include "cli/console.h"
 #include "cli/machine_report.h"
+#include "cli/units.h"
 
 namespace fathom {
 namespace {
-
-constexpr double kGiga = 1e9;
-constexpr double kTera = 1e12;
-constexpr double kMicro = 1e-6;
 
 bool is_cached(const KernelBenchReport& report, const KernelRow& row) {
   return row.rotated_bytes < static_cast<double>(report.last_level_cache_bytes);

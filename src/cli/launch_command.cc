@@ -14,7 +14,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kLaunchExamples = R"(Examples:
   fathom launch -n 2 -- fathom bench comm
   fathom launch --hosts a:8,b:8 --dry-run -- fathom bench comm
   MASTER_PORT=20031 fathom launch --rank-table ranks.json -- fathom bench comm
@@ -41,7 +41,7 @@ constexpr const char* kForwarded[] = {"FATHOM_",
                                       "LD_LIBRARY_PATH"};
 constexpr const char* kDeviceLists[] = {"ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"};
 
-struct Options {
+struct LaunchFlags {
   int num_ranks = 0;
   std::string hosts;
   std::string rank_table;
@@ -82,7 +82,7 @@ Result<int> master_port() {
   return static_cast<int>(port);
 }
 
-Result<LaunchOptions> launch_options(const Options& options) {
+Result<LaunchOptions> launch_options(const LaunchFlags& options) {
   LaunchOptions launch{.num_ranks = options.num_ranks};
   if (!options.hosts.empty()) {
     FATHOM_ASSIGN_OR_RETURN(launch.hosts, parse_hosts(options.hosts, "--hosts"));
@@ -105,7 +105,7 @@ Result<LaunchOptions> launch_options(const Options& options) {
 }
 
 // Whether this is another node than the first, which starts all.
-Result<bool> is_started_elsewhere(const Options& options, const std::vector<Host>& hosts) {
+Result<bool> is_started_elsewhere(const LaunchFlags& options, const std::vector<Host>& hosts) {
   if (options.node.empty()) return false;
   FATHOM_ASSIGN_OR_RETURN(const NodeArguments node, parse_node_arguments(options.node));
   FATHOM_RETURN_IF_ERROR(check_against_table(node, hosts, options.rank_table));
@@ -115,7 +115,7 @@ Result<bool> is_started_elsewhere(const Options& options, const std::vector<Host
   return true;
 }
 
-Status run(const Options& options, int& exit_status) {
+Status run_launch(const LaunchFlags& options, int& exit_status) {
   FATHOM_ASSIGN_OR_RETURN(const LaunchOptions launch, launch_options(options));
   FATHOM_ASSIGN_OR_RETURN(const bool is_elsewhere, is_started_elsewhere(options, launch.hosts));
   if (is_elsewhere) return ok_status();
@@ -134,9 +134,9 @@ Status run(const Options& options, int& exit_status) {
 }  // namespace
 
 void add_launch_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LaunchFlags>();
   CLI::App* command = app.add_subcommand("launch", "run a command over several ranks, by mpirun");
-  command->footer(kExamples);
+  command->footer(kLaunchExamples);
   command->add_option("-n,--ranks", options->num_ranks, "how many ranks")->check(CLI::Range(1, 64));
   CLI::Option* hosts = command->add_option("--hosts", options->hosts, "hosts and their ranks: a:8,b:8");
   CLI::Option* table =
@@ -156,7 +156,7 @@ void add_launch_command(CLI::App& app, int& exit_status) {
   command->add_flag("--dry-run", options->dry_run, "print the mpirun command and run nothing");
   command->add_option("COMMAND", options->command, "after --: the program and its arguments")->required();
   command->callback([options, &exit_status] {
-    const Status status = run(*options, exit_status);
+    const Status status = run_launch(*options, exit_status);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

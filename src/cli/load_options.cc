@@ -8,7 +8,7 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kMaxCount = 1 << 24;
+constexpr int64_t kMaxFlagCount = 1 << 24;
 
 Result<double> parse_number(std::string_view text, std::string_view option) {
   double value = 0;
@@ -47,7 +47,7 @@ void add_dataset_flags(CLI::App& command, LoadFlags& flags) {
   const std::string group = "Data set";
   DatasetOptions& data = flags.dataset;
   const auto count = [&](const char* name, int64_t& value, int64_t least, const char* help) {
-    return command.add_option(name, value, help)->check(CLI::Range(least, kMaxCount))->group(group);
+    return command.add_option(name, value, help)->check(CLI::Range(least, kMaxFlagCount))->group(group);
   };
   command
       .add_option("--dataset-name", data.name,
@@ -79,7 +79,7 @@ void add_dataset_flags(CLI::App& command, LoadFlags& flags) {
   command
       .add_option("--sharegpt-output-len", data.sharegpt_output_len,
                   "tokens of an answer; default: of the answer in the file")
-      ->check(CLI::Range(int64_t{1}, kMaxCount))
+      ->check(CLI::Range(int64_t{1}, kMaxFlagCount))
       ->group(group);
   count("--custom-output-len", data.custom_output_len, -1,
         "tokens of an answer; -1: each line's \"output_tokens\"")
@@ -112,12 +112,12 @@ void add_request_flags(CLI::App& command, LoadFlags& flags) {
       ->group(group);
   command
       .add_option("--max-concurrency", flags.max_concurrency, "requests under way at once; others wait here")
-      ->check(CLI::Range(int64_t{1}, kMaxCount))
+      ->check(CLI::Range(int64_t{1}, kMaxFlagCount))
       ->group(group);
   command
       .add_option("--num-warmups", flags.num_warmups,
                   "first requests that do not count; an error there ends the run")
-      ->check(CLI::Range(int64_t{0}, kMaxCount))
+      ->check(CLI::Range(int64_t{0}, kMaxFlagCount))
       ->capture_default_str()
       ->group(group);
   command.add_flag("--ignore-eos", flags.ignore_eos, "answers of full length; random prompts always do")

@@ -1,12 +1,10 @@
 #include "cli/machine_report.h"
 
 #include "cli/console.h"
+#include "cli/units.h"
 
 namespace fathom {
 namespace {
-
-constexpr double kGiga = 1e9;
-constexpr double kTera = 1e12;
 
 Json rate_json(const Rate& rate, double unit) {
   return {{"best", rate.best / unit},

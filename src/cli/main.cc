@@ -14,7 +14,7 @@
 namespace fathom {
 namespace {
 
-constexpr AddCommand kCommands[] = {
+constexpr AddCommand kTopCommands[] = {
     add_run_command,      add_chat_command, add_serve_command,    add_score_command,
     add_compare_command,  add_eval_command, add_tokenize_command, add_detokenize_command,
     add_template_command, add_show_command, add_synth_command,    add_quantize_command,
@@ -44,7 +44,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("fathom ") + FATHOM_VERSION);
   int exit_status = 0;
-  for (const AddCommand add : kCommands) add(app, exit_status);
+  for (const AddCommand add : kTopCommands) add(app, exit_status);
   add_log_level(app);
 
   Result<std::vector<std::string>> arguments = apply_mindie_config({argv + 1, argv + argc});

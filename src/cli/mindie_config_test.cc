@@ -142,7 +142,7 @@ TEST(MindieConfig, RefusesByNameWhatWouldMislead) {
 }
 
 TEST(MindieConfig, RevocationListsAndPasswordsThatExistAreRefused) {
-  const std::string folder = ::testing::TempDir();
+  const std::string folder = testing::TempDir();
   ASSERT_TRUE(write_file(join_path(folder, "revoked.pem"), "x").ok());
   Json config = shipped();
   config["ServerConfig"]["tlsCrlPath"] = ".";
@@ -157,7 +157,7 @@ TEST(MindieConfig, RevocationListsAndPasswordsThatExistAreRefused) {
 }
 
 TEST(MindieConfig, TheCommandLineWins) {
-  const std::string path = ::testing::TempDir() + "fathom_mindie_config_test.json";
+  const std::string path = testing::TempDir() + "fathom_mindie_config_test.json";
   ASSERT_TRUE(write_file(path, kShipped).ok());
   const auto arguments =
       apply_mindie_config({"serve", "--mindie-config", path, "--admin-port", "9", "--port=8"});

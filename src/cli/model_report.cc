@@ -4,12 +4,10 @@
 
 #include "cli/console.h"
 #include "cli/machine_report.h"
+#include "cli/units.h"
 
 namespace fathom {
 namespace {
-
-constexpr double kGiga = 1e9;
-constexpr double kTera = 1e12;
 
 Json optional_json(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 Json median_json(const std::optional<Spread>& spread) {

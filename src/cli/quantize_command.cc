@@ -11,7 +11,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kQuantizeExamples = R"(Examples:
   fathom quantize MODEL OUT                                   w8a8-dynamic, in the files of Ascend's tools
   fathom quantize MODEL OUT --mix self_attn=w8a16             attention w8a16, all else w8a8-dynamic
   fathom quantize MODEL OUT --type w4a16 --group-size 32 --exclude 'model.layers.0.*'
@@ -22,7 +22,7 @@ PATTERN is a part of a tensor's name, or a glob over all of it (*, ?, [ab]). The
 --exclude over all. OUT appears when it is whole; until then everything is in OUT.partial, and the same command goes
 on where it was interrupted. quantization_report.html shows what rounding has cost; check OUT with fathom verify.)";
 
-struct Options {
+struct QuantizeFlags {
   std::string source;
   std::string destination;
   std::string type = "w8a8-dynamic";
@@ -44,7 +44,7 @@ Result<QuantType> parse_type(const std::string& name, const char* option) {
   return invalid_argument("{}: \"{}\" is not one of w8a16, w8a8-dynamic, w4a16, w4a8-dynamic", option, name);
 }
 
-Result<Recipe> to_recipe(const Options& options) {
+Result<Recipe> to_recipe(const QuantizeFlags& options) {
   Recipe recipe;
   FATHOM_ASSIGN_OR_RETURN(recipe.type, parse_type(options.type, "--type"));
   for (const std::string& rule : options.mix) {
@@ -62,7 +62,7 @@ Result<Recipe> to_recipe(const Options& options) {
   return recipe;
 }
 
-Result<QuantizeOptions> to_quantize_options(const Options& options) {
+Result<QuantizeOptions> to_quantize_options(const QuantizeFlags& options) {
   QuantizeOptions quantize;
   quantize.source = options.source;
   quantize.destination = options.destination;
@@ -78,7 +78,7 @@ Result<QuantizeOptions> to_quantize_options(const Options& options) {
   return quantize;
 }
 
-void print_result(const Options& options, const QuantizeResult& result, double seconds) {
+void print_result(const QuantizeFlags& options, const QuantizeResult& result, double seconds) {
   const auto rate = [seconds](uint64_t bytes) {
     return static_cast<double>(bytes) / std::max(seconds, 1e-9) / 1e6;
   };
@@ -104,7 +104,7 @@ void print_result(const Options& options, const QuantizeResult& result, double s
                          result.num_shards, seconds, rate(result.source_bytes), rate(result.data_bytes)));
 }
 
-Status run(const Options& options) {
+Status run_quantize(const QuantizeFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const QuantizeOptions quantize_options, to_quantize_options(options));
   const double started = monotonic_seconds();
   QuantizeResult result;
@@ -119,9 +119,9 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_quantize_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeFlags>();
   CLI::App* command = app.add_subcommand("quantize", "make an int8 or int4 checkpoint of a float one");
-  command->footer(kExamples);
+  command->footer(kQuantizeExamples);
   command->add_option("MODEL", options->source, "the float checkpoint's folder")->required();
   command->add_option("OUT", options->destination, "the folder to make")->required();
   command->add_option("--type", options->type, "w8a16, w8a8-dynamic, w4a16, w4a8-dynamic")
@@ -150,7 +150,7 @@ void add_quantize_command(CLI::App& app, int& exit_status) {
                     "replace the quantised model in OUT when the new one is whole");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_quantize(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

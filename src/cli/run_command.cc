@@ -20,7 +20,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kRunExamples = R"(Examples:
   fathom run models/demo "The old house" --max-tokens 100 --stats
   fathom run MODEL --chat "Why is the sky blue?"
   fathom run MODEL                                    a conversation
@@ -32,7 +32,7 @@ Sampling defaults come from the model's generation_config.json; --seed makes oth
 
 constexpr int64_t kDefaultMaxTokens = 256;
 
-struct Options {
+struct RunFlags {
   EngineFlags engine;
   std::string prompt;
   std::string file;
@@ -46,13 +46,13 @@ struct Options {
   ReportOptions report;
 };
 
-struct Given {
+struct GivenRun {
   CLI::Option* prompt = nullptr;
   CLI::Option* ids = nullptr;
 };
 
 // What a line of a file leaves out: what was given here, not the model's own defaults.
-FileRunOptions to_file_options(const Options& options, const EngineOptions& engine) {
+FileRunOptions to_file_options(const RunFlags& options, const EngineOptions& engine) {
   Json fields = sampling_json(options.sampling);
   fields.erase("seed");
   return {.path = options.file,
@@ -68,7 +68,7 @@ FileRunOptions to_file_options(const Options& options, const EngineOptions& engi
 
 // Two tokens after a prompt of so many: weights and workspace are in place when the prompts come. It repeats
 // the first id of the vocabulary, so that no real prompt finds its pages in the cache.
-Status warm_up(const Options& options, Engine& engine) {
+Status warm_up(const RunFlags& options, Engine& engine) {
   if (options.warm_up == 0) return ok_status();
   Request request;
   request.prompt_ids.assign(static_cast<size_t>(options.warm_up), 0);
@@ -79,7 +79,7 @@ Status warm_up(const Options& options, Engine& engine) {
   return texts[0].status.with_context("--warm-up");
 }
 
-Status run_prompt(const Options& options, Engine& engine, std::vector<int32_t> prompt,
+Status run_prompt(const RunFlags& options, Engine& engine, std::vector<int32_t> prompt,
                   const SamplingParams& sampling) {
   std::vector<StepTime> steps;
   GenerateHooks hooks{.steps = &steps};
@@ -94,7 +94,7 @@ Status run_prompt(const Options& options, Engine& engine, std::vector<int32_t> p
   return report(texts, options.report, seconds, engine.statistics().speculation);
 }
 
-Status run(const Options& options, const Given& given, Engine& engine) {
+Status generate(const RunFlags& options, const GivenRun& given, Engine& engine) {
   FATHOM_RETURN_IF_ERROR(warm_up(options, engine));
   if (!options.file.empty()) {
     FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
@@ -121,11 +121,11 @@ Status run(const Options& options, const Given& given, Engine& engine) {
 }  // namespace
 
 void add_run_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunFlags>();
   CLI::App* command = app.add_subcommand("run", "generate text in this process");
-  command->footer(kExamples);
+  command->footer(kRunExamples);
   add_engine_flags(*command, options->engine);
-  Given given;
+  GivenRun given;
   given.prompt = command->add_option("PROMPT", options->prompt,
                                      "the prompt; without it standard input, or a conversation");
   given.ids =
@@ -157,7 +157,7 @@ void add_run_command(CLI::App& app, int& exit_status) {
   command->add_flag("--json", options->report.json, "print one JSON document");
   command->callback([options, given, &exit_status] {
     const Status status =
-        with_engine(options->engine, [&](Engine& engine) { return run(*options, given, engine); });
+        with_engine(options->engine, [&](Engine& engine) { return generate(*options, given, engine); });
     if (!status.ok()) exit_status = print_error(status);
   });
 }

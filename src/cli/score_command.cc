@@ -15,7 +15,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kScoreExamples = R"(Examples:
   fathom score models/demo --text "It was a bright cold day"
   fathom score models/demo --text-file chapter.txt --json
   fathom score models/demo --ids 0,17,4 --out logits.npy
@@ -23,7 +23,7 @@ constexpr const char* kExamples = R"(Examples:
 Feeds the tokens in and measures how well each is predicted from those before it. --out writes the logits of every
 position, float32 [T, vocab].)";
 
-struct Options {
+struct ScoreFlags {
   EngineFlags engine;
   bool has_ids = false;
   std::string ids;
@@ -39,7 +39,7 @@ struct Input {
   std::optional<size_t> text_bytes;  // of a text
 };
 
-Result<Input> read_input(const Options& options, const Engine& engine) {
+Result<Input> read_input(const ScoreFlags& options, const Engine& engine) {
   constexpr size_t kMaxBytes = size_t{512} << 20;
   Input input;
   if (options.has_ids) {
@@ -93,7 +93,7 @@ Result<double> score_ids(Engine& engine, const std::vector<int32_t>& ids, NpyWri
   return nll;
 }
 
-Status score(const Options& options, Engine& engine) {
+Status score(const ScoreFlags& options, Engine& engine) {
   FATHOM_ASSIGN_OR_RETURN(const Input input, read_input(options, engine));
   std::unique_ptr<NpyWriter> writer;
   if (!options.out.empty()) {
@@ -116,9 +116,9 @@ Status score(const Options& options, Engine& engine) {
 }  // namespace
 
 void add_score_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ScoreFlags>();
   CLI::App* command = app.add_subcommand("score", "teacher-forced logits and likelihood of a text");
-  command->footer(kExamples);
+  command->footer(kScoreExamples);
   add_engine_flags(*command, options->engine);
   CLI::Option_group* source = command->add_option_group("Source", "what is scored: one of");
   CLI::Option* ids = source->add_option("--ids", options->ids, "token ids: 1,2,3");

@@ -18,7 +18,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kServeExamples = R"(Examples:
   fathom serve models/demo
   fathom serve MODEL --host 0.0.0.0 --api-key-file keys.txt --ssl-certfile chain.pem --ssl-keyfile key.pem
   fathom serve MODEL --uds /run/fathom.sock --max-num-seqs 32 --max-queue 128
@@ -89,7 +89,7 @@ Status serve(const ServeFlags& flags, const EngineOptions& engine_options) {
 void add_serve_command(CLI::App& app, int& exit_status) {
   auto flags = std::make_shared<ServeFlags>();
   CLI::App* command = app.add_subcommand("serve", "HTTP server with OpenAI's interface");
-  command->footer(kExamples);
+  command->footer(kServeExamples);
   add_serve_flags(*command, *flags);
   command->callback([flags, command, &exit_status] {
     // A server's log is of use unless told otherwise; for other commands it is not.

@@ -14,7 +14,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kShowExamples = R"(Examples:
   fathom show models/demo
   fathom show deepseek-v2 --tp 8 --max-model-len 32k        a released model's sizes, without its files
   fathom show MODEL --kv-cache-dtype fp32 --json
@@ -22,7 +22,7 @@ constexpr const char* kExamples = R"(Examples:
 
 Exit status 1 where one rank does not fit into this machine's memory.)";
 
-struct Options {
+struct ShowFlags {
   std::string model;
   std::string max_model_len;
   std::string kv_cache_dtype = "auto";
@@ -87,7 +87,7 @@ Status check_range(int64_t value, int64_t highest, const char* option) {
   return invalid_argument("{}: {} is outside [1, {}]", option, value, highest);
 }
 
-Result<MemoryPlanOptions> to_plan_options(const Options& options, const ModelConfig& config) {
+Result<MemoryPlanOptions> to_plan_options(const ShowFlags& options, const ModelConfig& config) {
   MemoryPlanOptions plan;
   FATHOM_RETURN_IF_ERROR(check_range(options.num_ranks, 1024, "--tp"));
   FATHOM_RETURN_IF_ERROR(check_range(options.num_expert_groups, 1024, "--moe-ep"));
@@ -250,7 +250,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"fits", check_memory(plan, memory).ok()}};
 }
 
-Status run(const Options& options) {
+Status run_show(const ShowFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const Subject subject, find_subject(options.model));
   FATHOM_ASSIGN_OR_RETURN(MemoryPlanOptions plan_options, to_plan_options(options, subject.config));
   if (subject.checkpoint)
@@ -281,9 +281,9 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_show_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ShowFlags>();
   CLI::App* command = app.add_subcommand("show", "a model's config, sizes and memory plan");
-  command->footer(kExamples);
+  command->footer(kShowExamples);
   command
       ->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")
       ->required();
@@ -297,7 +297,7 @@ void add_show_command(CLI::App& app, int& exit_status) {
   command->add_flag("--tensors", options->tensors, "list every weight: how it is stored and multiplied");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_show(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

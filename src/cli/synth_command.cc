@@ -14,7 +14,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kSynthExamples = R"(Examples:
   fathom synth deepseek-v2-lite /data/v2-lite                 31 GB of random bf16 weights in the released sizes
   fathom synth deepseek-v2 /data/v2-2-layers --layers 2       one dense and one MoE layer of the 236B model
   fathom synth config.json out --type fp16 --seed 7
@@ -25,7 +25,7 @@ constexpr const char* kExamples = R"(Examples:
 
 The same CONFIG, type and seed give the same bytes, whatever the number of threads.)";
 
-struct Options {
+struct SynthFlags {
   std::string config;
   std::string output;
   std::string type = "auto";
@@ -61,7 +61,7 @@ std::string type_text(const ModelConfig& config) {
   return config.quantize ? fmt::format("{} and {}", quant_type_name(*config.quantize), dtype) : dtype;
 }
 
-Result<SynthOptions> to_synth_options(const Options& options) {
+Result<SynthOptions> to_synth_options(const SynthFlags& options) {
   SynthOptions synth;
   FATHOM_ASSIGN_OR_RETURN(synth.config, find_config(options.config));
   // A model folder's tokenizer is taken along.
@@ -93,7 +93,7 @@ Result<SynthOptions> to_synth_options(const Options& options) {
   return synth;
 }
 
-Status run(const Options& options) {
+Status run_synth(const SynthFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const SynthOptions synth, to_synth_options(options));
   const double started = monotonic_seconds();
   SynthResult result;
@@ -121,9 +121,9 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_synth_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SynthFlags>();
   CLI::App* command = app.add_subcommand("synth", "write a random checkpoint of any configuration");
-  command->footer(kExamples);
+  command->footer(kSynthExamples);
   command
       ->add_option("CONFIG", options->config, "config.json, a model folder, deepseek-v2-lite or deepseek-v2")
       ->required();
@@ -148,7 +148,7 @@ void add_synth_command(CLI::App& app, int& exit_status) {
   command->add_flag("--force", options->force, "replace the model in OUT");
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_synth(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -11,7 +11,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kTemplateExamples = R"(Examples:
   fathom template models/demo --messages chat.json
   echo '[{"role": "user", "content": "Hello"}]' | fathom template models/demo --messages - --json
 
@@ -20,7 +20,7 @@ is; --json prints {"prompt": "..", "ids": [..]}.)";
 
 constexpr JsonLimits kLimits = {.max_bytes = size_t{64} << 20, .max_depth = 64};
 
-struct Options {
+struct TemplateFlags {
   std::string model;
   std::string messages;
   bool no_generation_prompt = false;
@@ -33,7 +33,7 @@ Result<Json> read_messages(const std::string& path) {
   return parse_json(text, "standard input", kLimits);
 }
 
-Status render(const Options& options) {
+Status render(const TemplateFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const auto chat_template, ChatTemplate::load(options.model));
   FATHOM_ASSIGN_OR_RETURN(Json messages, read_messages(options.messages));
   ChatTemplateOptions template_options;
@@ -57,9 +57,9 @@ Status render(const Options& options) {
 }  // namespace
 
 void add_template_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TemplateFlags>();
   CLI::App* command = app.add_subcommand("template", "chat messages to the model's prompt");
-  command->footer(kExamples);
+  command->footer(kTemplateExamples);
   command->add_option("MODEL", options->model, "checkpoint folder")->required();
   command->add_option("--messages", options->messages, "a JSON file, or - for standard input")->required();
   command->add_flag("--no-generation-prompt", options->no_generation_prompt,

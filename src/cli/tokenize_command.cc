@@ -10,7 +10,7 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kTokenizeExamples = R"(Examples:
   fathom tokenize models/demo "It was a bright cold day"
   fathom tokenize models/demo --no-bos --json < chapter.txt
   fathom tokenize models/demo --file texts.jsonl --json    one {"text": ".."} a line
@@ -18,7 +18,7 @@ constexpr const char* kExamples = R"(Examples:
 Without TEXT and --file, standard input is the text. Prints one line a token: id, then its text as JSON. --json
 prints {"ids": [..], "tokens": [..]}, or an array of {"ids": [..]} for a .jsonl file.)";
 
-struct Options {
+struct TokenizeFlags {
   std::string model;
   TextInputOptions input;
   bool no_bos = false;
@@ -54,7 +54,7 @@ void print_many(const std::vector<std::vector<int32_t>>& all, bool json) {
   print_text(out + (json ? "]\n" : ""));
 }
 
-Status tokenize(const Options& options) {
+Status tokenize(const TokenizeFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::load(options.model));
   FATHOM_ASSIGN_OR_RETURN(const TextInput input, read_text_input(options.input));
   const EncodeOptions encode_options = {
@@ -77,9 +77,9 @@ Status tokenize(const Options& options) {
 }  // namespace
 
 void add_tokenize_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeFlags>();
   CLI::App* command = app.add_subcommand("tokenize", "text to token ids");
-  command->footer(kExamples);
+  command->footer(kTokenizeExamples);
   command->add_option("MODEL", options->model, "checkpoint folder")->required();
   CLI::Option* text = command->add_option("TEXT", options->input.text, "the text");
   command->add_option("--file", options->input.file, "a text file, or .jsonl with one {\"text\": ..} a line");

@@ -11,13 +11,13 @@
 namespace fathom {
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kVerifyExamples = R"(Examples:
   fathom verify MODEL               every byte against fathom_manifest.json, which fathom quantize has written
   fathom verify MODEL --json
 
 Without a manifest only sizes and headers are looked at. Exit status 1 where anything is damaged, missing or extra.)";
 
-struct Options {
+struct VerifyFlags {
   std::string model;
   int threads = 0;
   bool json = false;
@@ -49,7 +49,7 @@ std::string result_text(const VerifyResult& result, double seconds) {
                             seconds, static_cast<double>(result.num_bytes) / std::max(seconds, 1e-9) / 1e6);
 }
 
-Status run(const Options& options) {
+Status run_verify(const VerifyFlags& options) {
   if (options.threads < 0 || options.threads > 1024)
     return invalid_argument("--threads: {} is outside [0, 1024]", options.threads);
   const double started = monotonic_seconds();
@@ -73,15 +73,15 @@ Status run(const Options& options) {
 }  // namespace
 
 void add_verify_command(CLI::App& app, int& exit_status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VerifyFlags>();
   CLI::App* command = app.add_subcommand("verify", "check a model's files for damage");
-  command->footer(kExamples);
+  command->footer(kVerifyExamples);
   command->add_option("MODEL", options->model, "checkpoint folder")->required();
   command->add_option("--threads", options->threads, "0: all CPUs this process may use")
       ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON document");
   command->callback([options, &exit_status] {
-    const Status status = run(*options);
+    const Status status = run_verify(*options);
     if (!status.ok()) exit_status = print_error(status);
   });
 }

@@ -100,15 +100,15 @@ void take_head(const ResponseParser& parser, ClientReply& reply) {
   if (error == std::errc() && end == after.data() + after.size() && seconds >= 0) reply.retry_after = seconds;
 }
 
-struct RunningCall {
-  std::string request;
-  HttpClient::EventSink on_event;
-  HttpClient::ReplySink on_end;
-};
-
 }  // namespace
 
 struct HttpClient::Impl {
+  struct RunningCall {
+    std::string request;
+    EventSink on_event;
+    ReplySink on_end;
+  };
+
   explicit Impl(HttpClientOptions given) : options(std::move(given)) {}
 
   asio::awaitable<void> run_call(std::shared_ptr<RunningCall> call);
@@ -297,8 +297,8 @@ asio::awaitable<void> HttpClient::Impl::wait_for(double when, std::function<void
 
 void HttpClient::start(HttpCall call, EventSink on_event, ReplySink on_end) {
   Impl& impl = *impl_;
-  const auto running = std::make_shared<RunningCall>(
-      RunningCall{request_bytes(impl.options, call), std::move(on_event), std::move(on_end)});
+  const auto running = std::make_shared<Impl::RunningCall>(
+      Impl::RunningCall{request_bytes(impl.options, call), std::move(on_event), std::move(on_end)});
   ++impl.num_calls;
   if (!std::exchange(impl.watching, true)) asio::co_spawn(impl.io, impl.watch(), asio::detached);
   asio::co_spawn(impl.io, impl.run_call(running), asio::detached);

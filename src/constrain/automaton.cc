@@ -8,7 +8,7 @@
 
 namespace fathom {
 
-using Kind = NfaState::Kind;
+using StateKind = NfaState::Kind;
 
 Automaton::Automaton(Nfa nfa) : nfa_(std::move(nfa)), marks_(nfa_.states.size(), 0) {
   nfa_bytes_ = nfa_.states.size() * (sizeof(NfaState) + 2 * sizeof(uint32_t)) +
@@ -38,7 +38,7 @@ ItemId Automaton::intern_closure() {
     if (marks_[id] == mark_ || nfa_.need[id] == kUnreachable) continue;
     marks_[id] = mark_;
     const NfaState& state = nfa_.states[id];
-    if (state.kind != Kind::kSplit) {
+    if (state.kind != StateKind::kSplit) {
       closure.push_back(id);
       continue;
     }
@@ -68,8 +68,8 @@ ItemId Automaton::intern(std::vector<uint32_t> states) {
   bytes_ += cost;
   Item item;
   for (const uint32_t state : states) {
-    item.ends |= nfa_.states[state].kind == Kind::kEnd;
-    item.has_bytes |= nfa_.states[state].kind == Kind::kBytes;
+    item.ends |= nfa_.states[state].kind == StateKind::kEnd;
+    item.has_bytes |= nfa_.states[state].kind == StateKind::kBytes;
     item.need = std::min(item.need, nfa_.need[state]);
   }
   item.states = std::move(states);
@@ -86,7 +86,7 @@ ItemId Automaton::find_next(ItemId item, int byte_class) {
   states_.clear();
   for (const uint32_t id : items_[item].states) {
     const NfaState& state = nfa_.states[id];
-    if (state.kind != Kind::kBytes) continue;
+    if (state.kind != StateKind::kBytes) continue;
     work_ += state.count;
     for (uint32_t i = state.first; i < state.first + state.count; ++i) {
       const ByteEdge& edge = nfa_.edges[i];
@@ -120,7 +120,7 @@ void Automaton::list_calls(ItemId item) {
   std::map<uint32_t, std::vector<uint32_t>> after;
   for (const uint32_t id : items_[item].states) {
     const NfaState& state = nfa_.states[id];
-    if (state.kind == Kind::kCall) after[state.first].push_back(state.count);
+    if (state.kind == StateKind::kCall) after[state.first].push_back(state.count);
   }
   std::vector<Call> calls;
   for (auto& [rule, states] : after) {

@@ -16,9 +16,9 @@ bool is_name_character(char32_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-class Parser {
+class GbnfParser {
  public:
-  explicit Parser(std::string_view text) : text_(text, Position::kLine), source_(text) {}
+  explicit GbnfParser(std::string_view text) : text_(text, Position::kLine), source_(text) {}
 
   Result<Grammar> run() {
     FATHOM_RETURN_IF_ERROR(text_.check_utf8());
@@ -237,6 +237,6 @@ class Parser {
 
 }  // namespace
 
-Result<Grammar> parse_gbnf(std::string_view text) { return Parser(text).run(); }
+Result<Grammar> parse_gbnf(std::string_view text) { return GbnfParser(text).run(); }
 
 }  // namespace fathom

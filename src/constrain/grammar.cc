@@ -8,7 +8,7 @@
 
 namespace fathom {
 
-using Kind = GrammarNode::Kind;
+using NodeKind = GrammarNode::Kind;
 
 RuleId Grammar::add_rule(std::string label, RuleUse use) {
   rules_.push_back({std::move(label), use, 0});
@@ -23,7 +23,7 @@ NodeId Grammar::add(GrammarNode node) {
   return static_cast<NodeId>(nodes_.size() - 1);
 }
 
-NodeId Grammar::add_list(Kind kind, std::span<const NodeId> children) {
+NodeId Grammar::add_list(NodeKind kind, std::span<const NodeId> children) {
   const auto first = static_cast<uint32_t>(children_.size());
   children_.insert(children_.end(), children.begin(), children.end());
   return add({.kind = kind, .first = first, .count = static_cast<uint32_t>(children.size())});
@@ -32,7 +32,7 @@ NodeId Grammar::add_list(Kind kind, std::span<const NodeId> children) {
 NodeId Grammar::literal(std::string_view bytes) {
   const auto first = static_cast<uint32_t>(texts_.size());
   texts_ += bytes;
-  return add({.kind = Kind::kLiteral, .first = first, .count = static_cast<uint32_t>(bytes.size())});
+  return add({.kind = NodeKind::kLiteral, .first = first, .count = static_cast<uint32_t>(bytes.size())});
 }
 
 NodeId Grammar::set(CodePointSet set) {
@@ -40,24 +40,26 @@ NodeId Grammar::set(CodePointSet set) {
   for (const CodePointRange& r : set.ranges()) hash = mix_bits(hash ^ (uint64_t{r.first} << 32 | r.last));
   const auto [first, last] = set_by_hash_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
-    if (sets_[it->second].ranges() == set.ranges()) return add({.kind = Kind::kSet, .first = it->second});
+    if (sets_[it->second].ranges() == set.ranges()) return add({.kind = NodeKind::kSet, .first = it->second});
   }
   const auto index = static_cast<uint32_t>(sets_.size());
   sets_.push_back(std::move(set));
   set_by_hash_.emplace(hash, index);
-  return add({.kind = Kind::kSet, .first = index});
+  return add({.kind = NodeKind::kSet, .first = index});
 }
 
-NodeId Grammar::sequence(std::span<const NodeId> parts) { return add_list(Kind::kSequence, parts); }
+NodeId Grammar::sequence(std::span<const NodeId> parts) { return add_list(NodeKind::kSequence, parts); }
 
-NodeId Grammar::choice(std::span<const NodeId> alternatives) { return add_list(Kind::kChoice, alternatives); }
+NodeId Grammar::choice(std::span<const NodeId> alternatives) {
+  return add_list(NodeKind::kChoice, alternatives);
+}
 
 NodeId Grammar::repeat(NodeId child, uint32_t min, uint32_t max) {
   FATHOM_CHECK(min <= max, "min {} max {}", min, max);
-  return add({.kind = Kind::kRepeat, .first = child, .count = 1, .min = min, .max = max});
+  return add({.kind = NodeKind::kRepeat, .first = child, .count = 1, .min = min, .max = max});
 }
 
-NodeId Grammar::reference(RuleId rule) { return add({.kind = Kind::kRule, .first = rule}); }
+NodeId Grammar::reference(RuleId rule) { return add({.kind = NodeKind::kRule, .first = rule}); }
 
 // What was rule 0 goes on as another one: it may refer to itself.
 void Grammar::also_what_begins_with(std::string_view beginning) {
@@ -76,8 +78,8 @@ std::string_view Grammar::text(const GrammarNode& node) const {
 }
 
 std::span<const NodeId> Grammar::children(const GrammarNode& node) const {
-  if (node.kind == Kind::kRepeat) return {&node.first, 1};
-  if (node.kind != Kind::kSequence && node.kind != Kind::kChoice) return {};
+  if (node.kind == NodeKind::kRepeat) return {&node.first, 1};
+  if (node.kind != NodeKind::kSequence && node.kind != NodeKind::kChoice) return {};
   return std::span(children_).subspan(node.first, node.count);
 }
 

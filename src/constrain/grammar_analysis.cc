@@ -8,7 +8,7 @@
 namespace fathom {
 namespace {
 
-using Kind = GrammarNode::Kind;
+using NodeKind = GrammarNode::Kind;
 
 class Analysis {
  public:
@@ -41,17 +41,17 @@ class Analysis {
     const auto children = grammar_.children(node);
     const auto nullable = [this](NodeId child) { return nullable_[child] != 0; };
     switch (node.kind) {
-      case Kind::kLiteral:
+      case NodeKind::kLiteral:
         return node.count == 0;
-      case Kind::kSet:
+      case NodeKind::kSet:
         return false;
-      case Kind::kSequence:
+      case NodeKind::kSequence:
         return std::all_of(children.begin(), children.end(), nullable);
-      case Kind::kChoice:
+      case NodeKind::kChoice:
         return std::any_of(children.begin(), children.end(), nullable);
-      case Kind::kRepeat:
+      case NodeKind::kRepeat:
         return node.min == 0 || nullable(node.first);
-      case Kind::kRule:
+      case NodeKind::kRule:
         return nullable(body(node.first));
     }
     return false;
@@ -113,10 +113,10 @@ class Analysis {
         if (seen[id] == rule + 1) continue;
         seen[id] = rule + 1;
         const GrammarNode& node = grammar_.node(id);
-        if (node.kind == Kind::kRule) result[rule].push_back(node.first);
+        if (node.kind == NodeKind::kRule) result[rule].push_back(node.first);
         for (const NodeId child : grammar_.children(node)) {
           pending.push_back(child);
-          if (which == Which::kLeft && node.kind == Kind::kSequence && nullable_[child] == 0) break;
+          if (which == Which::kLeft && node.kind == NodeKind::kSequence && nullable_[child] == 0) break;
         }
       }
     }
@@ -170,20 +170,20 @@ class Analysis {
   // back to.
   uint32_t need_of(const GrammarNode& node, const std::vector<uint32_t>& own) const {
     switch (node.kind) {
-      case Kind::kLiteral:
+      case NodeKind::kLiteral:
         return 0;
-      case Kind::kSet:
+      case NodeKind::kSet:
         return grammar_.set_of(node).ranges().empty() ? kUnreachable : 0;
-      case Kind::kSequence:
+      case NodeKind::kSequence:
         return worst_child(node, own);
-      case Kind::kChoice: {
+      case NodeKind::kChoice: {
         uint32_t need = kUnreachable;
         for (const NodeId child : grammar_.children(node)) need = std::min(need, own[child]);
         return need;
       }
-      case Kind::kRepeat:
+      case NodeKind::kRepeat:
         return node.min == 0 ? 0 : node.max == 1 ? own[node.first] : inner_need_[node.first];
-      case Kind::kRule: {
+      case NodeKind::kRule: {
         const uint32_t need = facts_[node.first].need;
         return need == kUnreachable || &own == &tail_need_ ? need : need + 1;
       }

@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-using Kind = GrammarNode::Kind;
+using NodeKind = GrammarNode::Kind;
 
 enum class Inlining { kAllowed, kNever };
 
@@ -85,20 +85,20 @@ class Builder {
 
   uint32_t emit_new(const GrammarNode& node, uint32_t next) {
     switch (node.kind) {
-      case Kind::kLiteral:
+      case NodeKind::kLiteral:
         return emit_literal(grammar_.text(node), next);
-      case Kind::kSet:
+      case NodeKind::kSet:
         return emit_set(node, next);
-      case Kind::kSequence: {
+      case NodeKind::kSequence: {
         const auto parts = grammar_.children(node);
         for (size_t i = parts.size(); i-- > 0;) next = emit(parts[i], next);
         return next;
       }
-      case Kind::kChoice:
+      case NodeKind::kChoice:
         return emit_choice(grammar_.children(node), next);
-      case Kind::kRepeat:
+      case NodeKind::kRepeat:
         return emit_repeat(node, next);
-      case Kind::kRule:
+      case NodeKind::kRule:
         return emit_reference(node.first, next);
     }
     return next;

@@ -246,7 +246,7 @@ TEST(RandomLanguages, RegexMasksEqualTheOracle) {
     const Compiled compiled = compile(Kind::kRegex, language.regex(), vocabulary);
     ASSERT_NE(compiled, nullptr);
     compare_masks(language, compiled, vocabulary, seed);
-    if (testing::Test::HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
   }
 }
 
@@ -270,7 +270,7 @@ TEST(RandomLanguages, GrammarMasksEqualTheOracle) {
     ASSERT_TRUE(language.begins(""));
     ++num_compared;
     compare_masks(language, *compiled, vocabulary, seed);
-    if (testing::Test::HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
   }
   EXPECT_GT(num_compared, 100);
   EXPECT_GT(num_without_text, 0);

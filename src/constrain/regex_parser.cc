@@ -33,9 +33,9 @@ bool is_letter_or_digit(char32_t c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-class Parser {
+class RegexParser {
  public:
-  Parser(std::string_view pattern, RegexMatch match, RegexOutput output, Grammar& grammar)
+  RegexParser(std::string_view pattern, RegexMatch match, RegexOutput output, Grammar& grammar)
       : text_(pattern), match_(match), output_(output), grammar_(grammar) {}
 
   Result<NodeId> run() {
@@ -257,7 +257,7 @@ class Parser {
 }  // namespace
 
 Result<NodeId> parse_regex(std::string_view pattern, RegexMatch match, RegexOutput output, Grammar& grammar) {
-  return Parser(pattern, match, output, grammar).run();
+  return RegexParser(pattern, match, output, grammar).run();
 }
 
 }  // namespace fathom

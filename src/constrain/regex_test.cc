@@ -8,14 +8,14 @@
 namespace fathom::constrain_test {
 namespace {
 
-struct Case {
+struct RegexCase {
   const char* pattern;
   std::vector<std::string> accepted;
   std::vector<std::string> rejected;
 };
 
 TEST(Regex, Syntax) {
-  const std::vector<Case> cases = {
+  const std::vector<RegexCase> cases = {
       {"", {""}, {"a"}},
       {"abc", {"abc"}, {"ab", "abcd", "xabc"}},
       {"^abc$", {"abc"}, {"^abc$", "ab"}},
@@ -49,7 +49,7 @@ TEST(Regex, Syntax) {
       {"x*", {"", "xxx"}, {"y"}},
       {"(x*)*", {"", "xxx"}, {"y"}},
   };
-  for (const Case& c : cases) {
+  for (const RegexCase& c : cases) {
     if (c.accepted.empty()) continue;
     const Compiled compiled = compile(Kind::kRegex, c.pattern);
     ASSERT_NE(compiled, nullptr);

@@ -6,14 +6,14 @@
 namespace fathom::constrain_test {
 namespace {
 
-struct Case {
+struct SchemaCase {
   const char* schema;
   std::vector<std::string> accepted;
   std::vector<std::string> rejected;
 };
 
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all = {
+const std::vector<SchemaCase>& cases() {
+  static const std::vector<SchemaCase> all = {
       {R"({"type":"null"})", {"null"}, {"true", "", " null"}},
       {R"({"type":"boolean","description":"x","default":true})", {"true", "false"}, {"null"}},
       {R"({"type":["string","null"]})", {"\"a\"", "null"}, {"1"}},
@@ -154,7 +154,7 @@ const std::vector<Case>& cases() {
 }
 
 TEST(Schema, AcceptsAndRejects) {
-  for (const Case& c : cases()) {
+  for (const SchemaCase& c : cases()) {
     const Compiled compiled = compile(Kind::kJsonSchema, c.schema);
     ASSERT_NE(compiled, nullptr) << c.schema;
     for (const auto& text : c.accepted) EXPECT_TRUE(accepts(compiled, text)) << c.schema << "\n" << text;
@@ -183,7 +183,7 @@ TEST(Schema, RandomWalksEndInValidText) {
                                "12",    "0.",  "true", "null",   "abc", "\\n", "\\u00", "\xe4\xbd",
                                "\xa0x", ", ",  ": ",   "\n  ",   "-",   "}}"});
   std::vector<std::string> schemas = {""};
-  for (const Case& c : cases()) schemas.emplace_back(c.schema);
+  for (const SchemaCase& c : cases()) schemas.emplace_back(c.schema);
   for (const std::string& text : schemas) {
     const Compiled compiled = compile(text.empty() ? Kind::kJsonObject : Kind::kJsonSchema, text, vocabulary);
     ASSERT_NE(compiled, nullptr);

@@ -8,7 +8,7 @@
 #include "device/cpu_backend.h"
 #include "device/placement_test_support.h"
 
-namespace fathom {
+namespace fathom::int4_test {
 namespace {
 
 constexpr int64_t kHidden = 88, kWidth = 170, kExperts = 4, kChosen = 2;
@@ -173,4 +173,4 @@ TEST(Int4Weights, RefusesGateAndUpOfDifferentGroups) {
 }
 
 }  // namespace
-}  // namespace fathom
+}  // namespace fathom::int4_test

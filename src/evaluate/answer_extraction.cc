@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-constexpr std::string_view kLetters = "ABCD";
+constexpr std::string_view kOptionLetters = "ABCD";
 
 // @ stands for a letter.
 constexpr const char* kPhrases[] = {
@@ -109,7 +109,7 @@ std::string LetterExtractor::extract(std::string_view text) const {
     const auto match = search(phrase, text);
     if (!match) continue;
     // Of several letters in one match the first of the alphabet counts.
-    for (char letter : kLetters) {
+    for (char letter : kOptionLetters) {
       if (match->find(letter) != std::string_view::npos) return std::string(1, letter);
     }
   }

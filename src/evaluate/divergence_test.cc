@@ -82,7 +82,7 @@ void expect_like_reference(const std::vector<float>& a, const std::vector<float>
 TEST(Divergence, EqualsLongDouble) {
   for (const size_t count : {size_t{1}, size_t{2}, size_t{7}, size_t{1000}, size_t{10007}}) {
     for (const float spread : {1e-3f, 1.0f, 30.0f, 1e4f}) {
-      SCOPED_TRACE(testing::Message() << count << " logits of spread " << spread);
+      SCOPED_TRACE(::testing::Message() << count << " logits of spread " << spread);
       expect_like_reference(random_logits(count, spread, 1), random_logits(count, spread, 2));
     }
   }

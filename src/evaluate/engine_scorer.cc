@@ -18,14 +18,14 @@ Request request_of(const Reading& reading) {
   return {reading.ids, std::move(sampling), reading.scoring};
 }
 
-class Session {
+class EngineSession {
  public:
-  Session(Engine& engine, const AnswerSink& sink) : engine_(engine), sink_(sink) {}
-  ~Session() {
+  EngineSession(Engine& engine, const AnswerSink& sink) : engine_(engine), sink_(sink) {}
+  ~EngineSession() {
     for (RequestId id : ids_) engine_.cancel(id);
   }
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  EngineSession(const EngineSession&) = delete;
+  EngineSession& operator=(const EngineSession&) = delete;
 
   Status submit(const Query& query, size_t query_index) {
     FATHOM_ASSIGN_OR_RETURN(const auto pending,
@@ -86,7 +86,7 @@ class Session {
 }  // namespace
 
 Status EngineScorer::answer(std::span<const Query> queries, const AnswerSink& sink) {
-  Session session(engine_, sink);
+  EngineSession session(engine_, sink);
   const auto most = static_cast<size_t>(max_at_once_ + kRequestsAhead);
   size_t next = 0;
   while (next < queries.size() || session.num_open() > 0) {

@@ -42,7 +42,7 @@ Task make_task(size_t num_examples) {
   task.metrics = {{.name = "acc"}};
   for (size_t i = 0; i < num_examples; ++i)
     task.examples.push_back({.query = {.prompt = std::string(i, 'x')}});
-  task.judge = [](const Example&, const Answer& answer) -> Result<Score> {
+  task.judge = [](const Example&, const fathom::Answer& answer) -> Result<Score> {
     return Score{.values = {answer.logprobs[0] * 2}, .weights = {0.1}, .result = answer.text, .pass = 0.5};
   };
   return task;

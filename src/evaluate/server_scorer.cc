@@ -94,10 +94,10 @@ Status take_text(const Json& choice, Answer& answer) {
   return ok_status();
 }
 
-class Session {
+class ServerSession {
  public:
-  Session(HttpClient& client, const Tokenizer& tokenizer, const ServerScorerOptions& options,
-          const AnswerSink& sink)
+  ServerSession(HttpClient& client, const Tokenizer& tokenizer, const ServerScorerOptions& options,
+                const AnswerSink& sink)
       : client_(client), tokenizer_(tokenizer), options_(options), sink_(sink) {}
 
   Status run(std::span<const Query> queries) {
@@ -194,7 +194,7 @@ class Session {
 }  // namespace
 
 Status ServerScorer::answer(std::span<const Query> queries, const AnswerSink& sink) {
-  return Session(client_, tokenizer_, options_, sink).run(queries);
+  return ServerSession(client_, tokenizer_, options_, sink).run(queries);
 }
 
 }  // namespace fathom

@@ -8,14 +8,14 @@
 namespace fathom {
 namespace {
 
-constexpr double kMilli = 1e3;
+constexpr double kMilliseconds = 1e3;
 constexpr size_t kTimeBins = 120;
 using Points = std::vector<std::pair<double, double>>;
 
 std::vector<double> first_tokens(const LoadResult& result) {
   std::vector<double> all;
   for (const LoadRecord& record : result.records) {
-    if (record.error.empty()) all.push_back(record.ttft * kMilli);
+    if (record.error.empty()) all.push_back(record.ttft * kMilliseconds);
   }
   return all;
 }
@@ -23,7 +23,7 @@ std::vector<double> first_tokens(const LoadResult& result) {
 std::vector<double> gaps(const LoadResult& result) {
   std::vector<double> all;
   for (const LoadRecord& record : result.records) {
-    for (double itl : record.itls) all.push_back(itl * kMilli);
+    for (double itl : record.itls) all.push_back(itl * kMilliseconds);
   }
   return all;
 }

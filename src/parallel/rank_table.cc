@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr int kMostRanks = 65'536;
+constexpr int kMostTableRanks = 65'536;
 constexpr JsonLimits kLimits;
 
 bool is_ip_address(const std::string& text) {
@@ -85,9 +85,9 @@ Status read_devices(const Fields& server, int first_rank, int* num_ranks) {
   for (size_t i = 0; i < devices->size(); ++i) {
     const std::string place = server.inner("device", i);
     const Fields device((*devices)[i], place);
-    FATHOM_ASSIGN_OR_RETURN(const int id, device.number("device_id", kMostRanks));
+    FATHOM_ASSIGN_OR_RETURN(const int id, device.number("device_id", kMostTableRanks));
     FATHOM_RETURN_IF_ERROR(device.address("device_ip").status());
-    FATHOM_ASSIGN_OR_RETURN(const int rank, device.number("rank_id", kMostRanks));
+    FATHOM_ASSIGN_OR_RETURN(const int rank, device.number("rank_id", kMostTableRanks));
     if (!ids.insert(id).second) return invalid_data("{}device_id {} is there twice", place, id);
     if (!ranks.insert(rank).second) return invalid_data("{}rank_id {} is there twice", place, rank);
     if (rank < first_rank || rank >= first_rank + *num_ranks) {
@@ -120,9 +120,10 @@ Result<std::vector<Host>> parse_hosts(std::string_view text, std::string_view op
     if (address.empty() || !plain || address.front() == '-')
       return invalid_argument("{}: \"{}\" is no HOST or HOST:RANKS", option, part);
     std::optional<int> ranks = 1;
-    if (colon < part.size()) ranks = parse_number(part.substr(colon + 1), kMostRanks);
+    if (colon < part.size()) ranks = parse_number(part.substr(colon + 1), kMostTableRanks);
     if (!ranks || *ranks == 0)
-      return invalid_argument("{}: \"{}\" has no number of ranks from 1 to {}", option, part, kMostRanks);
+      return invalid_argument("{}: \"{}\" has no number of ranks from 1 to {}", option, part,
+                              kMostTableRanks);
     if (!seen.insert(address).second) return invalid_argument("{}: {} is there twice", option, address);
     hosts.push_back({std::string(address), *ranks});
     begin = end + 1;
@@ -140,7 +141,7 @@ Result<std::vector<Host>> parse_rank_table(std::string_view json, const std::str
   const Fields top(table, name + ": ");
   FATHOM_RETURN_IF_ERROR(top.expect("version", "1.0"));
   FATHOM_RETURN_IF_ERROR(top.expect("status", "completed"));
-  FATHOM_ASSIGN_OR_RETURN(const int server_count, top.number("server_count", kMostRanks));
+  FATHOM_ASSIGN_OR_RETURN(const int server_count, top.number("server_count", kMostTableRanks));
   FATHOM_ASSIGN_OR_RETURN(const Json* servers, top.list("server_list"));
   if (static_cast<size_t>(server_count) != servers->size())
     return invalid_data("{}: server_count is {}, server_list has {}", name, server_count, servers->size());
@@ -167,9 +168,10 @@ Result<NodeArguments> parse_node_arguments(std::span<const std::string> words) {
                             words.size());
   NodeArguments arguments;
   const auto number = [&](size_t index, const char* name, int least, int* value) {
-    const std::optional<int> parsed = parse_number(words[index], kMostRanks);
+    const std::optional<int> parsed = parse_number(words[index], kMostTableRanks);
     if (!parsed || *parsed < least)
-      return invalid_argument("{} is \"{}\", no number from {} to {}", name, words[index], least, kMostRanks);
+      return invalid_argument("{} is \"{}\", no number from {} to {}", name, words[index], least,
+                              kMostTableRanks);
     *value = *parsed;
     return ok_status();
   };

@@ -9,12 +9,12 @@ namespace fathom {
 namespace {
 
 // The definition of sum_tree.h, one element at a time.
-float reference_sum(const std::vector<std::vector<float>>& values, size_t element, size_t begin, size_t end) {
+float recursive_sum(const std::vector<std::vector<float>>& values, size_t element, size_t begin, size_t end) {
   if (end - begin == 1) return values[begin][element];
   size_t half = 1;
   while (half * 2 < end - begin) half *= 2;
-  return reference_sum(values, element, begin, begin + half) +
-         reference_sum(values, element, begin + half, end);
+  return recursive_sum(values, element, begin, begin + half) +
+         recursive_sum(values, element, begin + half, end);
 }
 
 std::vector<std::vector<float>> random_values(size_t num_ranks, size_t count) {
@@ -42,7 +42,7 @@ TEST(SumTree, AddsInItsOrderBitForBit) {
       std::vector<float> sum(count + 1, 42.0f);
       tree.sum(pointers(values), static_cast<int64_t>(count), sum.data());
       for (size_t i = 0; i < count; ++i)
-        ASSERT_EQ(sum[i], reference_sum(values, i, 0, values.size())) << num_ranks << " ranks, element " << i;
+        ASSERT_EQ(sum[i], recursive_sum(values, i, 0, values.size())) << num_ranks << " ranks, element " << i;
       EXPECT_EQ(sum[count], 42.0f);
     }
   }
@@ -51,8 +51,8 @@ TEST(SumTree, AddsInItsOrderBitForBit) {
 TEST(SumTree, SixteenRanksAreTwoTimesEight) {
   const auto values = random_values(16, 100);
   for (size_t i = 0; i < 100; ++i)
-    EXPECT_EQ(reference_sum(values, i, 0, 16),
-              reference_sum(values, i, 0, 8) + reference_sum(values, i, 8, 16));
+    EXPECT_EQ(recursive_sum(values, i, 0, 16),
+              recursive_sum(values, i, 0, 8) + recursive_sum(values, i, 8, 16));
 }
 
 TEST(TreePieces, AreTheLargestBranchesInOneNode) {

@@ -7,7 +7,7 @@
 namespace fathom {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kManifestVersion = 1;
 constexpr JsonLimits kLimits = {.max_bytes = size_t{512} << 20, .max_depth = 16, .max_object_keys = 64};
 // The last line but one holds the checksum of everything in front of it.
 constexpr std::string_view kChecksumBegin = ",\n \"checksum\": \"";
@@ -82,7 +82,7 @@ std::string write_manifest(const Manifest& manifest) {
   Json files = Json::array();
   for (const ManifestFile& file : manifest.files) files.push_back(to_json(file));
   const Json json = {{"format", "fathom manifest"},
-                     {"version", kVersion},
+                     {"version", kManifestVersion},
                      {"options", manifest.options},
                      {"files", std::move(files)}};
   std::string text = dump_json(json, 1);
@@ -98,8 +98,8 @@ Result<Manifest> parse_manifest(const std::string& text, const std::string& path
     return invalid_data("{}: does not agree with its own checksum", path);
   FATHOM_ASSIGN_OR_RETURN(const Json json, parse_json(text, path, kLimits));
   const auto version = json.is_object() ? json.find("version") : json.end();
-  if (version == json.end() || *version != kVersion)
-    return unsupported("{}: not a manifest of version {}", path, kVersion);
+  if (version == json.end() || *version != kManifestVersion)
+    return unsupported("{}: not a manifest of version {}", path, kManifestVersion);
   const auto files = json.find("files");
   if (files == json.end() || !files->is_array()) return invalid_data("{}: \"files\" is not a list", path);
   Manifest manifest;

@@ -16,7 +16,7 @@ namespace fathom {
 namespace {
 
 constexpr size_t kMaxManifestBytes = size_t{512} << 20;
-constexpr uint64_t kPieceBytes = uint64_t{4} << 20;
+constexpr uint64_t kReadBytes = uint64_t{4} << 20;
 
 // Bytes with a checksum of their own.
 struct Part {
@@ -43,7 +43,7 @@ void add_parts(const ManifestFile& file, const InputFile& input, std::vector<Par
 void check_part(Part& part, std::vector<std::byte>& buffer, std::atomic<uint64_t>& done) {
   Checksum checksum;
   for (uint64_t at = 0; at < part.size; at += buffer.size()) {
-    buffer.resize(std::min(kPieceBytes, part.size - at));
+    buffer.resize(std::min(kReadBytes, part.size - at));
     const Status status = part.input->read_at(part.offset + at, buffer);
     if (!status.ok()) {
       part.what = status.message();

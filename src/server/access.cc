@@ -8,24 +8,16 @@
 namespace fathom {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
 // "[::1]:80" -> "::1", "localhost:8000" -> "localhost".
 std::string host_name(std::string_view host) {
-  if (host.starts_with('[')) return lower(host.substr(1, host.find(']') - 1));
-  return lower(host.substr(0, host.find(':')));
+  if (host.starts_with('[')) return ascii_lower(host.substr(1, host.find(']') - 1));
+  return ascii_lower(host.substr(0, host.find(':')));
 }
 
 std::string_view bearer_of(const HttpRequest& request) {
   const std::string_view value = request.header("authorization");
   constexpr std::string_view kScheme = "bearer ";
-  if (value.size() <= kScheme.size() || lower(value.substr(0, kScheme.size())) != kScheme) return {};
+  if (value.size() <= kScheme.size() || ascii_lower(value.substr(0, kScheme.size())) != kScheme) return {};
   return value.substr(kScheme.size());
 }
 
@@ -33,7 +25,7 @@ std::string_view bearer_of(const HttpRequest& request) {
 
 AccessControl::AccessControl(const AccessOptions& options) : allowed_origins_(options.allowed_origins) {
   for (const std::string& key : options.api_keys) keys_.push_back(digest(key));
-  for (const std::string& host : options.allowed_hosts) allowed_hosts_.push_back(lower(host));
+  for (const std::string& host : options.allowed_hosts) allowed_hosts_.push_back(ascii_lower(host));
 }
 
 AccessControl::Digest AccessControl::digest(std::string_view key) {

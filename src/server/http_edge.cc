@@ -22,12 +22,6 @@ constexpr double kTickSeconds = 0.5;
 constexpr double kStopSeconds = 3;  // for responses under way when the edge stops
 
 // One port, or the Unix socket.
-struct Listener {
-  ListenSocket socket;
-  Acceptor acceptor;
-  bool admin = false;
-};
-
 Result<asio::ssl::context> make_tls(const EdgeOptions& options) {
   using Tls = asio::ssl::context;
   Tls tls(Tls::tls_server);
@@ -55,6 +49,12 @@ Result<asio::ssl::context> make_tls(const EdgeOptions& options) {
 }  // namespace
 
 struct HttpEdge::Impl {
+  struct Listener {
+    ListenSocket socket;
+    Acceptor acceptor;
+    bool admin = false;
+  };
+
   Status listen(const ListenOptions& options, bool admin);
   asio::awaitable<void> accept(Listener& listener);
   asio::awaitable<void> tick();

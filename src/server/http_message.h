@@ -12,6 +12,15 @@
 
 namespace fathom {
 
+// Letters of ASCII in lower case, as names of header fields and hosts are compared.
+inline std::string ascii_lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
 struct HttpRequest {
   std::string method;
   std::string path;   // as sent, without the query

@@ -11,14 +11,6 @@ namespace {
 
 namespace http = boost::beast::http;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
 }  // namespace
 
 struct RequestParser::Impl {
@@ -62,7 +54,7 @@ void RequestParser::check_head() {
   std::map<std::string, int> seen;
   size_t num_fields = 0;
   for (const auto& field : impl_->parser.get()) {
-    ++seen[lower(field.name_string())];
+    ++seen[ascii_lower(field.name_string())];
     ++num_fields;
   }
   if (num_fields > max_fields_) {
@@ -81,7 +73,7 @@ void RequestParser::check_head() {
 }
 
 bool RequestParser::expects_continue() const {
-  return lower(impl_->parser.get()[http::field::expect]) == "100-continue";
+  return ascii_lower(impl_->parser.get()[http::field::expect]) == "100-continue";
 }
 
 size_t RequestParser::body_bytes() const { return impl_->parser.get().body().size(); }
@@ -105,7 +97,8 @@ HttpRequest RequestParser::take() {
   auto message = impl_->parser.release();
   request.keep_alive = message.keep_alive();
   request.http_1_0 = message.version() == 10;
-  for (const auto& field : message) request.headers.emplace_back(lower(field.name_string()), field.value());
+  for (const auto& field : message)
+    request.headers.emplace_back(ascii_lower(field.name_string()), field.value());
   request.body = std::move(message.body());
   return request;
 }

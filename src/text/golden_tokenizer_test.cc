@@ -17,7 +17,7 @@ namespace {
 const std::string kModel = std::string(FATHOM_SOURCE_DIR) + "/../shared/data/tokenizer/deepseek-v2";
 const std::string kGoldens = std::string(FATHOM_SOURCE_DIR) + "/tests/golden/text/";
 
-class GoldenTokenizer : public testing::Test {
+class GoldenTokenizer : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!file_exists(kModel + "/tokenizer.json")) GTEST_SKIP() << "needs " << kModel << "/tokenizer.json";

@@ -5,7 +5,7 @@
 namespace fathom {
 namespace {
 
-uint64_t join(int32_t left, int32_t right) {
+uint64_t joined_pair(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
@@ -25,7 +25,7 @@ size_t MergeTable::slot_of(uint64_t pair) const {
 }
 
 bool MergeTable::add(int32_t left, int32_t right, int32_t result) {
-  const uint64_t pair = join(left, right);
+  const uint64_t pair = joined_pair(left, right);
   Slot& slot = slots_[slot_of(pair)];
   if (slot.rank >= 0) return false;
   slot = {pair, static_cast<int32_t>(results_.size())};
@@ -34,7 +34,7 @@ bool MergeTable::add(int32_t left, int32_t right, int32_t result) {
 }
 
 int32_t MergeTable::find(int32_t left, int32_t right) const {
-  return slots_[slot_of(join(left, right))].rank;
+  return slots_[slot_of(joined_pair(left, right))].rank;
 }
 
 }  // namespace fathom

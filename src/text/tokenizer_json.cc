@@ -9,7 +9,7 @@ namespace fathom {
 namespace {
 
 constexpr size_t kMaxFileBytes = size_t{256} << 20;
-constexpr size_t kMaxDepth = 128;
+constexpr size_t kMaxJsonDepth = 128;
 
 // Builds the document from the parser's events; stops at the first value nested too deep, the first key seen
 // twice in one object, and the first error.
@@ -69,8 +69,8 @@ class Builder {
   }
 
   bool open(TokenizerJson value) {
-    if (open_.size() >= kMaxDepth) {
-      return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxDepth));
+    if (open_.size() >= kMaxJsonDepth) {
+      return fail(fmt::format("JSON is nested deeper than the limit of {} levels", kMaxJsonDepth));
     }
     open_.push_back(place(std::move(value)));
     return true;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr Isa kTiers[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 // Both forms of attention, whatever the length.
-constexpr int64_t kFormSwitches[] = {1, int64_t{1} << 30};
+constexpr int64_t kQuantizedFormSwitches[] = {1, int64_t{1} << 30};
 
 constexpr double kSqrt12 = 3.4641016151377544;  // a uniform error in [-1, 1] / 2 is 1 / sqrt(12) on average
 
@@ -39,7 +39,7 @@ class QuantizedGoldenTest : public ::testing::TestWithParam<QuantizedCase> {
         std::printf("  skipped: this machine does not have %s\n", std::string(isa_name(isa)).c_str());
         continue;
       }
-      for (int64_t expanded_from : kFormSwitches) {
+      for (int64_t expanded_from : kQuantizedFormSwitches) {
         EngineOptions options = small_options(folder_.path());
         options.dtype = DType::kFloat32;
         options.kv_cache_dtype = cache;

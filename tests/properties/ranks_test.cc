@@ -12,7 +12,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr QuantType kW8A8 = QuantType::kW8A8Dynamic;
+constexpr QuantType kRanksW8A8 = QuantType::kW8A8Dynamic;
 
 struct RanksCase {
   DeterminismModel model;
@@ -38,13 +38,17 @@ const RanksCase kCases[] = {
     {{.name = "bf16", .golden = "lite_like"}},
     {{.name = "float32_groups", .golden = "q_lora_groups", .dtype = DType::kFloat32}, DType::kInt8, 4, 2},
     {{.name = "bias", .golden = "attention_bias"}},
-    {{.name = "ranks_w8a8", .golden = "lite_like", .synthetic = true, .quantize = kW8A8, .num_heads = 16},
+    {{.name = "ranks_w8a8",
+      .golden = "lite_like",
+      .synthetic = true,
+      .quantize = kRanksW8A8,
+      .num_heads = 16},
      DType::kInt8,
      16},
     {{.name = "ranks_mix",
       .golden = "q_lora_groups",
       .synthetic = true,
-      .quantize = kW8A8,
+      .quantize = kRanksW8A8,
       .mla_quantize = QuantType::kW8A16},
      std::nullopt,
      4,

@@ -5,7 +5,7 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {
+constexpr DatasetInfo kBoolqInfo = {
     "BoolQ",
     "one JSON object a line with \"question\", \"passage\", \"answer\" (true or false), and maybe \"title\"",
     "dev.jsonl of google-research-datasets/boolean-questions"};
@@ -21,7 +21,7 @@ struct Question {
   bool answer = false;
 };
 
-Result<Question> parse(const DatasetFolder& folder, const DatasetFolder::Line& line) {
+Result<Question> parse_question(const DatasetFolder& folder, const DatasetFolder::Line& line) {
   Question question;
   FATHOM_ASSIGN_OR_RETURN(question.passage, folder.text_field(line, "passage"));
   FATHOM_ASSIGN_OR_RETURN(question.question, folder.text_field(line, "question"));
@@ -56,7 +56,7 @@ Result<Score> judge(const Example& example, const Answer& answer) {
 Result<Task> open_boolq(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("boolq", options));
   FATHOM_RETURN_IF_ERROR(refuse_shots("boolq", options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kBoolqInfo);
   FATHOM_ASSIGN_OR_RETURN(const std::string path,
                           folder.find({"boolq/dev.jsonl", "boolq_dev.jsonl", "boolq/boolq_dev.jsonl"}));
   FATHOM_ASSIGN_OR_RETURN(const auto lines, folder.read_json_lines(path));
@@ -64,7 +64,7 @@ Result<Task> open_boolq(const TaskOptions& options) {
   task.metrics = {{.name = "acc"}};
   task.judge = judge;
   for (size_t i = 0; i < limited(options, lines.size()); ++i) {
-    FATHOM_ASSIGN_OR_RETURN(const Question question, parse(folder, lines[i]));
+    FATHOM_ASSIGN_OR_RETURN(const Question question, parse_question(folder, lines[i]));
     task.examples.push_back({.query = make_query(question, options.style),
                              .right = {question.answer ? size_t{1} : size_t{0}},
                              .golden = question.answer ? "True" : "False"});

@@ -11,8 +11,9 @@ namespace {
 // modeltest leaves examples out, the longest first, until a prompt has fewer tokens.
 constexpr size_t kMaxPromptTokens = 2048;
 
-ExamFiles files() {
-  return {.info = {"CMMLU", "folders dev and test of csv files with the columns Question, A, B, C, D, Answer",
+ExamFiles cmmlu_files() {
+  return {.info = {"CMMLU",
+                   "folders dev and test of csv cmmlu_files with the columns Question, A, B, C, D, Answer",
                    "cmmlu_v1_0_1.zip of haonan-li/CMMLU"},
           .shots = {"cmmlu/dev/{}.csv"},
           .questions = {"cmmlu/test/{}.csv"},
@@ -23,7 +24,7 @@ std::string header(const ExamSubject& subject) {
   return fmt::format("以下是关于{}的单项选择题，请直接给出正确答案的选项。\n\n", subject.name);
 }
 
-Result<Query> harness_query(const ExamSubject& subject, const ExamQuestion& question) {
+Result<Query> cmmlu_harness_query(const ExamSubject& subject, const ExamQuestion& question) {
   return harness_exam_query(harness_exam_prompt(header(subject), "答案：", subject.shots, question));
 }
 
@@ -77,9 +78,9 @@ Result<Task> open_cmmlu(const TaskOptions& options) {
   task.name = "cmmlu";
   task.version = "1.0";
   task.num_shots = options.num_shots.value_or(is_harness ? 0 : 5);
-  FATHOM_ASSIGN_OR_RETURN(const auto subjects,
-                          read_exam(files(), cmmlu_subjects(), options, static_cast<size_t>(task.num_shots)));
-  MakeExamQuery make_query = harness_query;
+  FATHOM_ASSIGN_OR_RETURN(const auto subjects, read_exam(cmmlu_files(), cmmlu_subjects(), options,
+                                                         static_cast<size_t>(task.num_shots)));
+  MakeExamQuery make_query = cmmlu_harness_query;
   if (is_harness) {
     task.metrics = {{.name = "acc"}, {.name = "acc_norm"}};
     task.judge = judge_acc_and_norm;

@@ -9,11 +9,11 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {"GSM8K", "one JSON object a line with \"question\" and \"answer\"",
-                               "train.jsonl and test.jsonl of openai/grade-school-math"};
+constexpr DatasetInfo kGsm8kInfo = {"GSM8K", "one JSON object a line with \"question\" and \"answer\"",
+                                    "train.jsonl and test.jsonl of openai/grade-school-math"};
 constexpr int64_t kHarnessShots = 5;
-constexpr int64_t kHarnessAnswerTokens = 256;
-constexpr int64_t kModeltestAnswerTokens = 512;
+constexpr int64_t kGsm8kHarnessTokens = 256;
+constexpr int64_t kGsm8kModeltestTokens = 512;
 
 std::string harness_text(const std::string& question) {
   return fmt::format("Question: {}\nAnswer:", question);
@@ -56,11 +56,11 @@ Result<Score> judge_modeltest(const NumberExtractor& numbers, const Example& exa
 
 Query make_query(const std::string& shots, const std::string& question, PromptStyle style) {
   if (style == PromptStyle::kModeltest)
-    return {.kind = QueryKind::kGenerate, .prompt = question, .max_tokens = kModeltestAnswerTokens};
+    return {.kind = QueryKind::kGenerate, .prompt = question, .max_tokens = kGsm8kModeltestTokens};
   return {.kind = QueryKind::kGenerate,
           .prompt = shots + harness_text(question),
           .until = {"Question:", "</s>", "<|im_end|>"},
-          .max_tokens = kHarnessAnswerTokens};
+          .max_tokens = kGsm8kHarnessTokens};
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ Result<Task> open_gsm8k(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("gsm8k", options));
   const bool is_harness = options.style == PromptStyle::kHarness;
   if (!is_harness) FATHOM_RETURN_IF_ERROR(refuse_shots("gsm8k in style modeltest", options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kGsm8kInfo);
   FATHOM_ASSIGN_OR_RETURN(const std::string path,
                           folder.find({"gsm8k/test.jsonl", "gsm8k_test.jsonl", "gsm8k/GSM8K.jsonl"}));
   FATHOM_ASSIGN_OR_RETURN(const auto lines, folder.read_json_lines(path));

@@ -10,18 +10,18 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {
+constexpr DatasetInfo kHumanevalInfo = {
     "HumanEval", "one JSON object a line with \"task_id\", \"prompt\", \"entry_point\" and \"test\"",
     "HumanEval.jsonl of openai/human-eval"};
-constexpr int64_t kHarnessAnswerTokens = 1024;
-constexpr int64_t kModeltestAnswerTokens = 512;
+constexpr int64_t kHumanevalHarnessTokens = 1024;
+constexpr int64_t kHumanevalModeltestTokens = 512;
 
 struct Problem {
   std::string prompt;
   std::string test;  // what follows the completed function
 };
 
-Result<Problem> parse(const DatasetFolder& folder, const DatasetFolder::Line& line) {
+Result<Problem> parse_problem(const DatasetFolder& folder, const DatasetFolder::Line& line) {
   Problem problem;
   FATHOM_ASSIGN_OR_RETURN(problem.prompt, folder.text_field(line, "prompt"));
   FATHOM_ASSIGN_OR_RETURN(const std::string test, folder.text_field(line, "test"));
@@ -34,12 +34,12 @@ Query make_query(const Problem& problem, PromptStyle style) {
   if (style == PromptStyle::kModeltest) {
     return {.kind = QueryKind::kGenerate,
             .prompt = std::string(strip(problem.prompt)),
-            .max_tokens = kModeltestAnswerTokens};
+            .max_tokens = kHumanevalModeltestTokens};
   }
   return {.kind = QueryKind::kGenerate,
           .prompt = problem.prompt,
           .until = {"\nclass", "\ndef", "\n#", "\nif", "\nprint"},
-          .max_tokens = kHarnessAnswerTokens};
+          .max_tokens = kHumanevalHarnessTokens};
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ Result<Task> open_humaneval(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("humaneval", options));
   FATHOM_RETURN_IF_ERROR(refuse_shots("humaneval", options));
   const bool is_harness = options.style == PromptStyle::kHarness;
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kHumanevalInfo);
   FATHOM_ASSIGN_OR_RETURN(
       const std::string path,
       folder.find({"humaneval/HumanEval.jsonl", "humaneval/human-eval.jsonl", "HumanEval.jsonl"}));
@@ -59,7 +59,7 @@ Result<Task> open_humaneval(const TaskOptions& options) {
   task.metrics = {{.name = "pass@1", .filter = is_harness ? "create_test" : "none"}};
   const auto problems = std::make_shared<std::vector<Problem>>();
   for (size_t i = 0; i < limited(options, lines.size()); ++i) {
-    FATHOM_ASSIGN_OR_RETURN(Problem problem, parse(folder, lines[i]));
+    FATHOM_ASSIGN_OR_RETURN(Problem problem, parse_problem(folder, lines[i]));
     // No choices: what is right is the problem of this index.
     task.examples.push_back(
         {.query = make_query(problem, options.style), .right = {problems->size()}, .golden = problem.test});

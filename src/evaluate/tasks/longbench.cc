@@ -15,12 +15,13 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {"LongBench",
-                               "data/*.jsonl with \"input\", \"context\", \"answers\", \"all_classes\", "
-                               "\"length\" a line, and config/ with "
-                               "dataset2prompt.json and dataset2maxlen.json",
-                               "data.zip and config of THUDM/LongBench"};
-constexpr int64_t kModeltestAnswerTokens = 256;
+constexpr DatasetInfo kLongbenchInfo = {
+    "LongBench",
+    "data/*.jsonl with \"input\", \"context\", \"answers\", \"all_classes\", "
+    "\"length\" a line, and config/ with "
+    "dataset2prompt.json and dataset2maxlen.json",
+    "data.zip and config of THUDM/LongBench"};
+constexpr int64_t kLongbenchModeltestTokens = 256;
 constexpr int64_t kModeltestPromptTokens = 76839;
 
 // What a scorer has besides the two texts.
@@ -172,7 +173,7 @@ Result<Query> make_query(const Source& source, const DataSet& set, const Dataset
   FATHOM_ASSIGN_OR_RETURN(const std::string context, source.folder.text_field(line, "context"));
   FATHOM_ASSIGN_OR_RETURN(const std::string input, source.folder.text_field(line, "input"));
   const bool is_modeltest = source.options.style == PromptStyle::kModeltest;
-  const int64_t answer_tokens = is_modeltest ? kModeltestAnswerTokens : most->get<int64_t>();
+  const int64_t answer_tokens = is_modeltest ? kLongbenchModeltestTokens : most->get<int64_t>();
   int64_t room = source.options.max_model_len - answer_tokens;
   if (is_modeltest) room = std::min(room, kModeltestPromptTokens);
   if (room < 2) {
@@ -281,7 +282,7 @@ Result<ChineseWords> chinese_words(const TaskOptions& options) {
 Result<Task> open(const char* name, InE in_e, const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_shots(name, options));
   FATHOM_RETURN_IF_ERROR(check_subjects(options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kLongbenchInfo);
   Source source{.folder = folder, .options = options, .prompts = {}, .max_tokens = {}};
   FATHOM_ASSIGN_OR_RETURN(source.prompts, read_config(folder, "dataset2prompt.json"));
   FATHOM_ASSIGN_OR_RETURN(source.max_tokens, read_config(folder, "dataset2maxlen.json"));

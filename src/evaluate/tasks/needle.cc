@@ -13,7 +13,7 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {
+constexpr DatasetInfo kNeedleInfo = {
     "NeedleBench",
     "needles.jsonl with \"needle\", \"retrieval_question\", \"arg2\", \"language\" a line, and texts "
     "PaulGrahamEssays.jsonl or zh_finance.jsonl with \"text\" a line",
@@ -176,7 +176,7 @@ size_t edit_distance(std::span<const std::string_view> a, std::span<const std::s
 Result<Task> open_needle(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("needle", options));
   FATHOM_RETURN_IF_ERROR(refuse_shots("needle", options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kNeedleInfo);
   Task task;
   task.name = "needle";
   task.version = "1.0";

@@ -7,8 +7,8 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {"perplexity", "a folder perplexity of files *.txt, each one document in UTF-8",
-                               "any text of your own"};
+constexpr DatasetInfo kPerplexityInfo = {
+    "perplexity", "a folder perplexity of files *.txt, each one document in UTF-8", "any text of your own"};
 
 // Python's len(re.split(r"\s+", text)).
 size_t count_words(std::string_view text) {
@@ -22,7 +22,7 @@ size_t count_words(std::string_view text) {
   return words;
 }
 
-Result<Score> judge(const Example& example, const Answer& answer) {
+Result<Score> perplexity_score(const Example& example, const Answer& answer) {
   const double logprob = answer.logprobs[0];
   const auto words = static_cast<double>(count_words(example.query.prompt));
   const auto bytes = static_cast<double>(example.query.prompt.size());
@@ -36,13 +36,13 @@ Result<Score> judge(const Example& example, const Answer& answer) {
 Result<Task> open_perplexity(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("perplexity", options));
   FATHOM_RETURN_IF_ERROR(refuse_shots("perplexity", options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kPerplexityInfo);
   FATHOM_ASSIGN_OR_RETURN(const std::vector<std::string> paths, folder.list("perplexity", ".txt"));
   Task task = plain_task("perplexity", "2.0", paths.size());
   task.metrics = {{.name = "word_perplexity", .aggregation = Aggregation::kPerplexity},
                   {.name = "byte_perplexity", .aggregation = Aggregation::kPerplexity},
                   {.name = "bits_per_byte", .aggregation = Aggregation::kBitsPerUnit}};
-  task.judge = judge;
+  task.judge = perplexity_score;
   for (size_t i = 0; i < limited(options, paths.size()); ++i) {
     FATHOM_ASSIGN_OR_RETURN(std::string text, read_file(paths[i], kMaxDatasetBytes));
     if (text.empty()) return folder.malformed(paths[i], "no text");

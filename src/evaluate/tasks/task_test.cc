@@ -34,7 +34,7 @@ class TaskTest : public ::testing::Test {
     return open_task(name, options).status().message();
   }
 
-  static Score judge(const Task& task, size_t example, const Answer& answer) {
+  static Score judge(const Task& task, size_t example, const fathom::Answer& answer) {
     const auto score = task.judge(task.examples[example], answer);
     EXPECT_TRUE(score.ok()) << score.status().message();
     return *score;

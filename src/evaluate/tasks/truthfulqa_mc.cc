@@ -9,7 +9,7 @@
 namespace fathom {
 namespace {
 
-constexpr DatasetInfo kInfo = {
+constexpr DatasetInfo kTruthfulqaMcInfo = {
     "TruthfulQA",
     "a JSON list of objects with \"question\", \"mc1_targets\" and \"mc2_targets\", each {answer: 0 or 1}",
     "data/mc_task.json of sylinrl/TruthfulQA"};
@@ -52,7 +52,7 @@ Result<Example> parse_targets(const DatasetFolder& folder, const DatasetFolder::
   return example;
 }
 
-Result<Score> judge(const Example& example, const Answer& answer) {
+Result<Score> judge_choices(const Example& example, const Answer& answer) {
   FATHOM_ASSIGN_OR_RETURN(Score score, judge_acc(example, answer));
   if (example.subject == kMc1) return score;
   double right = 0, all = 0;
@@ -69,7 +69,7 @@ Result<Score> judge(const Example& example, const Answer& answer) {
 Result<Task> open_truthfulqa_mc(const TaskOptions& options) {
   FATHOM_RETURN_IF_ERROR(refuse_subjects("truthfulqa_mc", options));
   FATHOM_RETURN_IF_ERROR(refuse_shots("truthfulqa_mc (it has its own examples)", options));
-  const DatasetFolder folder(options.data_dir, kInfo);
+  const DatasetFolder folder(options.data_dir, kTruthfulqaMcInfo);
   FATHOM_ASSIGN_OR_RETURN(const std::string path, folder.find({"truthfulqa/mc_task.json", "mc_task.json"}));
   const Result<Json> list = read_json_file(path, {.max_bytes = kMaxFileBytes});
   if (!list.ok()) return folder.malformed(path, list.status().message());
@@ -81,7 +81,7 @@ Result<Task> open_truthfulqa_mc(const TaskOptions& options) {
   const auto available = static_cast<int64_t>(list->size());
   task.subjects = {{"truthfulqa_mc1", "mc1", "", available}, {"truthfulqa_mc2", "mc2", "", available}};
   task.metrics = {{.name = "acc"}};
-  task.judge = judge;
+  task.judge = judge_choices;
   for (const size_t subject : {kMc1, kMc2}) {
     for (size_t i = 0; i < limited(options, list->size()); ++i) {
       const DatasetFolder::Line line{fmt::format("{} question {}", path, i + 1), (*list)[i]};

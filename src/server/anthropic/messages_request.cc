@@ -1,13 +1,11 @@
 #include "server/anthropic/messages_request.h"
 
+#include "server/json_member.h"
+
 namespace fathom {
 namespace {
 
 using Converted = std::variant<Json, ApiError>;
-
-Json member(const Json& object, const char* key) {
-  return object.is_object() ? object.value(key, Json()) : Json();
-}
 
 // A string, or blocks of text, as one string.
 std::variant<std::string, ApiError> text_of(const Json& content, const char* param) {
@@ -18,7 +16,7 @@ std::variant<std::string, ApiError> text_of(const Json& content, const char* par
   }
   std::string text;
   for (const Json& block : content) {
-    if (member(block, "type") != "text" || !member(block, "text").is_string()) {
+    if (json_member(block, "type") != "text" || !json_member(block, "text").is_string()) {
       return bad_request(param,
                          std::string(param) + " may hold blocks of text only: the model takes nothing else");
     }
@@ -28,11 +26,11 @@ std::variant<std::string, ApiError> text_of(const Json& content, const char* par
 }
 
 Json call_of(const Json& block) {
-  const Json input = member(block, "input");
-  return {{"id", member(block, "id")},
+  const Json input = json_member(block, "input");
+  return {{"id", json_member(block, "id")},
           {"type", "function"},
           {"function",
-           {{"name", member(block, "name")},
+           {{"name", json_member(block, "name")},
             {"arguments", dump_json(input.is_null() ? Json::object() : input)}}}};
 }
 
@@ -40,16 +38,16 @@ Json call_of(const Json& block) {
 std::optional<ApiError> add_blocks(const Json& role, const Json& blocks, Json& messages) {
   Json rest = Json::array(), calls = Json::array();
   for (const Json& block : blocks) {
-    const Json type = member(block, "type");
+    const Json type = json_member(block, "type");
     if (type == "thinking" || type == "redacted_thinking") continue;
     if (type == "tool_use" && role == "assistant") {
       calls.push_back(call_of(block));
     } else if (type == "tool_result" && role == "user") {
-      auto text = text_of(member(block, "content"), "messages");
+      auto text = text_of(json_member(block, "content"), "messages");
       if (const auto* error = std::get_if<ApiError>(&text)) return *error;
       messages.push_back({{"role", "tool"},
                           {"content", std::get<std::string>(std::move(text))},
-                          {"tool_call_id", member(block, "tool_use_id")}});
+                          {"tool_call_id", json_member(block, "tool_use_id")}});
     } else {
       rest.push_back(block);
     }
@@ -65,21 +63,21 @@ std::optional<ApiError> add_blocks(const Json& role, const Json& blocks, Json& m
 
 Converted messages_of(const Json& body) {
   Json messages = Json::array();
-  auto system = text_of(member(body, "system"), "system");
+  auto system = text_of(json_member(body, "system"), "system");
   if (const auto* error = std::get_if<ApiError>(&system)) return *error;
   if (auto& text = std::get<std::string>(system); !text.empty()) {
     messages.push_back({{"role", "system"}, {"content", std::move(text)}});
   }
-  const Json given = member(body, "messages");
+  const Json given = json_member(body, "messages");
   if (!given.is_array() || given.empty()) {
     return bad_request("messages", "messages must be a list of at least one message");
   }
   for (const Json& message : given) {
-    const Json role = member(message, "role");
+    const Json role = json_member(message, "role");
     if (role != "user" && role != "assistant" && role != "system") {
       return bad_request("messages", "a message's role must be user or assistant");
     }
-    const Json content = member(message, "content");
+    const Json content = json_member(message, "content");
     if (!content.is_array()) {
       if (!content.is_string())
         return bad_request("messages", "a message's content must be a string or a list");
@@ -93,29 +91,29 @@ Converted messages_of(const Json& body) {
 }
 
 std::optional<ApiError> add_tools(const Json& body, Json& chat) {
-  const Json tools = member(body, "tools");
+  const Json tools = json_member(body, "tools");
   if (tools.is_null()) return std::nullopt;
   if (!tools.is_array()) return bad_request("tools", "tools must be a list");
   chat["tools"] = Json::array();
   for (const Json& tool : tools) {
-    const Json type = member(tool, "type");
+    const Json type = json_member(tool, "type");
     if (!type.is_null() && type != "custom") {
       return bad_request("tools", "tools must be the client's own (type custom): nothing else is offered");
     }
-    Json function = {{"name", member(tool, "name")}, {"parameters", member(tool, "input_schema")}};
+    Json function = {{"name", json_member(tool, "name")}, {"parameters", json_member(tool, "input_schema")}};
     if (tool.is_object() && tool.contains("description")) function["description"] = tool["description"];
     chat["tools"].push_back({{"type", "function"}, {"function", std::move(function)}});
   }
-  const Json choice = member(body, "tool_choice");
-  const Json type = member(choice, "type");
-  if (member(choice, "disable_parallel_tool_use") == true) chat["parallel_tool_calls"] = false;
+  const Json choice = json_member(body, "tool_choice");
+  const Json type = json_member(choice, "type");
+  if (json_member(choice, "disable_parallel_tool_use") == true) chat["parallel_tool_calls"] = false;
   if (choice.is_null() || type == "auto") return std::nullopt;
   if (type == "none") {
     chat["tool_choice"] = "none";
   } else if (type == "any") {
     chat["tool_choice"] = "required";
   } else if (type == "tool") {
-    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", member(choice, "name")}}}};
+    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", json_member(choice, "name")}}}};
   } else {
     return bad_request("tool_choice", "tool_choice must have a type: auto, any, tool or none");
   }
@@ -123,19 +121,19 @@ std::optional<ApiError> add_tools(const Json& body, Json& chat) {
 }
 
 std::optional<ApiError> add_format(const Json& body, Json& chat) {
-  Json format = member(body, "output_format");
-  if (format.is_null()) format = member(member(body, "output_config"), "format");
+  Json format = json_member(body, "output_format");
+  if (format.is_null()) format = json_member(json_member(body, "output_config"), "format");
   if (format.is_null()) return std::nullopt;
-  if (member(format, "type") != "json_schema") {
+  if (json_member(format, "type") != "json_schema") {
     return bad_request("output_format", "output_format must be of type json_schema");
   }
   chat["response_format"] = {{"type", "json_schema"},
-                             {"json_schema", {{"schema", member(format, "schema")}}}};
+                             {"json_schema", {{"schema", json_member(format, "schema")}}}};
   return std::nullopt;
 }
 
 // Where a field of the chat has another name here.
-std::string name_here(const std::string& param) {
+std::string messages_name(const std::string& param) {
   if (param == "stop") return "stop_sequences";
   if (param == "response_format") return "output_format";
   if (param == "prompt") return "messages";
@@ -151,14 +149,14 @@ Converted chat_body_of_messages(const Json& body, MessagesPurpose purpose) {
                           "context_management", "cache_control", "inference_geo"}) {
     chat.erase(key);
   }
-  if (purpose == MessagesPurpose::kAnswer && member(body, "max_tokens").is_null()) {
+  if (purpose == MessagesPurpose::kAnswer && json_member(body, "max_tokens").is_null()) {
     return bad_request("max_tokens", "max_tokens is missing");
   }
   for (const char* key : {"mcp_servers", "container"}) {
-    const Json value = member(body, key);
+    const Json value = json_member(body, key);
     if (!value.is_null() && !value.empty()) return bad_request(key, std::string(key) + " is not supported");
   }
-  if (member(member(body, "thinking"), "type") == "enabled") {
+  if (json_member(json_member(body, "thinking"), "type") == "enabled") {
     return bad_request("thinking", "thinking is not supported: the model does not do it");
   }
   auto messages = messages_of(body);
@@ -170,7 +168,7 @@ Converted chat_body_of_messages(const Json& body, MessagesPurpose purpose) {
     chat["continue_final_message"] = true;
     chat["add_generation_prompt"] = false;
   }
-  if (const Json stop = member(body, "stop_sequences"); !stop.is_null()) chat["stop"] = stop;
+  if (const Json stop = json_member(body, "stop_sequences"); !stop.is_null()) chat["stop"] = stop;
   if (auto error = add_tools(body, chat)) return *error;
   if (auto error = add_format(body, chat)) return *error;
   return chat;
@@ -183,13 +181,13 @@ std::variant<CompletionRequest, ApiError> parse_anthropic_messages(const Json& b
   if (const auto* error = std::get_if<ApiError>(&chat)) return *error;
   auto parsed = parse_completion(CompletionKind::kChat, std::get<Json>(chat), model, limits);
   if (auto* error = std::get_if<ApiError>(&parsed)) {
-    const std::string name = name_here(error->param);
+    const std::string name = messages_name(error->param);
     if (error->message.starts_with(error->param)) error->message.replace(0, error->param.size(), name);
     error->param = name;
     return *error;
   }
   auto& request = std::get<CompletionRequest>(parsed);
-  if (request.constraint) request.constraint->param = name_here(request.constraint->param);
+  if (request.constraint) request.constraint->param = messages_name(request.constraint->param);
   return parsed;
 }
 

@@ -5,7 +5,7 @@
 namespace fathom {
 namespace {
 
-using Kind = AnswerPiece::Kind;
+using PieceKind = AnswerPiece::Kind;
 
 // What an answer says, pieces of a kind that follow each other put together. cut: bytes pushed at once.
 std::vector<AnswerPiece> parse(const ToolUse& use, std::string_view text, size_t cut) {
@@ -13,7 +13,7 @@ std::vector<AnswerPiece> parse(const ToolUse& use, std::string_view text, size_t
   std::vector<AnswerPiece> all;
   const auto take = [&all](std::vector<AnswerPiece> pieces) {
     for (AnswerPiece& piece : pieces) {
-      if (!all.empty() && all.back().kind == piece.kind && piece.kind != Kind::kCall) {
+      if (!all.empty() && all.back().kind == piece.kind && piece.kind != PieceKind::kCall) {
         all.back().text += piece.text;
       } else {
         all.push_back(std::move(piece));
@@ -44,7 +44,7 @@ ToolUse use_of(ToolUse::Choice choice, CallSyntax syntax = CallSyntax::kTags) {
 }
 
 TEST(AnswerParserTest, WithoutToolsAllIsText) {
-  expect({}, "a <tool_call>{}</tool_call> ", {{Kind::kText, "a <tool_call>{}</tool_call> "}});
+  expect({}, "a <tool_call>{}</tool_call> ", {{PieceKind::kText, "a <tool_call>{}</tool_call> "}});
   expect({}, "", {});
 }
 
@@ -52,18 +52,20 @@ TEST(AnswerParserTest, CallsAmongText) {
   const ToolUse use = use_of(ToolUse::Choice::kAuto);
   expect(use,
          "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"</x\"]}}\n</tool_call>\n",
-         {{Kind::kText, "Let me see."}, {Kind::kCall, "f"}, {Kind::kArguments, R"({"a":[1,"</x"]})"}});
+         {{PieceKind::kText, "Let me see."},
+          {PieceKind::kCall, "f"},
+          {PieceKind::kArguments, R"({"a":[1,"</x"]})"}});
   expect(use,
          "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>\n<tool_call>{\"name\": "
          "\"g\"}</tool_call> end",
-         {{Kind::kCall, "f"},
-          {Kind::kArguments, "{}"},
-          {Kind::kCall, "g"},
-          {Kind::kArguments, "{}"},
-          {Kind::kText, " end"}});
+         {{PieceKind::kCall, "f"},
+          {PieceKind::kArguments, "{}"},
+          {PieceKind::kCall, "g"},
+          {PieceKind::kArguments, "{}"},
+          {PieceKind::kText, " end"}});
   // The last tag may be missing.
   expect(use, "<tool_call>{\"name\": \"f\", \"arguments\": {}}",
-         {{Kind::kCall, "f"}, {Kind::kArguments, "{}"}});
+         {{PieceKind::kCall, "f"}, {PieceKind::kArguments, "{}"}});
 }
 
 TEST(AnswerParserTest, WhatIsNoCallStaysText) {
@@ -72,10 +74,10 @@ TEST(AnswerParserTest, WhatIsNoCallStaysText) {
        {"a < b <tool", "<tool_call>{\"name\": 5}</tool_call>", "<tool_call>nonsense</tool_call> more",
         "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
         "<tool_call>{\"name\": \"f\", \"argum", " \n spaces \n  ", "</tool_call>"}) {
-    expect(use, text, {{Kind::kText, text}});
+    expect(use, text, {{PieceKind::kText, text}});
   }
   const std::string spaces(1000, ' ');
-  expect(use, "a" + spaces + "b", {{Kind::kText, "a" + spaces + "b"}});
+  expect(use, "a" + spaces + "b", {{PieceKind::kText, "a" + spaces + "b"}});
 }
 
 TEST(AnswerParserTest, OneCallWhereMoreAreNotAllowed) {
@@ -84,7 +86,7 @@ TEST(AnswerParserTest, OneCallWhereMoreAreNotAllowed) {
   expect(use,
          "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}</tool_call>"
          "<tool_call>{\"name\": \"g\", \"arguments\": {\"b\": 1}}</tool_call>",
-         {{Kind::kCall, "f"}, {Kind::kArguments, R"({"a":1})"}});
+         {{PieceKind::kCall, "f"}, {PieceKind::kArguments, R"({"a":1})"}});
 }
 
 TEST(AnswerParserTest, DeepSeeksOwnForm) {
@@ -94,11 +96,11 @@ TEST(AnswerParserTest, DeepSeeksOwnForm) {
       "So: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{\"city\": "
       "\"Paris\"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n{}\n```"
       "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-      {{Kind::kText, "So:"},
-       {Kind::kCall, "get_weather"},
-       {Kind::kArguments, R"({"city":"Paris"})"},
-       {Kind::kCall, "g"},
-       {Kind::kArguments, "{}"}});
+      {{PieceKind::kText, "So:"},
+       {PieceKind::kCall, "get_weather"},
+       {PieceKind::kArguments, R"({"city":"Paris"})"},
+       {PieceKind::kCall, "g"},
+       {PieceKind::kArguments, "{}"}});
 }
 
 TEST(AnswerParserTest, ForcedCallsComeAsTheyAreWritten) {
@@ -106,19 +108,19 @@ TEST(AnswerParserTest, ForcedCallsComeAsTheyAreWritten) {
   expect(use,
          "[\n  {\"name\": \"f\", \"arguments\": {\"name\": \"}]\\\"\", \"b\": [{}, 1]}}, "
          "{\"name\":\"g\",\"arguments\":{ }}]",
-         {{Kind::kCall, "f"},
-          {Kind::kArguments, "{\"name\": \"}]\\\"\", \"b\": [{}, 1]}"},
-          {Kind::kCall, "g"},
-          {Kind::kArguments, "{ }"}});
+         {{PieceKind::kCall, "f"},
+          {PieceKind::kArguments, "{\"name\": \"}]\\\"\", \"b\": [{}, 1]}"},
+          {PieceKind::kCall, "g"},
+          {PieceKind::kArguments, "{ }"}});
   // Cut by the limit on tokens.
   expect(use, "[{\"name\": \"f\", \"arguments\": {\"a\": \"x",
-         {{Kind::kCall, "f"}, {Kind::kArguments, "{\"a\": \"x"}});
+         {{PieceKind::kCall, "f"}, {PieceKind::kArguments, "{\"a\": \"x"}});
 }
 
 TEST(AnswerParserTest, ArgumentsOfForcedCallsStream) {
   AnswerParser parser(use_of(ToolUse::Choice::kForced));
   EXPECT_EQ(parser.push("[{\"name\": \"f\", \"arg").size(), 1u);
-  EXPECT_EQ(parser.push("uments\": {\"a\""), (std::vector<AnswerPiece>{{Kind::kArguments, "{\"a\""}}));
+  EXPECT_EQ(parser.push("uments\": {\"a\""), (std::vector<AnswerPiece>{{PieceKind::kArguments, "{\"a\""}}));
   EXPECT_EQ(parser.num_calls(), 1);
 }
 

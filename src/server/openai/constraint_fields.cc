@@ -5,7 +5,7 @@
 namespace fathom {
 namespace {
 
-using Kind = ConstraintSpec::Kind;
+using ConstraintKind = ConstraintSpec::Kind;
 
 // Collects the one constraint; a second is an error of its field.
 class Collector {
@@ -23,10 +23,12 @@ class Collector {
     if (!value->is_object() && !value->is_string() && !value->is_boolean()) {
       return fields_.fail(name, "must be a JSON schema");
     }
-    add(name, {Kind::kJsonSchema, value->is_string() ? value->get<std::string>() : dump_json(*value), {}});
+    add(name, {ConstraintKind::kJsonSchema,
+               value->is_string() ? value->get<std::string>() : dump_json(*value),
+               {}});
   }
 
-  void text(const std::string& name, Kind kind, const Json* value) {
+  void text(const std::string& name, ConstraintKind kind, const Json* value) {
     if (value == nullptr) return;
     if (!value->is_string()) return fields_.fail(name, "must be a string");
     add(name, {kind, value->get<std::string>(), {}});
@@ -35,7 +37,7 @@ class Collector {
   void choices(const std::string& name, const Json* value) {
     if (value == nullptr) return;
     const bool is_list = value->is_array() && !value->empty() && value->size() <= kMaxConstraintChoices;
-    ConstraintSpec spec{Kind::kChoice, "", {}};
+    ConstraintSpec spec{ConstraintKind::kChoice, "", {}};
     for (const Json& choice : is_list ? *value : Json::array()) {
       if (choice.is_string()) spec.choices.push_back(choice.get<std::string>());
     }
@@ -52,7 +54,7 @@ class Collector {
   std::optional<RequestedConstraint> found_;
 };
 
-const Json* member(const Json& object, const char* key) {
+const Json* find_member(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
@@ -64,14 +66,15 @@ void read_response_format(RequestFields& fields, Collector& collector) {
   if (type == "text") return;
   if (type == "json_object") {
     // llama.cpp's clients put a schema beside.
-    if (const Json* schema = member(*format, "schema")) return collector.schema("response_format", schema);
-    return collector.add("response_format", {Kind::kJsonObject, "", {}});
+    if (const Json* schema = find_member(*format, "schema"))
+      return collector.schema("response_format", schema);
+    return collector.add("response_format", {ConstraintKind::kJsonObject, "", {}});
   }
   if (type != "json_schema") {
     return fields.fail("response_format", "must have a type: text, json_object or json_schema");
   }
-  const Json* holder = member(*format, "json_schema");
-  const Json* schema = holder != nullptr && holder->is_object() ? member(*holder, "schema") : nullptr;
+  const Json* holder = find_member(*format, "json_schema");
+  const Json* schema = holder != nullptr && holder->is_object() ? find_member(*holder, "schema") : nullptr;
   if (schema == nullptr) return fields.fail("response_format", "must have json_schema with a schema");
   collector.schema("response_format", schema);
 }
@@ -82,11 +85,11 @@ void read_structured_outputs(RequestFields& fields, Collector& collector) {
   if (!outputs->is_object()) return fields.fail("structured_outputs", "must be an object");
   RequestFields inner(*outputs, "structured_outputs.");
   collector.schema("structured_outputs.json", inner.value("json"));
-  collector.text("structured_outputs.regex", Kind::kRegex, inner.value("regex"));
+  collector.text("structured_outputs.regex", ConstraintKind::kRegex, inner.value("regex"));
   collector.choices("structured_outputs.choice", inner.value("choice"));
-  collector.text("structured_outputs.grammar", Kind::kGrammar, inner.value("grammar"));
+  collector.text("structured_outputs.grammar", ConstraintKind::kGrammar, inner.value("grammar"));
   if (inner.boolean("json_object").value_or(false)) {
-    collector.add("structured_outputs.json_object", {Kind::kJsonObject, "", {}});
+    collector.add("structured_outputs.json_object", {ConstraintKind::kJsonObject, "", {}});
   }
   for (const std::string& key : inner.unknown()) {
     // To leave a part of a constraint out would be no constraint.
@@ -102,9 +105,10 @@ std::optional<RequestedConstraint> read_constraint(RequestFields& fields) {
   read_response_format(fields, collector);
   read_structured_outputs(fields, collector);
   for (const char* key : {"guided_json", "json_schema"}) collector.schema(key, fields.value(key));
-  for (const char* key : {"guided_regex", "regex"}) collector.text(key, Kind::kRegex, fields.value(key));
+  for (const char* key : {"guided_regex", "regex"})
+    collector.text(key, ConstraintKind::kRegex, fields.value(key));
   for (const char* key : {"guided_grammar", "ebnf", "grammar"}) {
-    collector.text(key, Kind::kGrammar, fields.value(key));
+    collector.text(key, ConstraintKind::kGrammar, fields.value(key));
   }
   collector.choices("guided_choice", fields.value("guided_choice"));
   return collector.found();

@@ -5,37 +5,40 @@
 namespace fathom {
 namespace {
 
-using Kind = ConstraintSpec::Kind;
+using ConstraintKind = ConstraintSpec::Kind;
 
 TEST(ConstraintFieldsTest, EverySpelling) {
   const struct {
     const char* body;
-    Kind kind;
+    ConstraintKind kind;
     const char* text;
     const char* param;
   } kCases[] = {
-      {R"({"response_format": {"type": "json_object"}})", Kind::kJsonObject, "", "response_format"},
-      {R"({"response_format": {"type": "json_object", "schema": {"type": "array"}}})", Kind::kJsonSchema,
-       R"({"type":"array"})", "response_format"},
+      {R"({"response_format": {"type": "json_object"}})", ConstraintKind::kJsonObject, "", "response_format"},
+      {R"({"response_format": {"type": "json_object", "schema": {"type": "array"}}})",
+       ConstraintKind::kJsonSchema, R"({"type":"array"})", "response_format"},
       {R"({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema":
           {"type": "null"}}}})",
-       Kind::kJsonSchema, R"({"type":"null"})", "response_format"},
-      {R"({"structured_outputs": {"json": {"type": "null"}}})", Kind::kJsonSchema, R"({"type":"null"})",
+       ConstraintKind::kJsonSchema, R"({"type":"null"})", "response_format"},
+      {R"({"structured_outputs": {"json": {"type": "null"}}})", ConstraintKind::kJsonSchema,
+       R"({"type":"null"})", "structured_outputs.json"},
+      {R"({"structured_outputs": {"json": "{}"}})", ConstraintKind::kJsonSchema, "{}",
        "structured_outputs.json"},
-      {R"({"structured_outputs": {"json": "{}"}})", Kind::kJsonSchema, "{}", "structured_outputs.json"},
-      {R"({"structured_outputs": {"regex": "a+", "choice": null}})", Kind::kRegex, "a+",
+      {R"({"structured_outputs": {"regex": "a+", "choice": null}})", ConstraintKind::kRegex, "a+",
        "structured_outputs.regex"},
-      {R"({"structured_outputs": {"grammar": "root ::= \"a\""}})", Kind::kGrammar, "root ::= \"a\"",
+      {R"({"structured_outputs": {"grammar": "root ::= \"a\""}})", ConstraintKind::kGrammar, "root ::= \"a\"",
        "structured_outputs.grammar"},
-      {R"({"structured_outputs": {"json_object": true}})", Kind::kJsonObject, "",
+      {R"({"structured_outputs": {"json_object": true}})", ConstraintKind::kJsonObject, "",
        "structured_outputs.json_object"},
-      {R"({"guided_json": {"type": "null"}})", Kind::kJsonSchema, R"({"type":"null"})", "guided_json"},
-      {R"({"guided_regex": "b"})", Kind::kRegex, "b", "guided_regex"},
-      {R"({"guided_grammar": "g"})", Kind::kGrammar, "g", "guided_grammar"},
-      {R"({"json_schema": {"type": "null"}})", Kind::kJsonSchema, R"({"type":"null"})", "json_schema"},
-      {R"({"regex": "c"})", Kind::kRegex, "c", "regex"},
-      {R"({"ebnf": "e"})", Kind::kGrammar, "e", "ebnf"},
-      {R"({"grammar": "h"})", Kind::kGrammar, "h", "grammar"},
+      {R"({"guided_json": {"type": "null"}})", ConstraintKind::kJsonSchema, R"({"type":"null"})",
+       "guided_json"},
+      {R"({"guided_regex": "b"})", ConstraintKind::kRegex, "b", "guided_regex"},
+      {R"({"guided_grammar": "g"})", ConstraintKind::kGrammar, "g", "guided_grammar"},
+      {R"({"json_schema": {"type": "null"}})", ConstraintKind::kJsonSchema, R"({"type":"null"})",
+       "json_schema"},
+      {R"({"regex": "c"})", ConstraintKind::kRegex, "c", "regex"},
+      {R"({"ebnf": "e"})", ConstraintKind::kGrammar, "e", "ebnf"},
+      {R"({"grammar": "h"})", ConstraintKind::kGrammar, "h", "grammar"},
   };
   for (const auto& test : kCases) {
     const Json body = parse_json(test.body, "test", {}).value();

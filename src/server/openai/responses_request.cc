@@ -1,13 +1,11 @@
 #include "server/openai/responses_request.h"
 
+#include "server/json_member.h"
+
 namespace fathom {
 namespace {
 
 using Converted = std::variant<Json, ApiError>;
-
-Json member(const Json& object, const char* key) {
-  return object.is_object() ? object.value(key, Json()) : Json();
-}
 
 // A string, or parts of text. Where it goes, they are called "text".
 Converted content_of(const Json& content) {
@@ -16,19 +14,20 @@ Converted content_of(const Json& content) {
     return bad_request("input", "an item's content must be a string or a list of parts");
   Json parts = Json::array();
   for (const Json& part : content) {
-    const Json type = member(part, "type");
-    const bool is_text =
-        (type == "input_text" || type == "output_text" || type == "text") && member(part, "text").is_string();
+    const Json type = json_member(part, "type");
+    const bool is_text = (type == "input_text" || type == "output_text" || type == "text") &&
+                         json_member(part, "text").is_string();
     if (!is_text) return bad_request("input", "an item's content may have parts of text only");
     parts.push_back({{"type", "text"}, {"text", part["text"]}});
   }
   return parts;
 }
 
-Converted call_of(const Json& item) {
-  return Json{{"id", member(item, "call_id")},
-              {"type", "function"},
-              {"function", {{"name", member(item, "name")}, {"arguments", member(item, "arguments")}}}};
+Converted function_call_of(const Json& item) {
+  return Json{
+      {"id", json_member(item, "call_id")},
+      {"type", "function"},
+      {"function", {{"name", json_member(item, "name")}, {"arguments", json_member(item, "arguments")}}}};
 }
 
 // Appends one item to the messages. Calls that follow each other belong to one message.
@@ -39,7 +38,7 @@ std::optional<ApiError> add_item(const Json& item, Json& messages) {
     const bool joins = !messages.empty() && messages.back()["role"] == "assistant";
     if (!joins) messages.push_back({{"role", "assistant"}, {"content", ""}});
     if (!messages.back().contains("tool_calls")) messages.back()["tool_calls"] = Json::array();
-    messages.back()["tool_calls"].push_back(std::get<Json>(call_of(item)));
+    messages.back()["tool_calls"].push_back(std::get<Json>(function_call_of(item)));
     return std::nullopt;
   }
   if (type != "message" && type != "function_call_output") {
@@ -48,22 +47,22 @@ std::optional<ApiError> add_item(const Json& item, Json& messages) {
         "input may have items of type message, function_call, function_call_output and reasoning only");
   }
   const bool is_output = type == "function_call_output";
-  auto content = content_of(member(item, is_output ? "output" : "content"));
+  auto content = content_of(json_member(item, is_output ? "output" : "content"));
   if (const auto* error = std::get_if<ApiError>(&content)) return *error;
-  Json message = {{"role", is_output ? Json("tool") : member(item, "role")},
+  Json message = {{"role", is_output ? Json("tool") : json_member(item, "role")},
                   {"content", std::get<Json>(std::move(content))}};
-  if (is_output) message["tool_call_id"] = member(item, "call_id");
+  if (is_output) message["tool_call_id"] = json_member(item, "call_id");
   messages.push_back(std::move(message));
   return std::nullopt;
 }
 
-Converted messages_of(const Json& body) {
+Converted messages_of_input(const Json& body) {
   Json messages = Json::array();
-  if (const Json instructions = member(body, "instructions"); !instructions.is_null()) {
+  if (const Json instructions = json_member(body, "instructions"); !instructions.is_null()) {
     if (!instructions.is_string()) return bad_request("instructions", "instructions must be a string");
     messages.push_back({{"role", "system"}, {"content", instructions}});
   }
-  const Json input = member(body, "input");
+  const Json input = json_member(body, "input");
   if (input.is_string()) {
     messages.push_back({{"role", "user"}, {"content", input}});
     return messages;
@@ -82,7 +81,7 @@ Converted tools_of(const Json& tools) {
   if (!tools.is_array()) return bad_request("tools", "tools must be a list");
   Json list = Json::array();
   for (const Json& tool : tools) {
-    if (member(tool, "type") != "function") {
+    if (json_member(tool, "type") != "function") {
       return bad_request("tools", "tools must be of type function: nothing else is offered");
     }
     Json function = tool;
@@ -95,31 +94,32 @@ Converted tools_of(const Json& tools) {
 // text: the format of the answer.
 Converted format_of(const Json& text) {
   if (!text.is_object()) return bad_request("text", "text must be an object");
-  const Json format = member(text, "format");
-  if (member(format, "type") != "json_schema") return format;
-  return Json{{"type", "json_schema"}, {"json_schema", {{"schema", member(format, "schema")}}}};
+  const Json format = json_member(text, "format");
+  if (json_member(format, "type") != "json_schema") return format;
+  return Json{{"type", "json_schema"}, {"json_schema", {{"schema", json_member(format, "schema")}}}};
 }
 
 std::optional<ApiError> refuse_state(const Json& body) {
   for (const char* key : {"previous_response_id", "conversation", "prompt"}) {
-    if (!member(body, key).is_null()) {
+    if (!json_member(body, key).is_null()) {
       return bad_request(key, std::string(key) + " is not supported: the server stores nothing");
     }
   }
-  if (member(body, "background") == true) return bad_request("background", "background is not supported");
-  const Json truncation = member(body, "truncation");
+  if (json_member(body, "background") == true)
+    return bad_request("background", "background is not supported");
+  const Json truncation = json_member(body, "truncation");
   if (!truncation.is_null() && truncation != "disabled") {
     return bad_request("truncation", "truncation must be disabled");
   }
-  if (const Json n = member(body, "n"); !n.is_null() && n != 1) return bad_request("n", "n must be 1");
+  if (const Json n = json_member(body, "n"); !n.is_null() && n != 1) return bad_request("n", "n must be 1");
   return std::nullopt;
 }
 
 // include and top_logprobs.
 std::optional<ApiError> add_logprobs(const Json& body, Json& chat) {
-  const Json include = member(body, "include");
+  const Json include = json_member(body, "include");
   if (!include.is_null() && !include.is_array()) return bad_request("include", "include must be a list");
-  bool wanted = !member(body, "top_logprobs").is_null() && member(body, "top_logprobs") != 0;
+  bool wanted = !json_member(body, "top_logprobs").is_null() && json_member(body, "top_logprobs") != 0;
   for (const Json& one : include.is_array() ? include : Json::array()) {
     wanted |= one == "message.output_text.logprobs";
   }
@@ -128,7 +128,7 @@ std::optional<ApiError> add_logprobs(const Json& body, Json& chat) {
 }
 
 // Where a field of the chat has another name here.
-std::string name_here(const std::string& param) {
+std::string responses_name(const std::string& param) {
   if (param == "messages" || param == "prompt") return "input";
   if (param == "max_completion_tokens") return "max_output_tokens";
   if (param == "response_format") return "text.format";
@@ -136,7 +136,7 @@ std::string name_here(const std::string& param) {
 }
 
 void rename_param(std::string& param, std::string& message) {
-  const std::string name = name_here(param);
+  const std::string name = responses_name(param);
   if (message.starts_with(param)) message = name + message.substr(param.size());
   param = name;
 }
@@ -151,21 +151,21 @@ Converted chat_body_of_responses(const Json& body) {
         "prompt", "background", "truncation", "max_output_tokens", "stream_options", "max_tool_calls", "n"}) {
     chat.erase(key);
   }
-  auto messages = messages_of(body);
+  auto messages = messages_of_input(body);
   if (const auto* error = std::get_if<ApiError>(&messages)) return *error;
   chat["messages"] = std::get<Json>(std::move(messages));
-  if (const Json most = member(body, "max_output_tokens"); !most.is_null())
+  if (const Json most = json_member(body, "max_output_tokens"); !most.is_null())
     chat["max_completion_tokens"] = most;
-  if (const Json tools = member(body, "tools"); !tools.is_null()) {
+  if (const Json tools = json_member(body, "tools"); !tools.is_null()) {
     auto converted = tools_of(tools);
     if (const auto* error = std::get_if<ApiError>(&converted)) return *error;
     chat["tools"] = std::get<Json>(std::move(converted));
   }
-  if (const Json choice = member(body, "tool_choice"); choice.is_object()) {
-    chat["tool_choice"] = {{"type", member(choice, "type")},
-                           {"function", {{"name", member(choice, "name")}}}};
+  if (const Json choice = json_member(body, "tool_choice"); choice.is_object()) {
+    chat["tool_choice"] = {{"type", json_member(choice, "type")},
+                           {"function", {{"name", json_member(choice, "name")}}}};
   }
-  if (const Json text = member(body, "text"); !text.is_null()) {
+  if (const Json text = json_member(body, "text"); !text.is_null()) {
     auto format = format_of(text);
     if (const auto* error = std::get_if<ApiError>(&format)) return *error;
     chat["response_format"] = std::get<Json>(std::move(format));
@@ -190,7 +190,7 @@ std::variant<ResponsesRequest, ApiError> parse_responses(const Json& body, const
   }
   for (const char* key : {"instructions", "max_output_tokens", "metadata", "tool_choice", "tools", "user",
                           "parallel_tool_calls", "text", "reasoning", "top_logprobs"}) {
-    if (const Json value = member(body, key); !value.is_null()) request.echoed[key] = value;
+    if (const Json value = json_member(body, key); !value.is_null()) request.echoed[key] = value;
   }
   request.echoed["temperature"] = request.completion.generation.sampling.temperature;
   request.echoed["top_p"] = request.completion.generation.sampling.top_p;

@@ -5,10 +5,10 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Expression::Kind;
+using ExpressionKind = Expression::Kind;
 
 // Brackets, signs and conditions inside each other. Each level takes about 4 KiB of stack.
-constexpr int kMaxDepth = 100;
+constexpr int kMaxExpressionDepth = 100;
 
 }  // namespace
 
@@ -25,12 +25,12 @@ class ExpressionParser::Nesting {
 };
 
 Status ExpressionParser::check_depth() const {
-  if (depth_ <= kMaxDepth) return ok_status();
+  if (depth_ <= kMaxExpressionDepth) return ok_status();
   return invalid_data("line {}: expressions are nested deeper than the limit of {}", stream_.line(),
-                      kMaxDepth);
+                      kMaxExpressionDepth);
 }
 
-Expression* ExpressionParser::make(Kind kind, std::vector<Expression*> children, std::string text) {
+Expression* ExpressionParser::make(ExpressionKind kind, std::vector<Expression*> children, std::string text) {
   Expression& node = program_.expressions.emplace_back();
   node.kind = kind;
   node.line = stream_.line();
@@ -50,7 +50,7 @@ Result<Expression*> ExpressionParser::parse_expression(Conditional conditional) 
     if (stream_.take_name("else")) {
       FATHOM_ASSIGN_OR_RETURN(otherwise, parse_expression());
     }
-    value = make(Kind::kConditional, {value, condition, otherwise});
+    value = make(ExpressionKind::kConditional, {value, condition, otherwise});
   }
   return value;
 }
@@ -69,7 +69,7 @@ Result<Expression*> ExpressionParser::parse_tuple(Conditional conditional) {
     if (!stream_.take_operator(",")) break;
     is_tuple = true;
   }
-  if (is_tuple) return make(Kind::kTuple, std::move(items));
+  if (is_tuple) return make(ExpressionKind::kTuple, std::move(items));
   if (items.empty()) return stream_.error("expected an expression");
   return items[0];
 }
@@ -87,10 +87,10 @@ Result<Expression*> ExpressionParser::parse_target_item(bool with_namespace) {
        {"true", "false", "none", "True", "False", "None", "in", "if", "else", "not"}) {
     if (name == reserved) return stream_.error(fmt::format("cannot assign to \"{}\"", name));
   }
-  Expression* target = make(Kind::kName, {}, std::move(name));
+  Expression* target = make(ExpressionKind::kName, {}, std::move(name));
   if (!with_namespace || !stream_.take_operator(".")) return target;
   FATHOM_ASSIGN_OR_RETURN(std::string member, stream_.expect_any_name());
-  return make(Kind::kNamespaceRef, {target}, std::move(member));
+  return make(ExpressionKind::kNamespaceRef, {target}, std::move(member));
 }
 
 Result<Expression*> ExpressionParser::parse_target(bool with_namespace) {
@@ -102,14 +102,14 @@ Result<Expression*> ExpressionParser::parse_target(bool with_namespace) {
     if (!stream_.take_operator(",")) break;
     is_tuple = true;
   }
-  return is_tuple ? make(Kind::kTuple, std::move(items)) : items[0];
+  return is_tuple ? make(ExpressionKind::kTuple, std::move(items)) : items[0];
 }
 
 Result<Expression*> ExpressionParser::parse_or() {
   FATHOM_ASSIGN_OR_RETURN(Expression * left, parse_and());
   while (stream_.take_name("or")) {
     FATHOM_ASSIGN_OR_RETURN(Expression * right, parse_and());
-    left = make(Kind::kOr, {left, right});
+    left = make(ExpressionKind::kOr, {left, right});
   }
   return left;
 }
@@ -118,7 +118,7 @@ Result<Expression*> ExpressionParser::parse_and() {
   FATHOM_ASSIGN_OR_RETURN(Expression * left, parse_not());
   while (stream_.take_name("and")) {
     FATHOM_ASSIGN_OR_RETURN(Expression * right, parse_not());
-    left = make(Kind::kAnd, {left, right});
+    left = make(ExpressionKind::kAnd, {left, right});
   }
   return left;
 }
@@ -128,7 +128,7 @@ Result<Expression*> ExpressionParser::parse_not() {
   const Nesting nesting(depth_);
   FATHOM_RETURN_IF_ERROR(check_depth());
   FATHOM_ASSIGN_OR_RETURN(Expression * operand, parse_not());
-  return make(Kind::kNot, {operand});
+  return make(ExpressionKind::kNot, {operand});
 }
 
 Result<Expression*> ExpressionParser::parse_compare() {
@@ -152,7 +152,7 @@ Result<Expression*> ExpressionParser::parse_compare() {
     operands.push_back(operand);
   }
   if (operators.empty()) return first;
-  Expression* node = make(Kind::kCompare, std::move(operands));
+  Expression* node = make(ExpressionKind::kCompare, std::move(operands));
   node->operators = std::move(operators);
   return node;
 }
@@ -167,7 +167,7 @@ Result<Expression*> ExpressionParser::parse_binary(std::initializer_list<std::st
     }
     if (found.empty()) return left;
     FATHOM_ASSIGN_OR_RETURN(Expression * right, (this->*operand)());
-    left = make(Kind::kBinary, {left, right}, std::move(found));
+    left = make(ExpressionKind::kBinary, {left, right}, std::move(found));
   }
 }
 
@@ -182,7 +182,7 @@ Result<Expression*> ExpressionParser::parse_concat() {
     FATHOM_ASSIGN_OR_RETURN(Expression * part, parse_product());
     parts.push_back(part);
   }
-  return parts.size() == 1 ? first : make(Kind::kConcat, std::move(parts));
+  return parts.size() == 1 ? first : make(ExpressionKind::kConcat, std::move(parts));
 }
 
 Result<Expression*> ExpressionParser::parse_product() {
@@ -194,7 +194,7 @@ Result<Expression*> ExpressionParser::parse_power() {
   FATHOM_ASSIGN_OR_RETURN(Expression * left, parse_unary(true));
   while (stream_.take_operator("**")) {
     FATHOM_ASSIGN_OR_RETURN(Expression * right, parse_unary(true));
-    left = make(Kind::kBinary, {left, right}, "**");
+    left = make(ExpressionKind::kBinary, {left, right}, "**");
   }
   return left;
 }
@@ -207,7 +207,7 @@ Result<Expression*> ExpressionParser::parse_unary(bool with_filters) {
   if (stream_.is_operator("-") || stream_.is_operator("+")) {
     const std::string sign = stream_.next().text;
     FATHOM_ASSIGN_OR_RETURN(Expression * operand, parse_unary(false));
-    value = make(Kind::kUnary, {operand}, sign);
+    value = make(ExpressionKind::kUnary, {operand}, sign);
   } else {
     FATHOM_ASSIGN_OR_RETURN(value, parse_primary());
   }
@@ -227,7 +227,7 @@ Result<Expression*> ExpressionParser::parse_primary() {
   if (stream_.is_operator("{")) return parse_dict();
   if (stream_.take_operator("(")) {
     const bool empty = stream_.is_operator(")");
-    Expression* inner = empty ? make(Kind::kTuple) : nullptr;
+    Expression* inner = empty ? make(ExpressionKind::kTuple) : nullptr;
     if (!empty) {
       FATHOM_ASSIGN_OR_RETURN(inner, parse_tuple());
     }
@@ -235,26 +235,26 @@ Result<Expression*> ExpressionParser::parse_primary() {
     return inner;
   }
   if (stream_.is(TokenKind::kString)) {
-    Expression* node = make(Kind::kConstant);
+    Expression* node = make(ExpressionKind::kConstant);
     while (stream_.is(TokenKind::kString)) node->text += stream_.next().text;
     node->constant = Value::string(node->text);
     return node;
   }
   if (!stream_.is(TokenKind::kName)) return stream_.error("expected an expression");
-  Expression* node = make(Kind::kName, {}, stream_.next().text);
+  Expression* node = make(ExpressionKind::kName, {}, stream_.next().text);
   const std::string& name = node->text;
   if (name == "true" || name == "True" || name == "false" || name == "False") {
-    node->kind = Kind::kConstant;
+    node->kind = ExpressionKind::kConstant;
     node->constant = Value::boolean(name == "true" || name == "True");
   } else if (name == "none" || name == "None") {
-    node->kind = Kind::kConstant;
+    node->kind = ExpressionKind::kConstant;
     node->constant = Value::none();
   }
   return node;
 }
 
 Result<Expression*> ExpressionParser::parse_number() {
-  Expression* node = make(Kind::kConstant);
+  Expression* node = make(ExpressionKind::kConstant);
   const Token token = stream_.next();
   if (token.kind == Token::Kind::kFloat) {
     double value = 0;
@@ -277,7 +277,7 @@ Result<Expression*> ExpressionParser::parse_number() {
 
 Result<Expression*> ExpressionParser::parse_list() {
   stream_.next();
-  Expression* node = make(Kind::kList);
+  Expression* node = make(ExpressionKind::kList);
   while (!stream_.take_operator("]")) {
     if (!node->children.empty()) {
       FATHOM_RETURN_IF_ERROR(stream_.expect_operator(","));
@@ -291,7 +291,7 @@ Result<Expression*> ExpressionParser::parse_list() {
 
 Result<Expression*> ExpressionParser::parse_dict() {
   stream_.next();
-  Expression* node = make(Kind::kDict);
+  Expression* node = make(ExpressionKind::kDict);
   while (!stream_.take_operator("}")) {
     if (!node->children.empty()) {
       FATHOM_RETURN_IF_ERROR(stream_.expect_operator(","));
@@ -313,7 +313,7 @@ Result<Expression*> ExpressionParser::parse_postfix(Expression* value) {
     } else if (stream_.take_operator("[")) {
       FATHOM_ASSIGN_OR_RETURN(value, parse_subscript(value));
     } else if (stream_.take_operator("(")) {
-      value = make(Kind::kCall, {value});
+      value = make(ExpressionKind::kCall, {value});
       FATHOM_RETURN_IF_ERROR(parse_arguments(value));
     } else {
       return value;
@@ -324,10 +324,10 @@ Result<Expression*> ExpressionParser::parse_postfix(Expression* value) {
 Result<Expression*> ExpressionParser::parse_attribute(Expression* value) {
   if (stream_.is(Token::Kind::kInteger)) {
     FATHOM_ASSIGN_OR_RETURN(Expression * index, parse_number());
-    return make(Kind::kItem, {value, index});
+    return make(ExpressionKind::kItem, {value, index});
   }
   FATHOM_ASSIGN_OR_RETURN(std::string name, stream_.expect_any_name());
-  return make(Kind::kAttribute, {value}, std::move(name));
+  return make(ExpressionKind::kAttribute, {value}, std::move(name));
 }
 
 // After "[": an index, or start:stop:step with any part left out.
@@ -345,9 +345,9 @@ Result<Expression*> ExpressionParser::parse_subscript(Expression* value) {
     }
   }
   stream_.next();
-  if (is_slice) return make(Kind::kSlice, std::move(parts));
+  if (is_slice) return make(ExpressionKind::kSlice, std::move(parts));
   if (parts[1] == nullptr) return stream_.error("expected an index before \"]\"");
-  return make(Kind::kItem, {value, parts[1]});
+  return make(ExpressionKind::kItem, {value, parts[1]});
 }
 
 Status ExpressionParser::parse_arguments(Expression* into) {
@@ -382,7 +382,7 @@ Result<Expression*> ExpressionParser::parse_filters(Expression* value) {
     } else if (stream_.take_name("is")) {
       FATHOM_ASSIGN_OR_RETURN(value, parse_test(value));
     } else if (stream_.take_operator("(")) {
-      value = make(Kind::kCall, {value});
+      value = make(ExpressionKind::kCall, {value});
       FATHOM_RETURN_IF_ERROR(parse_arguments(value));
     } else {
       return value;
@@ -393,7 +393,7 @@ Result<Expression*> ExpressionParser::parse_filters(Expression* value) {
 // After "|".
 Result<Expression*> ExpressionParser::parse_filter(Expression* value) {
   FATHOM_ASSIGN_OR_RETURN(std::string name, stream_.expect_any_name());
-  Expression* filter = make(Kind::kFilter, {value}, std::move(name));
+  Expression* filter = make(ExpressionKind::kFilter, {value}, std::move(name));
   if (stream_.take_operator("(")) FATHOM_RETURN_IF_ERROR(parse_arguments(filter));
   return filter;
 }
@@ -410,7 +410,7 @@ Result<Expression*> ExpressionParser::parse_section_filters() {
 Result<Expression*> ExpressionParser::parse_test(Expression* value) {
   const bool negated = stream_.take_name("not");
   FATHOM_ASSIGN_OR_RETURN(std::string name, stream_.expect_any_name());
-  Expression* test = make(Kind::kTest, {value}, std::move(name));
+  Expression* test = make(ExpressionKind::kTest, {value}, std::move(name));
   if (stream_.is_name("is")) return stream_.error("tests cannot be chained");
   const bool is_word = stream_.is(Token::Kind::kName);
   bool ends = false;
@@ -422,7 +422,7 @@ Result<Expression*> ExpressionParser::parse_test(Expression* value) {
     FATHOM_ASSIGN_OR_RETURN(Expression * argument, parse_primary_with_postfix());
     test->children.push_back(argument);
   }
-  return negated ? make(Kind::kNot, {test}) : test;
+  return negated ? make(ExpressionKind::kNot, {test}) : test;
 }
 
 }  // namespace fathom::jinja

@@ -7,7 +7,7 @@
 
 namespace fathom::jinja {
 
-using Kind = Expression::Kind;
+using ExpressionKind = Expression::Kind;
 
 Result<Value> Evaluator::evaluate(const Expression& node, const ScopePointer& scope) {
   const Nesting nesting(depth_);
@@ -18,40 +18,40 @@ Result<Value> Evaluator::evaluate(const Expression& node, const ScopePointer& sc
 
 Result<Value> Evaluator::evaluate_node(const Expression& node, const ScopePointer& scope) {
   switch (node.kind) {
-    case Kind::kConstant:
+    case ExpressionKind::kConstant:
       return node.constant;
-    case Kind::kName:
+    case ExpressionKind::kName:
       return look_up(node.text, scope);
-    case Kind::kList:
-    case Kind::kTuple:
+    case ExpressionKind::kList:
+    case ExpressionKind::kTuple:
       return evaluate_items(node, scope);
-    case Kind::kDict:
+    case ExpressionKind::kDict:
       return evaluate_dict(node, scope);
-    case Kind::kNot:
-    case Kind::kAnd:
-    case Kind::kOr:
+    case ExpressionKind::kNot:
+    case ExpressionKind::kAnd:
+    case ExpressionKind::kOr:
       return evaluate_logic(node, scope);
-    case Kind::kUnary:
-    case Kind::kBinary:
+    case ExpressionKind::kUnary:
+    case ExpressionKind::kBinary:
       return evaluate_binary(node, scope);
-    case Kind::kCompare:
+    case ExpressionKind::kCompare:
       return evaluate_compare(node, scope);
-    case Kind::kConcat:
+    case ExpressionKind::kConcat:
       return evaluate_concat(node, scope);
-    case Kind::kConditional:
+    case ExpressionKind::kConditional:
       return evaluate_conditional(node, scope);
-    case Kind::kAttribute:
-    case Kind::kItem:
+    case ExpressionKind::kAttribute:
+    case ExpressionKind::kItem:
       return evaluate_access(node, scope);
-    case Kind::kSlice:
+    case ExpressionKind::kSlice:
       return evaluate_slice(node, scope);
-    case Kind::kCall:
+    case ExpressionKind::kCall:
       return evaluate_call(node, scope);
-    case Kind::kFilter:
+    case ExpressionKind::kFilter:
       return evaluate_filter(node, scope, nullptr);
-    case Kind::kTest:
+    case ExpressionKind::kTest:
       return evaluate_test(node, scope);
-    case Kind::kNamespaceRef:
+    case ExpressionKind::kNamespaceRef:
       break;
   }
   return invalid_argument("\"{}\" is no expression", node.text);
@@ -75,7 +75,8 @@ Result<Value> Evaluator::evaluate_items(const Expression& node, const ScopePoint
     FATHOM_ASSIGN_OR_RETURN(const Value item, evaluate(*child, scope));
     items.push_back(item);
   }
-  return node.kind == Kind::kList ? arena_.make_list(std::move(items)) : arena_.make_tuple(std::move(items));
+  return node.kind == ExpressionKind::kList ? arena_.make_list(std::move(items))
+                                            : arena_.make_tuple(std::move(items));
 }
 
 Result<Value> Evaluator::evaluate_dict(const Expression& node, const ScopePointer& scope) {
@@ -91,14 +92,14 @@ Result<Value> Evaluator::evaluate_dict(const Expression& node, const ScopePointe
 
 Result<Value> Evaluator::evaluate_logic(const Expression& node, const ScopePointer& scope) {
   FATHOM_ASSIGN_OR_RETURN(const Value left, evaluate(*node.children[0], scope));
-  if (node.kind == Kind::kNot) return Value::boolean(!is_true(left));
-  if (is_true(left) == (node.kind == Kind::kOr)) return left;
+  if (node.kind == ExpressionKind::kNot) return Value::boolean(!is_true(left));
+  if (is_true(left) == (node.kind == ExpressionKind::kOr)) return left;
   return evaluate(*node.children[1], scope);
 }
 
 Result<Value> Evaluator::evaluate_binary(const Expression& node, const ScopePointer& scope) {
   FATHOM_ASSIGN_OR_RETURN(const Value left, evaluate(*node.children[0], scope));
-  if (node.kind == Kind::kUnary) {
+  if (node.kind == ExpressionKind::kUnary) {
     if (!left.is_number()) return invalid_argument("a {} cannot have a sign", type_name(left));
     return node.text == "-" ? negate(left) : left;
   }
@@ -136,7 +137,7 @@ Result<Value> Evaluator::evaluate_conditional(const Expression& node, const Scop
 
 Result<Value> Evaluator::evaluate_access(const Expression& node, const ScopePointer& scope) {
   FATHOM_ASSIGN_OR_RETURN(const Value value, evaluate(*node.children[0], scope));
-  if (node.kind == Kind::kAttribute) return get_attribute(*this, value, node.text);
+  if (node.kind == ExpressionKind::kAttribute) return get_attribute(*this, value, node.text);
   FATHOM_ASSIGN_OR_RETURN(const Value key, evaluate(*node.children[1], scope));
   return get_item(*this, value, key);
 }
@@ -179,7 +180,7 @@ Result<Value> Evaluator::evaluate_filter(const Expression& node, const ScopePoin
   const Expression* inner = node.children[0];
   if (inner == nullptr) {
     value = *text;
-  } else if (inner->kind == Kind::kFilter) {
+  } else if (inner->kind == ExpressionKind::kFilter) {
     FATHOM_ASSIGN_OR_RETURN(value, evaluate_filter(*inner, scope, text));
   } else {
     FATHOM_ASSIGN_OR_RETURN(value, evaluate(*inner, scope));

@@ -10,11 +10,7 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Value::Kind;
-
-Status too_deep() {
-  return resource_exhausted("a value is nested deeper than the limit of {} levels", kMaxValueDepth);
-}
+using ValueKind = Value::Kind;
 
 // Python's repr of a string.
 void append_repr(std::string_view text, std::string& out) {
@@ -91,44 +87,44 @@ Status write_dict(Writer& writer, const Dict& dict, int depth) {
 }
 
 Status write_repr(Writer& writer, const Value& value, int depth) {
-  if (depth > kMaxValueDepth) return too_deep();
+  if (depth > kMaxValueDepth) return value_too_deep();
   std::string& out = writer.out();
   switch (value.kind()) {
-    case Kind::kUndefined:
+    case ValueKind::kUndefined:
       out += "Undefined";
       break;
-    case Kind::kNone:
+    case ValueKind::kNone:
       out += "None";
       break;
-    case Kind::kBool:
+    case ValueKind::kBool:
       out += value.as_bool() ? "True" : "False";
       break;
-    case Kind::kInteger:
+    case ValueKind::kInteger:
       out += format_integer(value.as_integer());
       break;
-    case Kind::kFloat:
+    case ValueKind::kFloat:
       out += format_real(value.as_real());
       break;
-    case Kind::kString:
+    case ValueKind::kString:
       append_repr(value.as_string(), out);
       break;
-    case Kind::kList:
+    case ValueKind::kList:
       out += '[';
       FATHOM_RETURN_IF_ERROR(write_items(writer, value.as_list(), depth + 1));
       out += ']';
       break;
-    case Kind::kTuple:
+    case ValueKind::kTuple:
       out += '(';
       FATHOM_RETURN_IF_ERROR(write_items(writer, value.as_list(), depth + 1));
       out += value.as_list().size() == 1 ? ",)" : ")";
       break;
-    case Kind::kDict:
+    case ValueKind::kDict:
       FATHOM_RETURN_IF_ERROR(write_dict(writer, value.as_dict(), depth + 1));
       break;
-    case Kind::kNamespace:
+    case ValueKind::kNamespace:
       out += "<namespace>";
       break;
-    case Kind::kCallable:
+    case ValueKind::kCallable:
       out += "<function>";
       break;
   }
@@ -169,29 +165,29 @@ class JsonWriter {
   JsonWriter(Arena& arena, const JsonStyle& style) : writer_(arena), style_(style) {}
 
   Status write(const Value& value, int depth) {
-    if (depth > kMaxValueDepth) return too_deep();
+    if (depth > kMaxValueDepth) return value_too_deep();
     std::string& out = writer_.out();
     switch (value.kind()) {
-      case Kind::kNone:
+      case ValueKind::kNone:
         out += "null";
         break;
-      case Kind::kBool:
+      case ValueKind::kBool:
         out += value.as_bool() ? "true" : "false";
         break;
-      case Kind::kInteger:
+      case ValueKind::kInteger:
         out += format_integer(value.as_integer());
         break;
-      case Kind::kFloat:
+      case ValueKind::kFloat:
         out += json_real(value.as_real());
         break;
-      case Kind::kString:
+      case ValueKind::kString:
         append_json_string(value.as_string(), style_.ensure_ascii, out);
         break;
-      case Kind::kList:
-      case Kind::kTuple:
+      case ValueKind::kList:
+      case ValueKind::kTuple:
         FATHOM_RETURN_IF_ERROR(write_list(value.as_list(), depth));
         break;
-      case Kind::kDict:
+      case ValueKind::kDict:
         FATHOM_RETURN_IF_ERROR(write_dict(value.as_dict(), depth));
         break;
       default:
@@ -262,7 +258,7 @@ class JsonWriter {
   static std::string key_text(const Value& key) {
     if (key.is_string()) return std::string(key.as_string());
     if (key.is_none()) return "null";
-    if (key.kind() == Kind::kBool) return key.as_bool() ? "true" : "false";
+    if (key.kind() == ValueKind::kBool) return key.as_bool() ? "true" : "false";
     return key.is_integral() ? format_integer(key.as_integer()) : json_real(key.as_real());
   }
 

@@ -6,6 +6,7 @@
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/format.h"
+#include "text/jinja/named.h"
 #include "text/utf8.h"
 
 namespace fathom::jinja {
@@ -116,11 +117,7 @@ Result<Value> strftime_now(Evaluator& evaluator, const Arguments& arguments) {
   return evaluator.arena().make_string(replace_invalid_utf8({buffer, length - 1}));
 }
 
-struct Entry {
-  std::string_view name;
-  Function function;
-};
-constexpr Entry kFunctions[] = {
+constexpr Named<Function> kFunctions[] = {
     {"range", range},
     {"dict", make_dict},
     {"namespace", make_namespace},
@@ -130,12 +127,7 @@ constexpr Entry kFunctions[] = {
 
 }  // namespace
 
-Function find_function(std::string_view name) {
-  for (const Entry& entry : kFunctions) {
-    if (entry.name == name) return entry.function;
-  }
-  return nullptr;
-}
+Function find_function(std::string_view name) { return find_named(kFunctions, name); }
 
 Result<Value> make_function(Evaluator& evaluator, Function function) {
   return evaluator.arena().make_callable(std::make_unique<FunctionObject>(function));

@@ -9,7 +9,7 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Token::Kind;
+using TokenKind = Token::Kind;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_start(char c) {
@@ -18,7 +18,7 @@ bool is_name_start(char c) {
 }
 bool is_name_part(char c) { return is_name_start(c) || is_digit(c); }
 
-std::string_view skip_spaces(std::string_view text) { return strip(text, Side::kLeft, nullptr); }
+std::string_view without_left_spaces(std::string_view text) { return strip(text, Side::kLeft, nullptr); }
 
 class Lexer {
  public:
@@ -26,7 +26,7 @@ class Lexer {
 
   Result<std::vector<Token>> run() {
     while (!rest_.empty()) FATHOM_RETURN_IF_ERROR(text());
-    add(Kind::kEnd, "");
+    add(TokenKind::kEnd, "");
     return std::move(tokens_);
   }
 
@@ -39,7 +39,7 @@ class Lexer {
     return invalid_data("line {}: {}", line_, fmt::format(format, std::forward<Args>(args)...));
   }
 
-  void add(Kind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
+  void add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
 
   // Takes the next bytes; they count for the line number and for what stands before the next text.
   std::string_view take(size_t count) {
@@ -50,7 +50,7 @@ class Lexer {
     return taken;
   }
 
-  void take_spaces() { take(rest_.size() - skip_spaces(rest_).size()); }
+  void take_spaces() { take(rest_.size() - without_left_spaces(rest_).size()); }
   bool next_is(std::string_view text) const { return rest_.starts_with(text); }
 
   static size_t find_tag(std::string_view text) {
@@ -74,13 +74,13 @@ class Lexer {
     const Sign sign = take_sign();
     add_text(strip_before(before, sign, type, line_starts));
     if (type == '#') return comment();
-    if (type == '{') return tag_tokens(Kind::kPrintBegin, Kind::kPrintEnd, "}}");
+    if (type == '{') return tag_tokens(TokenKind::kPrintBegin, TokenKind::kPrintEnd, "}}");
     if (is_raw_tag()) return raw();
-    return tag_tokens(Kind::kTagBegin, Kind::kTagEnd, "%}");
+    return tag_tokens(TokenKind::kTagBegin, TokenKind::kTagEnd, "%}");
   }
 
   void add_text(std::string_view text) {
-    if (!text.empty()) add(Kind::kText, std::string(text));
+    if (!text.empty()) add(TokenKind::kText, std::string(text));
   }
 
   Sign take_sign() {
@@ -97,7 +97,7 @@ class Lexer {
     const size_t newline = text.rfind('\n');
     const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
     if (begin == 0 && !line_starts) return text;
-    return skip_spaces(text.substr(begin)).empty() ? text.substr(0, begin) : text;
+    return without_left_spaces(text.substr(begin)).empty() ? text.substr(0, begin) : text;
   }
 
   // The end of a tag or comment: "-" strips what follows; otherwise trim_blocks takes one line end, save for
@@ -126,9 +126,9 @@ class Lexer {
   }
 
   bool is_raw_tag() const {
-    std::string_view rest = skip_spaces(rest_);
+    std::string_view rest = without_left_spaces(rest_);
     if (!rest.starts_with("raw")) return false;
-    rest = skip_spaces(rest.substr(3));
+    rest = without_left_spaces(rest.substr(3));
     return rest.starts_with("%}") || rest.starts_with("-%}");
   }
 
@@ -164,7 +164,7 @@ class Lexer {
     return error("a raw section without an end");
   }
 
-  Status tag_tokens(Kind begin, Kind end_kind, std::string_view end) {
+  Status tag_tokens(TokenKind begin, TokenKind end_kind, std::string_view end) {
     add(begin, "");
     std::string open;  // brackets not yet closed
     while (true) {
@@ -185,7 +185,7 @@ class Lexer {
     if (is_name_start(c)) {
       size_t length = 0;
       while (length < rest_.size() && is_name_part(rest_[length])) ++length;
-      add(Kind::kName, std::string(take(length)));
+      add(TokenKind::kName, std::string(take(length)));
       return ok_status();
     }
     return symbol(open);
@@ -203,7 +203,7 @@ class Lexer {
         if (open.empty() || open.back() != opening) return error("\"{}\" closes nothing", symbol);
         open.pop_back();
       }
-      add(Kind::kOperator, std::string(take(symbol.size())));
+      add(TokenKind::kOperator, std::string(take(symbol.size())));
       return ok_status();
     }
     return error("unexpected character \"{}\"", rest_.substr(0, decode_utf8(rest_, 0).length));
@@ -220,7 +220,7 @@ class Lexer {
   // 12, 1_000, 1.5, 1e-7, 0x1f
   Status number() {
     const auto at = [&](size_t i) { return i < rest_.size() ? rest_[i] : '\0'; };
-    Kind kind = Kind::kInteger;
+    TokenKind kind = TokenKind::kInteger;
     size_t end = 0;
     if (at(0) == '0' && (at(1) == 'x' || at(1) == 'X' || at(1) == 'o' || at(1) == 'b')) {
       return error("numbers with a base are not supported");
@@ -228,13 +228,13 @@ class Lexer {
     end = digits_from(0);
     if (at(end) == '.' && is_digit(at(end + 1))) {
       end = digits_from(end + 1);
-      kind = Kind::kFloat;
+      kind = TokenKind::kFloat;
     }
     if (at(end) == 'e' || at(end) == 'E') {
       const size_t sign = at(end + 1) == '+' || at(end + 1) == '-' ? 1 : 0;
       if (is_digit(at(end + 1 + sign))) {
         end = digits_from(end + 1 + sign);
-        kind = Kind::kFloat;
+        kind = TokenKind::kFloat;
       }
     }
     std::string text(take(end));
@@ -250,7 +250,7 @@ class Lexer {
     if (end >= rest_.size()) return error("a string without an end");
     Result<std::string> text = resolve_escapes(rest_.substr(1, end - 1));
     if (!text.ok()) return error("{}", text.status().message());
-    add(Kind::kString, std::move(text).value());
+    add(TokenKind::kString, std::move(text).value());
     take(end + 1);
     return ok_status();
   }

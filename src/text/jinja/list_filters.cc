@@ -5,6 +5,7 @@
 #include "text/jinja/attribute_path.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/sorting.h"
 #include "text/jinja/text_helpers.h"
@@ -216,11 +217,7 @@ Result<Value> group_by(Evaluator& evaluator, const Value& value, const Arguments
   return evaluator.arena().make_list(std::move(groups));
 }
 
-struct Entry {
-  std::string_view name;
-  FilterFunction filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<FilterFunction> kListFilters[] = {
     {"length", length},
     {"count", length},
     {"first", first},
@@ -242,11 +239,6 @@ constexpr Entry kFilters[] = {
 
 }  // namespace
 
-FilterFunction find_list_filter(std::string_view name) {
-  for (const Entry& entry : kFilters) {
-    if (entry.name == name) return entry.filter;
-  }
-  return nullptr;
-}
+FilterFunction find_list_filter(std::string_view name) { return find_named(kListFilters, name); }
 
 }  // namespace fathom::jinja

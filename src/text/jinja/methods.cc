@@ -2,11 +2,12 @@
 #include "text/jinja/arguments.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
+#include "text/jinja/named.h"
 
 namespace fathom::jinja {
 namespace {
 
-constexpr size_t kItemsPerStep = 16;
+constexpr size_t kListItemsPerStep = 16;
 
 Result<Value> dict_items(Evaluator& evaluator, const Value& self, const Arguments& arguments) {
   FATHOM_RETURN_IF_ERROR(BoundArguments::bind(arguments, {}).status());
@@ -47,7 +48,7 @@ Result<Value> copy(Evaluator&, const Value& self, const Arguments& arguments) {
 
 Result<Value> list_count(Evaluator& evaluator, const Value& self, const Arguments& arguments) {
   FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"value"}, 1));
-  FATHOM_RETURN_IF_ERROR(evaluator.arena().step(self.as_list().size() / kItemsPerStep));
+  FATHOM_RETURN_IF_ERROR(evaluator.arena().step(self.as_list().size() / kListItemsPerStep));
   Integer count = 0;
   for (const Value& item : self.as_list()) {
     FATHOM_ASSIGN_OR_RETURN(const bool equal, equals(item, bound[0]));
@@ -58,7 +59,7 @@ Result<Value> list_count(Evaluator& evaluator, const Value& self, const Argument
 
 Result<Value> list_index(Evaluator& evaluator, const Value& self, const Arguments& arguments) {
   FATHOM_ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind(arguments, {"value"}, 1));
-  FATHOM_RETURN_IF_ERROR(evaluator.arena().step(self.as_list().size() / kItemsPerStep));
+  FATHOM_RETURN_IF_ERROR(evaluator.arena().step(self.as_list().size() / kListItemsPerStep));
   for (size_t i = 0; i < self.as_list().size(); ++i) {
     FATHOM_ASSIGN_OR_RETURN(const bool equal, equals(self.as_list()[i], bound[0]));
     if (equal) return Value::integer(static_cast<Integer>(i));
@@ -66,26 +67,14 @@ Result<Value> list_index(Evaluator& evaluator, const Value& self, const Argument
   return invalid_argument("the value is not in the list");
 }
 
-struct Entry {
-  std::string_view name;
-  Method method;
-};
-constexpr Entry kDictMethods[] = {
+constexpr Named<Method> kDictMethods[] = {
     {"items", dict_items}, {"keys", dict_keys}, {"values", dict_values}, {"get", dict_get}, {"copy", copy},
 };
-constexpr Entry kListMethods[] = {{"count", list_count}, {"index", list_index}, {"copy", copy}};
-
-template <size_t N>
-Method find_in(const Entry (&entries)[N], std::string_view name) {
-  for (const Entry& entry : entries) {
-    if (entry.name == name) return entry.method;
-  }
-  return nullptr;
-}
+constexpr Named<Method> kListMethods[] = {{"count", list_count}, {"index", list_index}, {"copy", copy}};
 
 }  // namespace
 
-Method find_dict_method(std::string_view name) { return find_in(kDictMethods, name); }
-Method find_list_method(std::string_view name) { return find_in(kListMethods, name); }
+Method find_dict_method(std::string_view name) { return find_named(kDictMethods, name); }
+Method find_list_method(std::string_view name) { return find_named(kListMethods, name); }
 
 }  // namespace fathom::jinja

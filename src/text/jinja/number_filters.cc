@@ -7,6 +7,7 @@
 #include "text/jinja/attribute_path.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode_text.h"
 
@@ -39,7 +40,7 @@ std::optional<double> parse_real(std::string_view text) {
   return value;
 }
 
-std::optional<Integer> truncate(double value) {
+std::optional<Integer> truncated(double value) {
   if (!(std::fabs(value) < kLargestReal)) return std::nullopt;
   return static_cast<Integer>(value);
 }
@@ -57,11 +58,11 @@ Result<Value> to_int(Evaluator&, const Value& value, const Arguments& arguments)
   if (value.is_integral()) {
     number = value.as_integer();
   } else if (value.is_number()) {
-    number = truncate(value.as_real());
+    number = truncated(value.as_real());
   } else if (value.is_string()) {
     number = parse_integer(value.as_string());
     const std::optional<double> real = number ? std::nullopt : parse_real(value.as_string());
-    if (real) number = truncate(*real);
+    if (real) number = truncated(*real);
   }
   if (number) return Value::integer(*number);
   return bound.has(0) ? bound[0] : Value::integer(0);
@@ -130,21 +131,12 @@ Result<Value> sum(Evaluator& evaluator, const Value& value, const Arguments& arg
   return total;
 }
 
-struct Entry {
-  std::string_view name;
-  FilterFunction filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<FilterFunction> kNumberFilters[] = {
     {"int", to_int}, {"float", to_float}, {"abs", absolute}, {"round", round}, {"sum", sum},
 };
 
 }  // namespace
 
-FilterFunction find_number_filter(std::string_view name) {
-  for (const Entry& entry : kFilters) {
-    if (entry.name == name) return entry.filter;
-  }
-  return nullptr;
-}
+FilterFunction find_number_filter(std::string_view name) { return find_named(kNumberFilters, name); }
 
 }  // namespace fathom::jinja

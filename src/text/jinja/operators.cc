@@ -11,7 +11,7 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 // Looking at this many items of a list costs one step.
 constexpr size_t kItemsPerStep = 16;
@@ -86,8 +86,8 @@ Result<Value> join_sequences(Arena& arena, const Value& left, const Value& right
   FATHOM_RETURN_IF_ERROR(arena.step((a.size() + b.size()) / kItemsPerStep));
   List joined = a;
   joined.insert(joined.end(), b.begin(), b.end());
-  return left.kind() == Kind::kList ? arena.make_list(std::move(joined))
-                                    : arena.make_tuple(std::move(joined));
+  return left.kind() == ValueKind::kList ? arena.make_list(std::move(joined))
+                                         : arena.make_tuple(std::move(joined));
 }
 
 // A text or list, times over.
@@ -112,7 +112,8 @@ Result<Value> repeat(Arena& arena, const Value& value, Integer times) {
     for (size_t i = 0; i < count; ++i)
       items.insert(items.end(), value.as_list().begin(), value.as_list().end());
   }
-  return value.kind() == Kind::kList ? arena.make_list(std::move(items)) : arena.make_tuple(std::move(items));
+  return value.kind() == ValueKind::kList ? arena.make_list(std::move(items))
+                                          : arena.make_tuple(std::move(items));
 }
 
 // Position in [0, size) of an index that counts from the end if negative; nothing if outside.
@@ -144,8 +145,8 @@ Result<Value> find_item(Evaluator& evaluator, const Value& value, const Value& k
 
 Result<Value> find_attribute(Evaluator& evaluator, const Value& value, std::string_view name) {
   if (name.starts_with('_')) return Value::undefined(name);
-  if (value.kind() == Kind::kCallable) return value.as_callable().attribute(evaluator, name);
-  if (value.kind() == Kind::kNamespace) {
+  if (value.kind() == ValueKind::kCallable) return value.as_callable().attribute(evaluator, name);
+  if (value.kind() == ValueKind::kNamespace) {
     const auto& members = value.as_namespace().members;
     const auto found = members.find(name);
     return found != members.end() ? found->second : Value::undefined(name);
@@ -295,7 +296,8 @@ Result<Value> get_slice(Evaluator& evaluator, const Value& value, const SlicePar
   List items;
   items.reserve(positions.size());
   for (const size_t i : positions) items.push_back(value.as_list()[i]);
-  return value.kind() == Kind::kList ? arena.make_list(std::move(items)) : arena.make_tuple(std::move(items));
+  return value.kind() == ValueKind::kList ? arena.make_list(std::move(items))
+                                          : arena.make_tuple(std::move(items));
 }
 
 Result<const List*> get_items(Evaluator& evaluator, const Value& value) {

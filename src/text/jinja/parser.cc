@@ -9,11 +9,11 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 using Conditional = ExpressionParser::Conditional;
 
 // Statements inside each other.
-constexpr int kMaxDepth = 100;
+constexpr int kMaxStatementDepth = 100;
 
 class Parser {
  public:
@@ -29,7 +29,7 @@ class Parser {
  private:
   using Words = std::initializer_list<std::string_view>;
 
-  Statement* make(Kind kind) {
+  Statement* make(StatementKind kind) {
     Statement& node = program_->statements.emplace_back();
     node.kind = kind;
     node.line = stream_.line();
@@ -41,19 +41,19 @@ class Parser {
   // Statements up to a tag that begins with one of the words, of which "{%" is taken and the word is not;
   // with no words, up to the end of the template.
   Result<Body> parse_body(Words ends) {
-    if (++depth_ > kMaxDepth) {
+    if (++depth_ > kMaxStatementDepth) {
       return invalid_data("line {}: statements are nested deeper than the limit of {}", stream_.line(),
-                          kMaxDepth);
+                          kMaxStatementDepth);
     }
     Body body;
     while (!stream_.is(Token::Kind::kEnd)) {
       if (stream_.is(Token::Kind::kText)) {
-        Statement* text = make(Kind::kText);
+        Statement* text = make(StatementKind::kText);
         text->text = stream_.next().text;
         body.push_back(text);
       } else if (stream_.is(Token::Kind::kPrintBegin)) {
         stream_.next();
-        Statement* print = make(Kind::kPrint);
+        Statement* print = make(StatementKind::kPrint);
         FATHOM_ASSIGN_OR_RETURN(print->value, expressions_.parse_tuple());
         FATHOM_RETURN_IF_ERROR(stream_.expect(Token::Kind::kPrintEnd, "\"}}\""));
         body.push_back(print);
@@ -92,13 +92,13 @@ class Parser {
     if (stream_.take_name("filter")) return parse_filter();
     if (stream_.take_name("with")) return parse_with();
     if (stream_.take_name("generation")) {
-      Statement* node = make(Kind::kSection);
+      Statement* node = make(StatementKind::kSection);
       FATHOM_ASSIGN_OR_RETURN(node->body, parse_section("endgeneration"));
       return node;
     }
     if (stream_.is_name("break") || stream_.is_name("continue")) {
       if (loops_ == 0) return stream_.error("not inside a loop");
-      Statement* node = make(stream_.is_name("break") ? Kind::kBreak : Kind::kContinue);
+      Statement* node = make(stream_.is_name("break") ? StatementKind::kBreak : StatementKind::kContinue);
       stream_.next();
       FATHOM_RETURN_IF_ERROR(end_tag());
       return node;
@@ -107,7 +107,7 @@ class Parser {
   }
 
   Result<Statement*> parse_if() {
-    Statement* node = make(Kind::kIf);
+    Statement* node = make(StatementKind::kIf);
     while (true) {
       FATHOM_ASSIGN_OR_RETURN(Expression * condition, expressions_.parse_tuple(Conditional::kNot));
       FATHOM_RETURN_IF_ERROR(end_tag());
@@ -126,7 +126,7 @@ class Parser {
   }
 
   Result<Statement*> parse_for() {
-    Statement* node = make(Kind::kFor);
+    Statement* node = make(StatementKind::kFor);
     FATHOM_ASSIGN_OR_RETURN(node->target, expressions_.parse_target(false));
     FATHOM_RETURN_IF_ERROR(stream_.expect_name("in"));
     FATHOM_ASSIGN_OR_RETURN(node->value, expressions_.parse_tuple(Conditional::kNot));
@@ -148,14 +148,14 @@ class Parser {
   }
 
   Result<Statement*> parse_set() {
-    Statement* node = make(Kind::kSet);
+    Statement* node = make(StatementKind::kSet);
     FATHOM_ASSIGN_OR_RETURN(node->target, expressions_.parse_target(true));
     if (stream_.take_operator("=")) {
       FATHOM_ASSIGN_OR_RETURN(node->value, expressions_.parse_tuple());
       FATHOM_RETURN_IF_ERROR(end_tag());
       return node;
     }
-    node->kind = Kind::kSetSection;
+    node->kind = StatementKind::kSetSection;
     if (stream_.take_operator("|")) {
       FATHOM_ASSIGN_OR_RETURN(node->value, expressions_.parse_section_filters());
     }
@@ -195,7 +195,7 @@ class Parser {
   }
 
   Result<Statement*> parse_macro() {
-    Statement* node = make(Kind::kMacro);
+    Statement* node = make(StatementKind::kMacro);
     FATHOM_ASSIGN_OR_RETURN(node->macro.name, stream_.expect_any_name());
     FATHOM_RETURN_IF_ERROR(stream_.expect_operator("("));
     FATHOM_RETURN_IF_ERROR(parse_parameters(node->macro));
@@ -204,7 +204,7 @@ class Parser {
   }
 
   Result<Statement*> parse_call() {
-    Statement* node = make(Kind::kCall);
+    Statement* node = make(StatementKind::kCall);
     node->macro.name = "caller";
     if (stream_.take_operator("(")) FATHOM_RETURN_IF_ERROR(parse_parameters(node->macro));
     FATHOM_ASSIGN_OR_RETURN(node->value, expressions_.parse_expression());
@@ -214,14 +214,14 @@ class Parser {
   }
 
   Result<Statement*> parse_filter() {
-    Statement* node = make(Kind::kFilter);
+    Statement* node = make(StatementKind::kFilter);
     FATHOM_ASSIGN_OR_RETURN(node->value, expressions_.parse_section_filters());
     FATHOM_ASSIGN_OR_RETURN(node->body, parse_section("endfilter"));
     return node;
   }
 
   Result<Statement*> parse_with() {
-    Statement* node = make(Kind::kWith);
+    Statement* node = make(StatementKind::kWith);
     while (!stream_.is(Token::Kind::kTagEnd)) {
       if (!node->assignments.empty()) FATHOM_RETURN_IF_ERROR(stream_.expect_operator(","));
       FATHOM_ASSIGN_OR_RETURN(std::string name, stream_.expect_any_name());

@@ -3,6 +3,7 @@
 #include "text/jinja/attribute_path.h"
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 
 namespace fathom::jinja {
@@ -90,11 +91,7 @@ Result<Value> attr(Evaluator& evaluator, const Value& value, const Arguments& ar
   return get_attribute(evaluator, value, name);
 }
 
-struct Entry {
-  std::string_view name;
-  FilterFunction filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<FilterFunction> kSelectFilters[] = {
     {"select", select<Keep::kMatching, Subject::kItem>},
     {"reject", select<Keep::kOthers, Subject::kItem>},
     {"selectattr", select<Keep::kMatching, Subject::kAttribute>},
@@ -105,11 +102,6 @@ constexpr Entry kFilters[] = {
 
 }  // namespace
 
-FilterFunction find_select_filter(std::string_view name) {
-  for (const Entry& entry : kFilters) {
-    if (entry.name == name) return entry.filter;
-  }
-  return nullptr;
-}
+FilterFunction find_select_filter(std::string_view name) { return find_named(kSelectFilters, name); }
 
 }  // namespace fathom::jinja

@@ -9,7 +9,7 @@
 
 namespace fathom::jinja {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 
 Result<Evaluator::Flow> Evaluator::execute(const Body& body, const ScopePointer& scope) {
   for (const Statement* statement : body) {
@@ -26,41 +26,41 @@ Result<Evaluator::Flow> Evaluator::execute(const Statement& statement, const Sco
   line_ = statement.line;
   Status status;
   switch (statement.kind) {
-    case Kind::kText:
+    case StatementKind::kText:
       status = write(statement.text);
       break;
-    case Kind::kPrint:
+    case StatementKind::kPrint:
       status = execute_print(statement, scope);
       break;
-    case Kind::kIf:
+    case StatementKind::kIf:
       return execute_if(statement, scope);
-    case Kind::kFor: {
+    case StatementKind::kFor: {
       FATHOM_ASSIGN_OR_RETURN(const Value items, evaluate(*statement.value, scope));
       return execute_for(statement, scope, items, 0);
     }
-    case Kind::kSet: {
+    case StatementKind::kSet: {
       FATHOM_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.value, scope));
       status = assign(*statement.target, value, scope);
       break;
     }
-    case Kind::kSetSection:
+    case StatementKind::kSetSection:
       status = execute_set_section(statement, scope);
       break;
-    case Kind::kMacro:
+    case StatementKind::kMacro:
       status = execute_macro(statement, scope);
       break;
-    case Kind::kCall:
+    case StatementKind::kCall:
       status = execute_call(statement, scope);
       break;
-    case Kind::kFilter:
+    case StatementKind::kFilter:
       status = execute_filter(statement, scope);
       break;
-    case Kind::kWith:
-    case Kind::kSection:
+    case StatementKind::kWith:
+    case StatementKind::kSection:
       return execute_section(statement, scope);
-    case Kind::kBreak:
+    case StatementKind::kBreak:
       return Flow::kBreak;
-    case Kind::kContinue:
+    case StatementKind::kContinue:
       return Flow::kContinue;
   }
   if (!status.ok()) return status;

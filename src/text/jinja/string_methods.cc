@@ -6,6 +6,7 @@
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/format.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/string_functions.h"
 #include "text/jinja/text_helpers.h"
@@ -151,7 +152,7 @@ bool is_letter(char32_t c) {
          (c >= 0xAC00 && c <= 0xD7A3);
 }
 bool is_decimal(char32_t c) { return is_numeric(c); }
-bool is_letter_or_digit(char32_t c) { return is_letter(c) || is_numeric(c); }
+bool is_letter_or_number(char32_t c) { return is_letter(c) || is_numeric(c); }
 
 template <bool (*kKind)(char32_t)>
 Result<Value> all_of_kind_method(Evaluator& evaluator, const Value& self, const Arguments& arguments) {
@@ -219,11 +220,7 @@ Result<Value> format_method(Evaluator& evaluator, const Value& self, const Argum
   return evaluator.arena().make_string(std::move(out));
 }
 
-struct Entry {
-  std::string_view name;
-  Method method;
-};
-constexpr Entry kMethods[] = {
+constexpr Named<Method> kStringMethods[] = {
     {"strip", strip_method<Side::kBoth>},
     {"lstrip", strip_method<Side::kLeft>},
     {"rstrip", strip_method<Side::kRight>},
@@ -250,18 +247,13 @@ constexpr Entry kMethods[] = {
     {"isdigit", all_of_kind_method<is_decimal>},
     {"isnumeric", all_of_kind_method<is_decimal>},
     {"isalpha", all_of_kind_method<is_letter>},
-    {"isalnum", all_of_kind_method<is_letter_or_digit>},
+    {"isalnum", all_of_kind_method<is_letter_or_number>},
     {"isupper", is_case_method<to_upper>},
     {"islower", is_case_method<to_lower>},
 };
 
 }  // namespace
 
-Method find_string_method(std::string_view name) {
-  for (const Entry& entry : kMethods) {
-    if (entry.name == name) return entry.method;
-  }
-  return nullptr;
-}
+Method find_string_method(std::string_view name) { return find_named(kStringMethods, name); }
 
 }  // namespace fathom::jinja

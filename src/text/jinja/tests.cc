@@ -3,6 +3,7 @@
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/format.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode_text.h"
 #include "text/utf8.h"
@@ -10,7 +11,7 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 using Predicate = bool (*)(const Value& value);
 
 // Those that look at nothing but the value's type.
@@ -23,11 +24,11 @@ constexpr TypeTest kTypeTests[] = {
     {"defined", [](const Value& v) { return !v.is_undefined(); }},
     {"undefined", [](const Value& v) { return v.is_undefined(); }},
     {"none", [](const Value& v) { return v.is_none(); }},
-    {"boolean", [](const Value& v) { return v.kind() == Kind::kBool; }},
-    {"true", [](const Value& v) { return v.kind() == Kind::kBool && v.as_bool(); }},
-    {"false", [](const Value& v) { return v.kind() == Kind::kBool && !v.as_bool(); }},
-    {"integer", [](const Value& v) { return v.kind() == Kind::kInteger; }},
-    {"float", [](const Value& v) { return v.kind() == Kind::kFloat; }},
+    {"boolean", [](const Value& v) { return v.kind() == ValueKind::kBool; }},
+    {"true", [](const Value& v) { return v.kind() == ValueKind::kBool && v.as_bool(); }},
+    {"false", [](const Value& v) { return v.kind() == ValueKind::kBool && !v.as_bool(); }},
+    {"integer", [](const Value& v) { return v.kind() == ValueKind::kInteger; }},
+    {"float", [](const Value& v) { return v.kind() == ValueKind::kFloat; }},
     {"number", [](const Value& v) { return v.is_number(); }},
     {"string", [](const Value& v) { return v.is_string(); }},
     {"mapping", [](const Value& v) { return v.is_dict(); }},
@@ -35,7 +36,7 @@ constexpr TypeTest kTypeTests[] = {
      [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
     {"iterable",
      [](const Value& v) { return v.is_sequence() || v.is_string() || v.is_dict() || v.is_undefined(); }},
-    {"callable", [](const Value& v) { return v.kind() == Kind::kCallable || v.is_undefined(); }},
+    {"callable", [](const Value& v) { return v.kind() == ValueKind::kCallable || v.is_undefined(); }},
 };
 
 template <size_t kIndex>
@@ -114,11 +115,7 @@ Result<bool> is_test(Evaluator&, const Value& value, const Arguments&) {
   return value.is_string() && find_test(value.as_string()) != nullptr;
 }
 
-struct Entry {
-  std::string_view name;
-  TestFunction test;
-};
-constexpr Entry kTests[] = {
+constexpr Named<TestFunction> kTests[] = {
     {"odd", odd},
     {"even", even},
     {"divisibleby", divisible_by},
@@ -152,10 +149,7 @@ TestFunction find_test(std::string_view name) {
   for (size_t i = 0; i < kNumTypeTests; ++i) {
     if (kTypeTests[i].name == name) return type_test(i, std::make_index_sequence<kNumTypeTests>());
   }
-  for (const Entry& entry : kTests) {
-    if (entry.name == name) return entry.test;
-  }
-  return nullptr;
+  return find_named(kTests, name);
 }
 
 }  // namespace fathom::jinja

@@ -6,6 +6,7 @@
 #include "text/jinja/builtins.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/format.h"
+#include "text/jinja/named.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/string_functions.h"
 #include "text/jinja/text_helpers.h"
@@ -199,11 +200,7 @@ Result<Value> tojson(Evaluator& evaluator, const Value& value, const Arguments& 
   return evaluator.arena().keep_charged(std::move(json));
 }
 
-struct Entry {
-  std::string_view name;
-  FilterFunction filter;
-};
-constexpr Entry kFilters[] = {
+constexpr Named<FilterFunction> kTextFilters[] = {
     {"trim", trim},
     {"string", to_string},
     {"safe", to_string},
@@ -225,11 +222,6 @@ constexpr Entry kFilters[] = {
 
 }  // namespace
 
-FilterFunction find_text_filter(std::string_view name) {
-  for (const Entry& entry : kFilters) {
-    if (entry.name == name) return entry.filter;
-  }
-  return nullptr;
-}
+FilterFunction find_text_filter(std::string_view name) { return find_named(kTextFilters, name); }
 
 }  // namespace fathom::jinja

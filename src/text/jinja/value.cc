@@ -5,7 +5,7 @@
 namespace fathom::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 // Keys are equal as Python's are: 1 == 1.0 == True.
 bool same_key(const Value& a, const Value& b) {
@@ -14,10 +14,6 @@ bool same_key(const Value& a, const Value& b) {
   }
   if (a.is_string() && b.is_string()) return a.as_string() == b.as_string();
   return a.is_none() && b.is_none();
-}
-
-Status too_deep() {
-  return resource_exhausted("a value is nested deeper than the limit of {} levels", kMaxValueDepth);
 }
 
 Result<bool> lists_equal(const List& left, const List& right, int depth) {
@@ -42,18 +38,22 @@ Result<bool> dicts_equal(const Dict& left, const Dict& right, int depth) {
 
 }  // namespace
 
+Status value_too_deep() {
+  return resource_exhausted("a value is nested deeper than the limit of {} levels", kMaxValueDepth);
+}
+
 bool Value::same_as(const Value& other) const {
   if (kind_ != other.kind_) return false;
   switch (kind_) {
-    case Kind::kUndefined:
-    case Kind::kNone:
+    case ValueKind::kUndefined:
+    case ValueKind::kNone:
       return true;
-    case Kind::kBool:
-    case Kind::kInteger:
+    case ValueKind::kBool:
+    case ValueKind::kInteger:
       return integer_ == other.integer_;
-    case Kind::kFloat:
+    case ValueKind::kFloat:
       return real_ == other.real_;
-    case Kind::kString:
+    case ValueKind::kString:
       return text_ == other.text_;
     default:
       return object_ == other.object_;
@@ -92,27 +92,27 @@ Result<Value> Callable::attribute(Evaluator&, std::string_view name) const { ret
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined:
+    case ValueKind::kUndefined:
       return "undefined";
-    case Kind::kNone:
+    case ValueKind::kNone:
       return "none";
-    case Kind::kBool:
+    case ValueKind::kBool:
       return "bool";
-    case Kind::kInteger:
+    case ValueKind::kInteger:
       return "int";
-    case Kind::kFloat:
+    case ValueKind::kFloat:
       return "float";
-    case Kind::kString:
+    case ValueKind::kString:
       return "str";
-    case Kind::kList:
+    case ValueKind::kList:
       return "list";
-    case Kind::kTuple:
+    case ValueKind::kTuple:
       return "tuple";
-    case Kind::kDict:
+    case ValueKind::kDict:
       return "dict";
-    case Kind::kNamespace:
+    case ValueKind::kNamespace:
       return "namespace";
-    case Kind::kCallable:
+    case ValueKind::kCallable:
       return "function";
   }
   return "value";
@@ -120,30 +120,30 @@ std::string_view type_name(const Value& value) {
 
 bool is_true(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined:
-    case Kind::kNone:
+    case ValueKind::kUndefined:
+    case ValueKind::kNone:
       return false;
-    case Kind::kBool:
-    case Kind::kInteger:
+    case ValueKind::kBool:
+    case ValueKind::kInteger:
       return value.as_integer() != 0;
-    case Kind::kFloat:
+    case ValueKind::kFloat:
       return value.as_real() != 0;
-    case Kind::kString:
+    case ValueKind::kString:
       return !value.as_string().empty();
-    case Kind::kList:
-    case Kind::kTuple:
+    case ValueKind::kList:
+    case ValueKind::kTuple:
       return !value.as_list().empty();
-    case Kind::kDict:
+    case ValueKind::kDict:
       return !value.as_dict().entries().empty();
-    case Kind::kNamespace:
-    case Kind::kCallable:
+    case ValueKind::kNamespace:
+    case ValueKind::kCallable:
       return true;
   }
   return false;
 }
 
 Result<bool> equals(const Value& left, const Value& right, int depth) {
-  if (depth > kMaxValueDepth) return too_deep();
+  if (depth > kMaxValueDepth) return value_too_deep();
   if (left.is_number() && right.is_number()) return same_key(left, right);
   if (left.kind() != right.kind()) return false;
   if (left.is_sequence()) return lists_equal(left.as_list(), right.as_list(), depth + 1);
@@ -152,7 +152,7 @@ Result<bool> equals(const Value& left, const Value& right, int depth) {
 }
 
 Result<bool> less_than(const Value& left, const Value& right, int depth) {
-  if (depth > kMaxValueDepth) return too_deep();
+  if (depth > kMaxValueDepth) return value_too_deep();
   if (left.is_integral() && right.is_integral()) return left.as_integer() < right.as_integer();
   if (left.is_number() && right.is_number()) return left.as_real() < right.as_real();
   // The order of UTF-8 bytes is the order of code points.

@@ -160,5 +160,6 @@ Result<bool> less_than(const Value& left, const Value& right, int depth = 0);
 
 // How deep values may be nested when they are compared or printed.
 inline constexpr int kMaxValueDepth = 200;
+Status value_too_deep();  // what a deeper one fails with
 
 }  // namespace fathom::jinja
