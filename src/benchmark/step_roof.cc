@@ -6,7 +6,7 @@
 namespace fathom {
 namespace {
 
-constexpr uint64_t kMaxReadBytes = uint64_t{512} << 20;
+constexpr uint64_t kMaxRoofReadBytes = uint64_t{512} << 20;
 
 }  // namespace
 
@@ -16,8 +16,8 @@ Result<StepRoof> StepRoof::measure(const EngineOptions& options, double seconds)
   const auto topology = read_topology();
   const uint64_t cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0;
   const int num_threads = options.num_threads > 0 ? options.num_threads : available_cpus();
-  FATHOM_ASSIGN_OR_RETURN(const auto meter,
-                          CeilingMeter::create(num_threads, choose_read_bytes(cache_bytes, kMaxReadBytes)));
+  FATHOM_ASSIGN_OR_RETURN(
+      const auto meter, CeilingMeter::create(num_threads, choose_read_bytes(cache_bytes, kMaxRoofReadBytes)));
   const double each = seconds / static_cast<double>(num_measurements());
   const ThreadCeilings ceilings = measure_threads(*meter, each, [] {});
   return StepRoof(

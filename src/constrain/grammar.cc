@@ -67,7 +67,7 @@ void Grammar::also_what_begins_with(std::string_view beginning) {
   const RuleId moved = add_rule(former.label, former.use);
   define(moved, former.body);
   for (GrammarNode& node : nodes_) {
-    if (node.kind == Kind::kRule && node.first == 0) node.first = moved;
+    if (node.kind == NodeKind::kRule && node.first == 0) node.first = moved;
   }
   const NodeId anything = repeat(set(CodePointSet().complement()), 0, kUnbounded);
   define(0, choice({reference(moved), sequence({literal(beginning), anything})}));

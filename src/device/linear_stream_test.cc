@@ -13,7 +13,7 @@ std::vector<kernels::LinearParams> ran;
 const kernels::Kernel<kernels::LinearParams> kRecord = {
     .name = "record", .run = [](const kernels::LinearParams& params) { ran.push_back(params); }};
 
-class LinearStreamTest : public testing::Test {
+class LinearStreamTest : public ::testing::Test {
  protected:
   LinearStreamTest() { ran.clear(); }
 

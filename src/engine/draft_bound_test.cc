@@ -20,21 +20,21 @@ struct Totals {
   int64_t num_accepted = 0;
 };
 
-struct Shape {
+struct Workload {
   size_t num_sequences = 1;
   int64_t num_tokens = 300;
   bool repeats = false;  // the text, every ten tokens; else no draft ever holds
 };
 
 // The next token of a text of four letters, so that looking up always finds something.
-int32_t next_token(const Shape& shape, const Sequence& sequence, std::span<const int32_t> drafts) {
+int32_t next_token(const Workload& work, const Sequence& sequence, std::span<const int32_t> drafts) {
   const auto position = static_cast<uint64_t>(sequence.num_tokens()) + drafts.size();
-  if (shape.repeats) return static_cast<int32_t>(random_bits(7, position % 10) % 1000);
+  if (work.repeats) return static_cast<int32_t>(random_bits(7, position % 10) % 1000);
   const auto any = static_cast<int32_t>(random_bits(sequence.id, position) % 4);
   return !sequence.drafts.empty() && any == sequence.drafts[0] ? (any + 1) % 4 : any;
 }
 
-void answer(const Shape& shape, const Scheduler& scheduler, const BatchPlan& plan,
+void answer(const Workload& work, const Scheduler& scheduler, const BatchPlan& plan,
             std::vector<int32_t>& tokens, std::vector<int32_t>& counts) {
   tokens.clear();
   counts.clear();
@@ -44,7 +44,7 @@ void answer(const Shape& shape, const Scheduler& scheduler, const BatchPlan& pla
     const std::span<const int32_t> drafts(sequence.drafts);
     size_t count = 0;
     while (true) {
-      tokens.push_back(next_token(shape, sequence, drafts.first(count)));
+      tokens.push_back(next_token(work, sequence, drafts.first(count)));
       if (count == drafts.size() || drafts[count] != tokens.back()) break;
       ++count;
     }
@@ -52,12 +52,12 @@ void answer(const Shape& shape, const Scheduler& scheduler, const BatchPlan& pla
   }
 }
 
-Totals run(Drafter* drafter, const Shape& shape, const Cost& cost, const Clock& clock) {
+Totals run(Drafter* drafter, const Workload& work, const Cost& cost, const Clock& clock) {
   PagePool pool(256, 16);
   Scheduler scheduler({.max_num_seqs = 16, .max_num_batched_tokens = 512, .max_model_len = 1024}, pool,
                       KeyedHash::create().value());
-  for (size_t i = 0; i < shape.num_sequences; ++i) {
-    EXPECT_TRUE(scheduler.submit({.prompt = {0, 1, 2, 3}, .max_tokens = shape.num_tokens}).ok());
+  for (size_t i = 0; i < work.num_sequences; ++i) {
+    EXPECT_TRUE(scheduler.submit({.prompt = {0, 1, 2, 3}, .max_tokens = work.num_tokens}).ok());
   }
   Totals totals;
   std::vector<int32_t> tokens, counts;
@@ -66,7 +66,7 @@ Totals run(Drafter* drafter, const Shape& shape, const Cost& cost, const Clock& 
       EXPECT_TRUE(drafter->propose(scheduler).ok());
     }
     const BatchPlan& plan = scheduler.plan();
-    answer(shape, scheduler, plan, tokens, counts);
+    answer(work, scheduler, plan, tokens, counts);
     const double seconds = cost(plan.num_tokens);
     totals.seconds += seconds;
     if (drafter != nullptr) {
@@ -81,9 +81,9 @@ Totals run(Drafter* drafter, const Shape& shape, const Cost& cost, const Clock& 
   return totals;
 }
 
-Totals run_lookup(const Shape& shape, const Cost& cost, const Clock& clock) {
+Totals run_lookup(const Workload& work, const Cost& cost, const Clock& clock) {
   LookupDrafter drafter(16);
-  return run(&drafter, shape, cost, clock);
+  return run(&drafter, work, cost, clock);
 }
 
 double exact(int64_t, double seconds) { return seconds; }
@@ -104,9 +104,9 @@ TEST(DraftBound, NothingHeldCostsFivePercentAtMost) {
     for (const size_t num_sequences : {1, 4, 16}) {
       for (const Clock& clock : {Clock(exact), Clock(noisy)}) {
         for (const int64_t num_tokens : {30, 300}) {
-          const Shape shape{.num_sequences = num_sequences, .num_tokens = num_tokens};
-          const double plain = run(nullptr, shape, cost, clock).seconds;
-          const Totals drafting = run_lookup(shape, cost, clock);
+          const Workload work{.num_sequences = num_sequences, .num_tokens = num_tokens};
+          const double plain = run(nullptr, work, cost, clock).seconds;
+          const Totals drafting = run_lookup(work, cost, clock);
           EXPECT_EQ(drafting.num_accepted, 0);
           EXPECT_LE(drafting.seconds, 1.05 * plain)
               << "cost " << &cost - kCosts << ", " << num_sequences << " sequences, " << num_tokens
@@ -118,32 +118,32 @@ TEST(DraftBound, NothingHeldCostsFivePercentAtMost) {
 }
 
 TEST(DraftBound, TriesAndGainsWhereTextRepeats) {
-  const Shape shape{.num_tokens = 400, .repeats = true};
-  const double plain = run(nullptr, shape, kCosts[0], exact).seconds;
-  EXPECT_LT(run_lookup(shape, kCosts[0], exact).seconds, 0.25 * plain);
-  EXPECT_LT(run_lookup(shape, kCosts[1], exact).seconds, 0.8 * plain);
+  const Workload work{.num_tokens = 400, .repeats = true};
+  const double plain = run(nullptr, work, kCosts[0], exact).seconds;
+  EXPECT_LT(run_lookup(work, kCosts[0], exact).seconds, 0.25 * plain);
+  EXPECT_LT(run_lookup(work, kCosts[1], exact).seconds, 0.8 * plain);
 }
 
 // Also where no step of fewer sequences was ever seen.
 TEST(DraftBound, TriesInBatches) {
   for (const size_t num_sequences : {2, 4, 8}) {
-    const Shape shape{.num_sequences = num_sequences, .num_tokens = 400, .repeats = true};
-    const double plain = run(nullptr, shape, kCosts[0], exact).seconds;
-    EXPECT_LT(run_lookup(shape, kCosts[0], exact).seconds, 0.6 * plain) << num_sequences;
+    const Workload work{.num_sequences = num_sequences, .num_tokens = 400, .repeats = true};
+    const double plain = run(nullptr, work, kCosts[0], exact).seconds;
+    EXPECT_LT(run_lookup(work, kCosts[0], exact).seconds, 0.6 * plain) << num_sequences;
   }
 }
 
 // Wherever it falls, and on a machine that is never quiet.
 TEST(DraftBound, SlowStepsDoNotSwitchDraftsOff) {
-  const Shape shape{.num_tokens = 400, .repeats = true};
-  const double plain = run(nullptr, shape, kCosts[0], exact).seconds;
+  const Workload work{.num_tokens = 400, .repeats = true};
+  const double plain = run(nullptr, work, kCosts[0], exact).seconds;
   for (int64_t slow = 0; slow < 60; ++slow) {
     const auto clock = [slow](int64_t step, double seconds) {
       return step == slow ? 100 * seconds : seconds;
     };
-    EXPECT_LT(run_lookup(shape, kCosts[0], clock).seconds, 0.4 * plain) << slow;
+    EXPECT_LT(run_lookup(work, kCosts[0], clock).seconds, 0.4 * plain) << slow;
   }
-  EXPECT_LT(run_lookup(shape, kCosts[0], noisy).seconds, 0.4 * plain);
+  EXPECT_LT(run_lookup(work, kCosts[0], noisy).seconds, 0.4 * plain);
 }
 
 }  // namespace

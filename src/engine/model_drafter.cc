@@ -9,7 +9,7 @@ namespace fathom {
 namespace {
 
 // Steps whose time may be saved up.
-constexpr double kMostSaved = 16;
+constexpr double kMostSavedSteps = 16;
 // Known tokens that are computed on the way to a draft; more of them are caught up with in a pass of their
 // own.
 constexpr int64_t kMostMissing = 16;
@@ -196,7 +196,7 @@ Status ModelDrafter::observe(const Scheduler& scheduler, const BatchPlan& plan,
   }
   account_.spend(draft_seconds_);
   if (outcomes_.empty()) {
-    account_.earn(seconds, 0, kMostSaved * seconds);
+    account_.earn(seconds, 0, kMostSavedSteps * seconds);
     return ok_status();
   }
   const DraftPrices now = settled_prices(costs_, plan.num_tokens, outcomes_);
@@ -212,7 +212,7 @@ Status ModelDrafter::observe(const Scheduler& scheduler, const BatchPlan& plan,
   if (num_drafts == 0) overall_.record(0, 0);
   account_.spend(now.per_draft * static_cast<double>(num_drafts));
   account_.earn(seconds, now.token_value * static_cast<double>(num_accepted),
-                kMostSaved * now.token_value * static_cast<double>(outcomes_.size()));
+                kMostSavedSteps * now.token_value * static_cast<double>(outcomes_.size()));
   return ok_status();
 }
 

@@ -50,7 +50,7 @@ class ModelDrafterTest : public ::testing::Test {
   std::string other_;
 };
 
-std::shared_ptr<const CompiledConstraint> pattern(const std::string& text) {
+std::shared_ptr<const CompiledConstraint> letters_pattern(const std::string& text) {
   std::vector<std::string> tokens = {"", ""};
   for (char letter = 'a'; letter <= 'z'; ++letter) tokens.emplace_back(1, letter);
   const std::vector<std::string_view> views(tokens.begin(), tokens.end());
@@ -59,7 +59,7 @@ std::shared_ptr<const CompiledConstraint> pattern(const std::string& text) {
       .value();
 }
 
-std::vector<Request> all_kinds() {
+std::vector<Request> draftable_requests() {
   std::vector<Request> requests;
   for (const double temperature : {0.0, 0.8}) {
     Request plain{{7, 8, 9, 30, 31}, greedy_params(60)};
@@ -71,7 +71,7 @@ std::vector<Request> all_kinds() {
     penalised.sampling.repetition_penalty = 1.3;
     requests.push_back(penalised);
     Request constrained = plain;
-    constrained.constraint = pattern("([a-m][n-z]{2})*");
+    constrained.constraint = letters_pattern("([a-m][n-z]{2})*");
     requests.push_back(constrained);
     Request ending = plain;
     ending.sampling.ignore_eos = false;
@@ -87,7 +87,7 @@ TEST_F(ModelDrafterTest, AnswersAreTheSameBitForBit) {
   Clocked same(options(model_), {});
   Clocked other(options(other_), {});
   ASSERT_TRUE(plain && same.engine && other.engine);
-  const std::vector<Request> requests = all_kinds();
+  const std::vector<Request> requests = draftable_requests();
   std::vector<Answer> want;
   for (const Request& request : requests) want.push_back(run_all(*plain, {request})[0]);
   const int64_t num_plain_steps = plain->statistics().num_steps;

@@ -13,7 +13,7 @@ namespace {
 // Fewer steps may all have been slow ones.
 constexpr int64_t kFewSteps = 3;
 // Steps after which a class that none of them was of is in doubt: the machine may have been busy then.
-constexpr int64_t kLongPast = 256;
+constexpr int64_t kLongUnseen = 256;
 
 double lower_quartile(std::span<double> values) {
   const auto quartile = values.begin() + (std::ssize(values) - 1) / 4;
@@ -24,7 +24,7 @@ double lower_quartile(std::span<double> values) {
 }  // namespace
 
 bool StepCosts::is_trusted(const Class& of_size) const {
-  return of_size.count >= kFewSteps && num_observed_ - of_size.last <= kLongPast;
+  return of_size.count >= kFewSteps && num_observed_ - of_size.last <= kLongUnseen;
 }
 
 bool StepCosts::knows_beyond(int64_t num_tokens) const {

@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-constexpr size_t kMaxFileBytes = size_t{64} << 20;
+constexpr size_t kMaxDictFileBytes = size_t{64} << 20;
 constexpr double kNever = -3.14e100;  // jieba's logarithm of 0
 constexpr std::string_view kStateNames = "BEMS";
 enum State : size_t { kBegin, kEnd, kMiddle, kSingle };
@@ -71,7 +71,7 @@ struct Entry {
 
 // The numbers of a Python dict literal of numbers, or of dicts of numbers.
 Result<std::vector<Entry>> read_numbers(const std::string& path) {
-  FATHOM_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxFileBytes));
+  FATHOM_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxDictFileBytes));
   std::vector<Entry> entries;
   std::string group;
   // The first brace is the literal's: what precedes it, an import perhaps, is none of it.
@@ -110,7 +110,7 @@ Result<ChineseWords> ChineseWords::load(const std::string& folder) {
 }
 
 Status ChineseWords::read_dictionary(const std::string& path) {
-  FATHOM_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxFileBytes));
+  FATHOM_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxDictFileBytes));
   size_t number = 0;
   for (std::string_view line : split(text, "\n")) {
     ++number;

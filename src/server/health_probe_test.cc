@@ -20,8 +20,9 @@ class HealthProbeTest : public ::testing::Test {
           release_.get_future().wait();
           return io_error("released");
         },
-        EngineThread::Callbacks{
-            .loaded = [](const Engine&) {}, .report = [](EngineReport) {}, .failed = [](Status) {}});
+        EngineThread::Callbacks{.loaded = [](const Engine&) {},
+                                .report = [](EngineReport) {},
+                                .failed = [](const EngineFailure&) {}});
     client_.attach(thread_.get());
     client_.set_phase(EnginePhase::kReady);
   }

@@ -168,11 +168,11 @@ TEST_F(RankRefusal, OtherWeightsAreNoticed) {
 
 TEST_F(RankRefusal, OtherValuesOfTheSameWeightsAreNoticed) {
   const std::string other = folder_.file("other");
-  SynthOptions options;
-  options.config = tiny_config();
-  options.output = other;
-  options.seed = 1;
-  ASSERT_TRUE(synthesize(options, nullptr).ok());
+  SynthOptions synth;
+  synth.config = tiny_config();
+  synth.output = other;
+  synth.seed = 1;
+  ASSERT_TRUE(synthesize(synth, nullptr).ok());
   for (const std::string& message : messages([&](EngineOptions& options) { options.model_dir = other; }))
     EXPECT_EQ(message.find("ranks 0 and 1 differ in the weights' values: "), 0u) << message;
 }
