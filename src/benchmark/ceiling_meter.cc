@@ -11,7 +11,8 @@
 namespace fathom {
 namespace {
 
-constexpr int kStreamCounts[] = {1, 2, 4};
+// Which of these is fastest depends on the processor.
+constexpr ReadWay kReadWays[] = {{1, false}, {2, false}, {4, false}, {1, true}, {2, true}};
 constexpr int kMinPasses = 3;
 constexpr int kMaxPasses = 1000;
 // Of a compute pass. Shorter than the time slice that a busy system gives a thread, so that some passes run
@@ -59,25 +60,26 @@ Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint
 
 CeilingMeter::Read CeilingMeter::read(double seconds) {
   Read read;
-  std::vector<double> passes[std::size(kStreamCounts)], all;
+  std::vector<double> passes[std::size(kReadWays)], all;
   const double end = monotonic_seconds() + seconds;
   for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
-    for (size_t i = 0; i < std::size(kStreamCounts); ++i) {
+    for (size_t i = 0; i < std::size(kReadWays); ++i) {
       const double taken = team_.time([&](int thread) {
         read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data(),
                          .bytes = static_cast<int64_t>(share_bytes_),
-                         .num_streams = kStreamCounts[i]});
+                         .num_streams = kReadWays[i].num_streams,
+                         .fetches_ahead = kReadWays[i].fetches_ahead});
       });
       passes[i].push_back(static_cast<double>(read_bytes()) / taken);
       all.push_back(passes[i].back());
     }
   }
   team_.leave();
-  for (size_t i = 0; i < std::size(kStreamCounts); ++i) {
+  for (size_t i = 0; i < std::size(kReadWays); ++i) {
     const double median = rate_of(std::move(passes[i])).median;
     if (median <= read.sustained) continue;
     read.sustained = median;
-    read.num_streams = kStreamCounts[i];
+    read.way = kReadWays[i];
   }
   read.rate = rate_of(std::move(all));
   return read;

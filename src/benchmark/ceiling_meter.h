@@ -28,6 +28,12 @@ struct Rate {
 // them.
 uint64_t choose_read_bytes(uint64_t cache_bytes, uint64_t max_bytes);
 
+// How a thread reads memory (kernels::ReadParams).
+struct ReadWay {
+  int num_streams = 1;
+  bool fetches_ahead = false;
+};
+
 // Thread rule: one thread measures, which has its own affinity back after each measurement. Made before an
 // engine is loaded (see TimedTeam).
 class CeilingMeter {
@@ -43,10 +49,10 @@ class CeilingMeter {
   // Bytes a second. Takes about `seconds`, three rounds at the least.
   struct Read {
     Rate rate;  // over all passes
-    // The median of the passes with as many streams as serve best: what a run of many passes can expect,
+    // The median of the passes that read in the way that serves best: what a run of many passes can expect,
     // where rate.best is one moment in which no neighbour of a shared machine wanted memory.
     double sustained = 0;
-    int num_streams = 1;  // per thread, of those passes
+    ReadWay way;  // of those passes
   };
   Read read(double seconds);
 

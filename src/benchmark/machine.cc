@@ -86,7 +86,7 @@ ThreadCeilings measure_threads(CeilingMeter& meter, double seconds, FunctionRef<
   advance();
   ThreadCeilings ceilings{.num_threads = meter.num_threads(),
                           .read = read.rate,
-                          .read_streams = read.num_streams,
+                          .read_way = read.way,
                           .read_bytes = meter.read_bytes()};
   for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
     ProbeRate entry{.probe = &probe};
@@ -106,7 +106,7 @@ MachineCeilings better_of(const MachineCeilings& a, const MachineCeilings& b) {
     ThreadCeilings& mine = better.threads[i];
     const ThreadCeilings& other = b.threads[i];
     FATHOM_CHECK(mine.num_threads == other.num_threads, "{} and {}", mine.num_threads, other.num_threads);
-    if (other.read.best > mine.read.best) mine.read_streams = other.read_streams;
+    if (other.read.best > mine.read.best) mine.read_way = other.read_way;
     mine.read = better_rate(mine.read, other.read);
     for (size_t k = 0; k < mine.probes.size(); ++k) {
       if (mine.probes[k].rate && other.probes[k].rate)

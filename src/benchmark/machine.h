@@ -32,7 +32,7 @@ struct ProbeRate {
 struct ThreadCeilings {
   int num_threads = 1;
   Rate read = {};                      // bytes a second
-  int read_streams = 1;                // per thread, of the best pass
+  ReadWay read_way;                    // of the best passes
   uint64_t read_bytes = 0;             // of a pass
   std::vector<ProbeRate> probes = {};  // in the table's order
 

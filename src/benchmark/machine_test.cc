@@ -84,11 +84,11 @@ TEST(Machine, TheBetterOfTwo) {
   b.threads = {ceilings_of({{"avx2_int8", 4}, {"avx2_f32", 2}})};
   a.threads[0].read = {.best = 10, .median = 8, .worst = 7, .num_passes = 3};
   b.threads[0].read = {.best = 12, .median = 6, .worst = 5, .num_passes = 4};
-  b.threads[0].read_streams = 4;
+  b.threads[0].read_way.num_streams = 4;
   const ThreadCeilings better = better_of(a, b).threads[0];
   EXPECT_EQ(better.read.best, 12);
   EXPECT_EQ(better.read.worst, 5);
-  EXPECT_EQ(better.read_streams, 4);
+  EXPECT_EQ(better.read_way.num_streams, 4);
   EXPECT_EQ(better.best_of("avx2_int8"), 4);
   EXPECT_EQ(better.best_of("avx2_f32"), 5);
   EXPECT_EQ(better.best_of("amx_int8"), std::nullopt);

@@ -26,7 +26,8 @@ constexpr int kColumnWidth = 24;
 
 Json to_json(const ThreadCeilings& ceilings) {
   Json read = rate_json(ceilings.read, kGiga);
-  read["streams_per_thread"] = ceilings.read_streams;
+  read["streams_per_thread"] = ceilings.read_way.num_streams;
+  read["fetched_ahead"] = ceilings.read_way.fetches_ahead;
   read["bytes_per_pass"] = ceilings.read_bytes;
   Json probes = Json::array();
   for (const ProbeRate& entry : ceilings.probes) {
@@ -84,8 +85,9 @@ std::string to_text(const MachineCeilings& machine) {
   const ThreadCeilings& last = machine.threads.back();
   return text + fmt::format(
                     "\nBest pass; in brackets the median and the worst below it. Read: {} by {} loads, {} "
-                    "sequential streams a thread.\n",
-                    format_bytes(last.read_bytes), machine.read_probe, last.read_streams);
+                    "sequential streams a thread{}.\n",
+                    format_bytes(last.read_bytes), machine.read_probe, last.read_way.num_streams,
+                    last.read_way.fetches_ahead ? ", prefetched" : "");
 }
 
 }  // namespace fathom

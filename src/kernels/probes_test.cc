@@ -43,8 +43,14 @@ TEST(Probes, ReadersStayInside) {
       static_cast<char*>(::operator new (kBytes, std::align_val_t{64})), deleter);
   std::fill_n(data.get(), kBytes, 1);
   for (const ReadProbe* reader : readers) {
-    for (int num_streams : {1, 2, 4})
-      reader->run({.data = data.get(), .bytes = kBytes, .num_streams = num_streams});
+    for (int num_streams : {1, 2, 4}) {
+      for (bool fetches_ahead : {false, true}) {
+        reader->run({.data = data.get(),
+                     .bytes = kBytes,
+                     .num_streams = num_streams,
+                     .fetches_ahead = fetches_ahead});
+      }
+    }
   }
 }
 

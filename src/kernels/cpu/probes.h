@@ -12,9 +12,13 @@ struct ReadParams {
   const void* data = nullptr;  // aligned to 64 bytes
   int64_t bytes = 0;           // a multiple of num_streams * kReadStepBytes
   int num_streams = 1;         // 1, 2 or 4
+  // Whether prefetch instructions bring each stream into the second-level cache kFetchAhead bytes before it
+  // is read. Some processors keep more of memory's lines under way like that than loads alone can.
+  bool fetches_ahead = false;
 };
 
 // What a stream reads in one turn of the loop: four of the widest registers.
 inline constexpr int64_t kReadStepBytes = 256;
+inline constexpr int64_t kFetchAhead = 8192;
 
 }  // namespace fathom::kernels

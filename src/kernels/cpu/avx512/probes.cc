@@ -8,7 +8,7 @@ namespace {
 // Makes the compiler believe that the value is used.
 inline void use(__m512i v) { __asm__ volatile("" : : "v"(v)); }
 
-template <int kStreams>
+template <int kStreams, bool kFetches>
 void read_all(const char* data, int64_t bytes) {
   const int64_t part = bytes / kStreams;
   __m512i sums[4] = {};
@@ -16,19 +16,26 @@ void read_all(const char* data, int64_t bytes) {
     for (int s = 0; s < kStreams; ++s) {
       const char* at = data + s * part + i;
       for (int k = 0; k < 4; ++k) sums[k] = _mm512_xor_si512(sums[k], _mm512_load_si512(at + 64 * k));
+      if constexpr (kFetches) {
+        // Beyond the end it fetches nothing: prefetch instructions do not fault.
+        for (int k = 0; k < 4; ++k) _mm_prefetch(at + kFetchAhead + 64 * k, _MM_HINT_T1);
+      }
     }
   }
   for (const __m512i& sum : sums) use(sum);
 }
 
+template <bool kFetches>
+void read_ahead(const ReadParams& p) {
+  const char* data = static_cast<const char*>(p.data);
+  if (p.num_streams == 4) return read_all<4, kFetches>(data, p.bytes);
+  if (p.num_streams == 2) return read_all<2, kFetches>(data, p.bytes);
+  read_all<1, kFetches>(data, p.bytes);
+}
+
 }  // namespace
 
-void read_streams(const ReadParams& p) {
-  const char* data = static_cast<const char*>(p.data);
-  if (p.num_streams == 4) return read_all<4>(data, p.bytes);
-  if (p.num_streams == 2) return read_all<2>(data, p.bytes);
-  read_all<1>(data, p.bytes);
-}
+void read_streams(const ReadParams& p) { p.fetches_ahead ? read_ahead<true>(p) : read_ahead<false>(p); }
 
 // The loops are written as instructions, see avx2/probes.cc. Twelve sums: two units with the longest latency,
 // the six cycles of vdpbf16ps, need twelve.
