@@ -113,7 +113,7 @@ class Run(Case):
     def test_draft_models_that_cannot_be(self):
         run = ["run", DEMO, "It", "--max-tokens", 2]
         self.fail_with(str(TINY), str(DEMO), "vocab_size", arguments=[*run, "--draft-model", TINY])
-        self.fail_with("nowhere", "config.json", arguments=[*run, "--draft-model", "nowhere"])
+        self.fail_with("nowhere", "no such folder", arguments=[*run, "--draft-model", "nowhere"])
         self.fail_with("--draft-model", "--speculation off",
                        arguments=[*run, "--draft-model", DEMO, "--speculation", "off"])
         self.fail_with("--speculation", "ngram, off", arguments=[*run, "--speculation", "magic"])
