@@ -5,8 +5,11 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
+
+from serving import wait_until
 
 AGENT = pathlib.Path(__file__).resolve().parent / "namespace_agent.sh"
 # Of this process alone, so that several checkouts can be tested at once.
@@ -23,9 +26,17 @@ def ip(*words):
 
 
 def set_cable(state):
-    """"down" cuts it, "up" mends it."""
+    """"down" cuts it, "up" mends it and waits until the hosts reach each other again, both ways."""
     error = ip("-n", f"fathom-{HOSTS[1]}", "link", "set", "fathom2", state)
     assert error is None, error
+    if state == "up":
+        wait_until(lambda: reaches(*HOSTS) and reaches(*reversed(HOSTS)), "the cable works again", 30)
+
+
+def reaches(host, other):
+    """Whether packets go there: nobody listens, so that a refusal is an answer."""
+    attempt = "import socket, sys; s = socket.socket(); s.settimeout(1); sys.exit(s.connect_ex((sys.argv[1], 9)) != 111)"
+    return subprocess.run([str(AGENT), host, sys.executable, "-c", f"'{attempt}'", other], timeout=60, check=False).returncode == 0
 
 
 def on_first_host(*command, port=20030):
