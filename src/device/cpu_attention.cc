@@ -3,7 +3,6 @@
 
 #include "base/checked_math.h"
 #include "device/cpu_backend.h"
-#include "device/linear_stream.h"
 
 namespace fathom {
 namespace {
@@ -141,7 +140,6 @@ void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRow
   const auto item_of = [node](const Weight& head) {
     return WorkItem{head.parts[node].end - head.parts[node].begin, 1};
   };
-  LinearStream linears;
   for_share_of_line(heads, item_of, seat.index, seat.num_threads, [&](size_t h, int64_t first, int64_t end) {
     const Weight& weight = heads[h];
     kernels::LinearParams params = linear_params(weight, thread);
@@ -154,7 +152,7 @@ void CpuBackend::multiply_heads(const std::vector<Weight>& heads, const InputRow
     params.num_tokens = absorbed_plan_.num_rows;
     params.begin = weight.parts[node].begin + first;
     params.end = weight.parts[node].begin + end;
-    linears.add(kernels_.linear(form, weight.format), params);
+    kernels_.linear(form, weight.format)(params);
   });
 }
 

@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
-#include "device/linear_stream.h"
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
@@ -111,7 +110,6 @@ void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t n
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const WeightPart& part = weight.parts[node];
-  LinearStream linears;
   const InputForm form = input_form(weight, rounding);
   const auto run = [&](const ProductShare& share) {
     if (share.empty()) return;
@@ -124,7 +122,7 @@ void CpuBackend::multiply(const Weight& weight, const InputRows& rows, int64_t n
     params.num_tokens = share.tokens.size();
     params.begin = share.panels.begin;
     params.end = share.panels.end;
-    linears.add(kernels_.linear(form, weight.format), params);
+    kernels_.linear(form, weight.format)(params);
   };
   const int64_t num_panels = part.end - part.begin;
   if (!has_panels_to_claim(num_panels, seat)) {

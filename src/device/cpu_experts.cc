@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "device/cpu_backend.h"
-#include "device/linear_stream.h"
 
 namespace fathom {
 
@@ -75,7 +74,6 @@ void CpuBackend::reserve_hidden(HiddenRows& hidden, int64_t num_rows, int64_t wi
 
 void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase,
                              int thread) {
-  LinearStream linears;
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const auto item_of = [node](const Piece& piece) {
@@ -95,7 +93,7 @@ void CpuBackend::gate_and_up(std::span<const Piece> wave, ActivationRounding rou
     params.num_tokens = piece.num_rows;
     params.begin = weight.parts[node].begin + 2 * first;
     params.end = weight.parts[node].begin + 2 * end;
-    linears.add(kernels_.linear(form, weight.format), params);
+    kernels_.linear(form, weight.format)(params);
   };
   const int64_t total = cost_of_line(wave, item_of);
   const int64_t least = total / (kClaimsPerThread * seat.num_threads);
@@ -126,7 +124,6 @@ void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, 
   const NodeSeat& seat = seats_[static_cast<size_t>(thread)];
   const auto node = static_cast<size_t>(seat.node);
   const WeightPart& part = wave[0].weights->down.parts[node];
-  LinearStream linears;
   while (true) {
     const IndexRange panels = claims_.claim(phase, seat.node, part.end - part.begin, kColumnPanels,
                                             kColumnPanels, seat.num_threads);
@@ -145,7 +142,7 @@ void CpuBackend::down(std::span<const Piece> wave, ActivationRounding rounding, 
       params.num_tokens = piece.num_rows;
       params.begin = part.begin + panels.begin;
       params.end = part.begin + panels.end;
-      linears.add(kernels_.linear(form, weight.format), params);
+      kernels_.linear(form, weight.format)(params);
     }
   }
 }

@@ -110,10 +110,6 @@ struct LinearParams {
   int64_t num_outputs = 0;  // of y: columns beyond are not written; with kSiluMul the network's width
   int64_t begin = 0;        // range of panels; with kSiluMul even
   int64_t end = 0;
-
-  // What the same thread reads after this: kernels that fetch weights ahead go on there. Null: not known.
-  const void* next_panels = nullptr;
-  int64_t next_bytes = 0;
 };
 
 // Panels that a linear of int4 weights may expand to int8 at a time.

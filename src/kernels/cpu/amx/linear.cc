@@ -81,19 +81,14 @@ void run_block(const LinearParams& p, int64_t panel, const RowBlock& block, Pref
   }
 }
 
-// Spreads the lines of the next pair of panels over the steps of this one's row blocks; behind the last one
-// those of the next linear.
+// Spreads the lines of the next pair of panels over the steps of this one's row blocks.
 Prefetch prefetch_pair(const LinearParams& p, int64_t panel, int64_t num_rows) {
+  if (panel >= p.end) return {};
   const int64_t bytes = panel_bytes(p.num_inputs, p.format);
   const int64_t row_blocks = (num_rows + kBlockRows - 1) / kBlockRows;
   const int64_t lines_a_step = 2 * kTileBytes / kLineBytes;
-  const int64_t lines = (lines_a_step + row_blocks - 1) / row_blocks;
-  if (panel >= p.end) {
-    const auto* next = static_cast<const uint8_t*>(p.next_panels);
-    return {next, next + p.next_bytes, lines};
-  }
   const auto* next = static_cast<const uint8_t*>(p.panels) + panel * bytes;
-  return {next, next + smaller(2, p.end - panel) * bytes, lines};
+  return {next, next + smaller(2, p.end - panel) * bytes, (lines_a_step + row_blocks - 1) / row_blocks};
 }
 
 template <Product kProduct, InputForm kForm, Output kOutput>
@@ -139,19 +134,11 @@ void linear_int8(const LinearParams& p) {
   run_output<Product::kInt8, InputForm::kInt8Pair>(p);
 }
 
-// Pairs of panels, as many as scratch has room for, expanded to int8; meanwhile the nibbles of the next ones
-// are fetched.
+// Pairs of panels, as many as scratch has room for, expanded to int8.
 void linear_int4(const LinearParams& p) {
   if (p.num_tokens <= kFewTokens) return linear_int4_few_tokens(p);
-  const int64_t bytes = panel_bytes(p.num_inputs, PanelFormat::kInt4);
   for (int64_t panel = p.begin; panel < p.end; panel += kExpandedPanels) {
-    const int64_t next = smaller(panel + kExpandedPanels, p.end);
-    LinearParams expanded = other_kernels::expand_panels(p, panel, next);
-    if (next < p.end) {
-      expanded.next_panels = static_cast<const uint8_t*>(p.panels) + next * bytes;
-      expanded.next_bytes = smaller(kExpandedPanels, p.end - next) * bytes;
-    }
-    linear_int8(expanded);
+    linear_int8(other_kernels::expand_panels(p, panel, smaller(panel + kExpandedPanels, p.end)));
   }
 }
 
