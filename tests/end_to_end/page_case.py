@@ -38,6 +38,11 @@ class BrowserCase(unittest.TestCase):
         page.wait(f"[...document.querySelectorAll('.user .text')].at(-1)?.innerText === {json.dumps(text)}")
         page.wait(DONE)
 
+    def give_key(self, page, key):
+        page.click("#set-api-key")
+        page.type(key)
+        page.key("Escape")
+
     def answers(self, page):
         return page.evaluate("[...document.querySelectorAll('.assistant .text')].map((e) => e.innerText)")
 

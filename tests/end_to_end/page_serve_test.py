@@ -194,9 +194,7 @@ class Trouble(BrowserCase):
             page = self.open(before="localStorage.setItem('fathom.settings', '{\"max_tokens\": \"20\"}')")
             page.wait_text("#model-chip", "API key needed")
             page.click("#model-chip")
-            page.click("#set-api-key")
-            page.type("secret")
-            page.key("Escape")
+            self.give_key(page, "secret")
             page.wait_text("#model-chip", "demo")
             held, connection = server.send("POST", "/v1/completions", {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True},
                                            {"X-API-Key": "secret"})

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +15,8 @@ import unittest
 
 import pretended_hosts
 from pretended_hosts import MpiFolder, host_list, on_first_host, rank_table
-from serving import wait_until
+from serving import skip_without_open_mpi, wait_until
 
-NO_TEST = 77
 BINARY = ""
 
 
@@ -167,9 +165,7 @@ class TwoHosts(pretended_hosts.TwoHosts, Case):
 
 if __name__ == "__main__":
     BINARY = os.path.abspath(sys.argv.pop(1))
-    if shutil.which("mpirun") is None or not pathlib.Path(rank_program()).exists():
-        print("skipped: Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
-        sys.exit(NO_TEST)
+    skip_without_open_mpi(pathlib.Path(rank_program()))
     # Open MPI never frees some of its memory; our own leaks show in the unit tests.
     os.environ["ASAN_OPTIONS"] = "detect_leaks=0"
     unittest.main()

@@ -17,9 +17,8 @@ import unittest
 
 from pretended_hosts import MpiFolder
 from rank_serving import TEXT, RankServer, lose_a_rank
-from serving import DEMO, ROOT, events_of, free_port, in_threads, wait_until
+from serving import DEMO, ROOT, events_of, free_port, in_threads, skip_without_open_mpi, wait_until
 
-NO_TEST = 77
 GOLDEN = ROOT / "tests" / "golden" / "lite_like"
 IDS = "5,17,40,3,99,200,7,7,31,8,120,64,2,90,11,12,13,77,150,6"
 BINARY = ""
@@ -243,7 +242,5 @@ class Serving(unittest.TestCase):
 
 if __name__ == "__main__":
     BINARY = os.path.abspath(sys.argv.pop(1))
-    if shutil.which("mpirun") is None or not pathlib.Path(BINARY).with_name("libfathom_mpi.so").exists():
-        print("skipped: Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
-        sys.exit(NO_TEST)
+    skip_without_open_mpi(pathlib.Path(BINARY).with_name("libfathom_mpi.so"))
     unittest.main()

@@ -3,10 +3,12 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
 PATIENCE = 120  # seconds; sanitizer builds are slow
+NO_TEST = 77  # the exit status of a test that is skipped
 
 
 class Server:
@@ -127,6 +130,13 @@ def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def skip_without_open_mpi(product):
+    """product: a file that the build makes only where Open MPI is installed."""
+    if shutil.which("mpirun") is None or not product.exists():
+        print("skipped: Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
+        sys.exit(NO_TEST)
 
 
 def wait_until(condition, what, seconds=PATIENCE):

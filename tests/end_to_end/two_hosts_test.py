@@ -6,7 +6,6 @@ usage: two_hosts_test.py FATHOM_BINARY"""
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +15,8 @@ import unittest
 import pretended_hosts
 from pretended_hosts import HOSTS, MpiFolder, host_list, on_first_host, rank_table, set_cable
 from rank_serving import TEXT, RankServer, lose_a_rank
-from serving import ROOT, in_threads, wait_until
+from serving import ROOT, in_threads, skip_without_open_mpi, wait_until
 
-NO_TEST = 77
 PROMPT = [5, 17, 40, 3, 99, 200, 7, 31, 8, 120, 64, 2, 90, 11, 12, 13, 77, 150, 6]
 BINARY = ""
 
@@ -92,7 +90,5 @@ class TwoHosts(pretended_hosts.TwoHosts):
 
 if __name__ == "__main__":
     BINARY = os.path.abspath(sys.argv.pop(1))
-    if shutil.which("mpirun") is None or not pathlib.Path(BINARY).with_name("libfathom_mpi.so").exists():
-        print("skipped: Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
-        sys.exit(NO_TEST)
+    skip_without_open_mpi(pathlib.Path(BINARY).with_name("libfathom_mpi.so"))
     unittest.main()
