@@ -71,6 +71,8 @@ struct Engine::Impl {
   // Of several ranks: whether all are about to do the same.
   Status agree() const;
   double now() const;
+  // Ids below this are drawn. Those that only pad the vocabulary have no text, and the model never saw them.
+  size_t num_drawable() const;
   Status check_request(const Request& request) const;
   std::string salt_of(const Request& request);
   // Who computes how much in the step to come, from what steps have cost.

@@ -142,7 +142,8 @@ Status Engine::Impl::make_drafter(int64_t max_num_seqs, const DraftCheckpoint* d
                                                              progress));
   drafter = std::make_unique<ModelDrafter>(
       std::move(draft_model), choices,
-      ModelDrafterOptions{.max_drafts = max_drafts, .now = [this] { return now(); }});
+      ModelDrafterOptions{
+          .max_drafts = max_drafts, .num_drawable = num_drawable(), .now = [this] { return now(); }});
   log_info("{}: drafts for {}", draft->directory, options.model_dir);
   return ok_status();
 }

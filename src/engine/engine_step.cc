@@ -16,6 +16,11 @@ constexpr int64_t kLeastStepTokens = 64;
 
 double Engine::Impl::now() const { return options.clock ? options.clock() : monotonic_seconds(); }
 
+size_t Engine::Impl::num_drawable() const {
+  const int64_t width = config.vocab_size;
+  return static_cast<size_t>(tokenizer ? std::min<int64_t>(width, tokenizer->vocab_size()) : width);
+}
+
 void Engine::Impl::lay_out(const BatchPlan& plan) {
   segments.clear();
   for (const Segment& segment : plan.segments) {
@@ -36,15 +41,13 @@ void Engine::Impl::advance(const Segment& segment, std::span<const float> logits
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
   const auto width = static_cast<size_t>(config.vocab_size);
-  // Ids that only pad the vocabulary are never drawn: they have no text, and the model never saw them.
-  const size_t drawable = tokenizer ? std::min(width, static_cast<size_t>(tokenizer->vocab_size())) : width;
   Choice& choice = choices.at(segment.sequence_id);
   std::span<const int32_t> so_far = tokens.subspan(prompt_len);
   if (segment.num_logits > 1) generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
   for (size_t row = 0;; ++row) {
     Result<Choice::Step> step =
-        choice.next(logits.subspan(row * width, drawable), tokens.first(prompt_len), so_far, workspace);
+        choice.next(logits.subspan(row * width, num_drawable()), tokens.first(prompt_len), so_far, workspace);
     if (!step.ok()) {
       outcome.status = step.status();
       return;

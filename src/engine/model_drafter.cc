@@ -149,8 +149,9 @@ Result<bool> ModelDrafter::draft_once() {
     drafting.num_known = segments_[i].end;
     const auto prompt =
         std::span(drafting.sequence->tokens).first(static_cast<size_t>(drafting.sequence->prompt_len));
-    const std::optional<int32_t> guess = drafting.choice->guess(
-        logits.subspan(i * width, width), prompt, drafting.generated, drafting.ahead, workspace_);
+    const std::optional<int32_t> guess =
+        drafting.choice->guess(logits.subspan(i * width, options_.num_drawable), prompt, drafting.generated,
+                               drafting.ahead, workspace_);
     if (guess) {
       drafting.generated.push_back(*guess);
     } else {

@@ -25,6 +25,7 @@ namespace fathom {
 
 struct ModelDrafterOptions {
   int64_t max_drafts = 0;       // of a step, of all sequences together
+  size_t num_drawable = 0;      // ids below this are guessed
   std::function<double()> now;  // seconds
 };
 

@@ -211,6 +211,18 @@ TEST(Scheduler, FinishInEveryState) {
   EXPECT_TRUE(scheduler.idle());
 }
 
+TEST(Scheduler, RecountFindsAPageThatNoSequenceHolds) {
+  PagePool pool(6, 4);
+  Scheduler scheduler({.max_num_seqs = 2, .max_num_batched_tokens = 8}, pool, test_hash());
+  submit_one(scheduler, 5, 2);
+  commit_all(scheduler, scheduler.plan());
+  EXPECT_TRUE(scheduler.check_integrity().ok());
+  const PageId stray = *pool.allocate();
+  EXPECT_EQ(scheduler.check_integrity().code(), StatusCode::kInvalidData);
+  pool.release(stray);
+  EXPECT_TRUE(scheduler.check_integrity().ok());
+}
+
 TEST(SchedulerDeathTest, PlanAndCommitAlternate) {
   PagePool pool(2);
   Scheduler scheduler(SchedulerConfig(), pool, test_hash());
