@@ -14,7 +14,8 @@ constexpr int kHighestPort = 65'535 - 2 * kRankPorts;
 // - mpirun ends all ranks when one has ended badly. One that was killed it learns of late, so that rank 0 can
 //   tell its clients before; those it had killed itself (INT, USR1, TERM) at once.
 // - mpirun and its daemons wait for each other for ever where the network is cut between them. So whoever has
-//   ended badly looks whether they have ended too, out of reach of mpirun, which kills groups of processes.
+//   ended badly looks whether they have ended too, out of reach of mpirun, which kills groups of processes. One
+//   that does not end when told leaves its folder of files to us.
 constexpr const char* kRankShell = R"(trap : INT USR1 TERM
 [ "$OMPI_COMM_WORLD_RANK" = 0 ] || exec >/dev/null
 "$@"
@@ -23,7 +24,8 @@ case $status in 0) exit 0;; 130|138|143) ;; *) [ $status -lt 128 ] || sleep 20;;
 read -r daemon </proc/$PPID/comm
 case $daemon in mpirun*|mpiexec*|orte*) ;; *) exit $status;; esac
 setsid sh -c 'for second in 1 2 3 4 5 6 7 8 9 10; do kill -0 $0 || exit; sleep 1; done
-while kill -TERM $0; do sleep 2; done' $PPID </dev/null >/dev/null 2>&1 &
+for second in 1 3 5 7 9; do kill -TERM $0 || exit; sleep 2; done
+kill -KILL $0; [ -z "$1" ] || { rm -rf "$1"; rmdir "${1%/*}"; }' $PPID "$PMIX_SERVER_TMPDIR" </dev/null >/dev/null 2>&1 &
 exit $status)";
 
 using Words = std::vector<std::string>;

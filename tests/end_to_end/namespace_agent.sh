@@ -1,6 +1,6 @@
 #!/bin/sh
-# What mpirun takes for ssh in tests with pretended hosts: "namespace_agent.sh ADDRESS COMMAND..." runs the command on
-# the host of that address: a network namespace named fathom-ADDRESS, with a host name of its own.
+# "namespace_agent.sh ADDRESS COMMAND..." runs the command on the pretended host of that address: a network namespace
+# named fathom-ADDRESS, with a host name of its own.
 address=$1
 shift
 name=$(echo "fathom-$address" | tr . -)  # what follows a dot is no part of a host's name

@@ -15,7 +15,7 @@ import unittest
 
 import pretended_hosts
 from pretended_hosts import MpiFolder, host_list, on_first_host, rank_table
-from serving import skip_without_open_mpi, wait_until
+from serving import skip_without_open_mpi
 
 BINARY = ""
 
@@ -85,7 +85,7 @@ class OneHost(Case):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(f"rank_program: {words}\n", done.stderr)
             self.assertEqual(processes_of(f"{rank_program()}\0lose\0{1}\0{int(number)}\0"), [])
-            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
+            folder.wait_until_clean(30)
 
     def test_killed_rank(self):
         self.lose(signal.SIGKILL, "rank 1 on node 0 is lost: its process has ended")

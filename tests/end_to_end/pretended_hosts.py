@@ -1,6 +1,7 @@
 """Two hosts pretended on one machine: network namespaces joined by a cable (veth), with an address, a host name and a
 folder for Open MPI's files. Needs root and `ip`; where they are not there, the tests are skipped by name. Standard
 library only."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -9,9 +10,10 @@ import sys
 import tempfile
 import unittest
 
+import pretended_ssh
+from pretended_ssh import IN_NAMESPACE
 from serving import wait_until
 
-AGENT = pathlib.Path(__file__).resolve().parent / "namespace_agent.sh"
 # Of this process alone, so that several checkouts can be tested at once.
 NETWORK = f"10.{201 + os.getpid() // 250 % 50}.{os.getpid() % 250}"
 HOSTS = (f"{NETWORK}.1", f"{NETWORK}.2")
@@ -36,13 +38,13 @@ def set_cable(state):
 def reaches(host, other):
     """Whether packets go there: nobody listens, so that a refusal is an answer."""
     attempt = "import socket, sys; s = socket.socket(); s.settimeout(1); sys.exit(s.connect_ex((sys.argv[1], 9)) != 111)"
-    return subprocess.run([str(AGENT), host, sys.executable, "-c", f"'{attempt}'", other], timeout=60, check=False).returncode == 0
+    return subprocess.run([str(IN_NAMESPACE), host, sys.executable, "-c", f"'{attempt}'", other], timeout=60, check=False).returncode == 0
 
 
 def on_first_host(*command, port=20030):
     """The command line that runs a command there as this process's child, mpirun's ssh replaced."""
-    variables = [f"MASTER_PORT={port}", f"OMPI_MCA_plm_rsh_agent={AGENT}"]
-    return [str(word) for word in (AGENT, HOSTS[0], "exec", "env", *variables, *command)]
+    variables = [f"MASTER_PORT={port}", f"OMPI_MCA_plm_rsh_agent={pretended_ssh.__file__}"]
+    return [str(word) for word in (IN_NAMESPACE, HOSTS[0], "exec", "env", *variables, *command)]
 
 
 def host_list(ranks_each):
@@ -72,9 +74,10 @@ class TwoHosts(unittest.TestCase):
             error = ip(*step.split())
             if error:
                 raise unittest.SkipTest(f"no network namespaces here: {error}")
-        done = subprocess.run([str(AGENT), HOSTS[1], "true"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([str(IN_NAMESPACE), HOSTS[1], "true"], capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise unittest.SkipTest(f"no network namespaces here: {done.stderr.strip()}")
+        cls.enterClassContext(pretended_ssh.Sshd())
 
     @staticmethod
     def drop_hosts():
@@ -97,7 +100,13 @@ class MpiFolder:
             os.environ["TMPDIR"] = self.before
         self.folder.cleanup()
 
+    def wait_until_clean(self, seconds):
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not self.left_behind(), "", seconds)
+        assert not self.left_behind(), self.left_behind()
+
     def left_behind(self):
-        """Session folders and shared memory of this machine."""
+        """Files of sessions and shared memory of this machine."""
         shared = set(os.listdir("/dev/shm")) - self.shared if os.path.isdir("/dev/shm") else set()
-        return sorted(os.listdir(self.folder.name)) + sorted(shared)
+        paths = pathlib.Path(self.folder.name).rglob("*")
+        return sorted(str(path.relative_to(self.folder.name)) for path in paths) + sorted(shared)

@@ -17,7 +17,7 @@ import unittest
 
 from pretended_hosts import MpiFolder
 from rank_serving import TEXT, RankServer, lose_a_rank
-from serving import DEMO, ROOT, events_of, free_port, in_threads, skip_without_open_mpi, wait_until
+from serving import DEMO, ROOT, events_of, free_port, in_threads, skip_without_open_mpi
 
 GOLDEN = ROOT / "tests" / "golden" / "lite_like"
 IDS = "5,17,40,3,99,200,7,7,31,8,120,64,2,90,11,12,13,77,150,6"
@@ -192,7 +192,7 @@ class Serving(unittest.TestCase):
         with MpiFolder() as folder:
             with serving_ranks(2, "--max-num-seqs", 1) as server:
                 lose_a_rank(self, server, "The old house", lambda: server.signal_rank(1, number), words)
-            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
+            folder.wait_until_clean(30)
 
     def test_killed_rank(self):
         self.lose(signal.SIGKILL, "rank 1 on node 0 is lost: its process has ended")
@@ -212,7 +212,7 @@ class Serving(unittest.TestCase):
                 self.assertEqual(answer(), want)
                 server.signal_rank(0, signal.SIGKILL)
                 self.assertNotEqual(server.wait_for_end(), 0)
-            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
+            folder.wait_until_clean(30)
         self.assertIn("start 1 of 1 again in 1 s", server.log)
 
     def test_a_group_whose_mpirun_is_killed_ends(self):

@@ -72,7 +72,7 @@ class TwoHosts(pretended_hosts.TwoHosts):
         with MpiFolder() as folder:
             with self.serving(on_first_host(*launch(2)), "--max-num-seqs", "1") as server:
                 lose_a_rank(self, server, PROMPT, lambda: end_a_rank(server), words)
-            wait_until(lambda: folder.left_behind() == [], "nothing is left behind", 30)
+            folder.wait_until_clean(30)
 
     def test_killed_rank(self):
         self.lose(lambda server: server.signal_rank(3, signal.SIGKILL), "rank 3 on node 1 is lost: its process has ended")
