@@ -97,6 +97,7 @@ void run_all(const std::string& model) {
   options.isa = detect_cpu_features().best_isa();
   options.max_model_len = 2 * (kPrompt + kAnswer);
   options.speculation = Speculation::kOff;
+  options.step_length = StepLength::kLongest;  // all prompts at once, so that all requests generate together
   auto engine = Engine::load(options, nullptr);
   FATHOM_CHECK(engine.ok(), "{}", engine.status().message());
   const auto constraint = CompiledConstraint::compile(

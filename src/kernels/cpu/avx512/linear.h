@@ -9,14 +9,8 @@
 // limit. A panel tile stays in the L2 cache (4 panels of 2048 int8 inputs are 128 KiB) while all rows pass
 // by.
 //
-// Few rows: one panel at a time, for then the weights are one sequential stream, which the hardware's
-// prefetchers follow at the full bandwidth of memory. On a Zen 4 that reads 64 GB/s with two cores, 1 to 8
-// rows took the weights at 67 to 69 GB/s; four panels side by side 47 to 58, two 60 (2026-11-24).
-//
-// From 5 rows on a line takes so many instructions that the processor does not see far enough ahead to keep
-// memory busy: prefetch instructions do it, and the second pass over a panel fetches the next one. That took
-// 8 rows of int8 from 192 to 170 us and 16 rows from 290 to 212 us in the same run; fewer rows it slowed
-// down.
+// Few rows: one panel at a time, for then the weights are one sequential stream. How a processor is kept
+// reading at the full bandwidth of memory meanwhile differs: see AmdStream and IntelStream.
 #pragma once
 
 #include "kernels/cpu/avx512/lanes.h"
@@ -25,12 +19,31 @@ namespace fathom::kernels::avx512 {
 
 inline constexpr int64_t kRowTile = 6;
 inline constexpr int64_t kPanelTile = 4;
-// Rows that pass a panel together while it streams in, and rows up to which weights are streamed.
-inline constexpr int kStreamTile = 8;
+// Rows up to which weights are streamed.
 inline constexpr int64_t kStreamRows = 16;
-// Rows from which on a panel's lines are prefetched, and how far ahead in the first pass.
-inline constexpr int kPrefetchedRows = 5;
+// How far ahead lines are prefetched.
 inline constexpr int64_t kPrefetchAhead = 8192;
+
+// Zen 4: the hardware's prefetchers follow a stream well. With two cores that read 64 GB/s 1 to 8 rows took
+// the weights at 67 to 69 GB/s, four panels side by side at 47 to 58, two at 60. From 5 rows on a line takes
+// so many instructions that the processor does not see far enough ahead: prefetch instructions do it, and
+// the second pass over a panel fetches the next one. That took 8 rows of int8 from 192 to 170 us and 16 rows
+// from 290 to 212 us in the same run; fewer rows it slowed down (2026-11-24).
+struct AmdStream {
+  static constexpr int kRowTile = 8;         // rows that pass a panel together
+  static constexpr int kPrefetchedRows = 5;  // from which on lines are prefetched
+};
+
+// Emerald Rapids without AMX, two cores that read 30 GB/s: prefetch instructions take 1 row of int8 from 26
+// to 31 GB/s, 2 rows from 20 to 28, 4 rows from 19 to 27; 16 rows come at 20 GB/s in two passes and at 24 in
+// one (2026-12-01).
+struct IntelStream {
+  static constexpr int kRowTile = 16;
+  static constexpr int kPrefetchedRows = 1;
+};
+
+// Any other processor is taken for one whose prefetchers do it.
+static inline bool is_intel() { return __builtin_cpu_is("intel"); }
 
 // Writes 16 outputs of token t from column j on.
 static inline void put(const LinearParams& p, int64_t t, int64_t j, __m512 value) {
@@ -137,12 +150,12 @@ struct LineStream {
   static constexpr int kRowsOfToken = Product::kRowsOfToken;
 
   // The outputs of rows [row, row + kRows) in one panel, by token.
-  template <int kRows>
+  template <typename Processor, int kRows>
   void rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) const {
     constexpr int kUnroll = 4;
     static_assert(kTileLines % kUnroll == 0);
     typename Product::Sum sums[kRows];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) sums[m] = Product::zero();
     const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
     const char* lines = static_cast<const char*>(p.panels) + panel * bytes;
@@ -154,16 +167,17 @@ struct LineStream {
     for (int64_t first = 0; first < num_lines; first += kUnroll) {
 #pragma GCC unroll 4
       for (int64_t line = first; line < first + kUnroll; ++line) {
-        if constexpr (kRows >= kPrefetchedRows) _mm_prefetch(fetched + line * kLineBytes, _MM_HINT_T1);
+        if constexpr (kRows >= Processor::kPrefetchedRows)
+          _mm_prefetch(fetched + line * kLineBytes, _MM_HINT_T1);
         const typename Product::Line weights = Product::load(lines + line * kLineBytes);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int m = 0; m < kRows; ++m) {
           sums[m] = Product::multiply(sums[m], weights,
                                       Product::broadcast(x + m * x_stride + line * Product::kInputsOfLine));
         }
       }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < kRows; m += kRowsOfToken) {
       const int64_t t = (row + m) / kRowsOfToken;
       values[m / kRowsOfToken] = Product::finish(p, t, panel, sums[m], sums[m + kRowsOfToken - 1]);
@@ -171,41 +185,46 @@ struct LineStream {
   }
 };
 
-// The same for a number of rows that is not known before; at most kStreamTile.
-template <typename Stream>
+// The same for a number of rows that is not known before; at most kMostRows.
+template <typename Processor, int kMostRows, typename Stream>
 static inline void stream_some_rows(const Stream& stream, const LinearParams& p, int64_t row, int64_t count,
                                     int64_t panel, __m512* values) {
-  static_assert(kStreamTile == 8);
-  if constexpr (Stream::kRowsOfToken == 1) {
-    if (count == 1) return stream.template rows<1>(p, row, panel, values);
-    if (count == 3) return stream.template rows<3>(p, row, panel, values);
-    if (count == 5) return stream.template rows<5>(p, row, panel, values);
-    if (count == 7) return stream.template rows<7>(p, row, panel, values);
+  if constexpr (kMostRows > Stream::kRowsOfToken) {
+    if (count < kMostRows) {
+      constexpr int kFewer = kMostRows - Stream::kRowsOfToken;
+      return stream_some_rows<Processor, kFewer>(stream, p, row, count, panel, values);
+    }
   }
-  if (count == 2) return stream.template rows<2>(p, row, panel, values);
-  if (count == 4) return stream.template rows<4>(p, row, panel, values);
-  if (count == 6) return stream.template rows<6>(p, row, panel, values);
-  return stream.template rows<8>(p, row, panel, values);
+  stream.template rows<Processor, kMostRows>(p, row, panel, values);
 }
 
-// At most kStreamRows rows.
-template <typename Stream>
-static void stream_panels(const Stream& stream, const LinearParams& p) {
+template <typename Processor, typename Stream>
+static void stream_panels_on(const Stream& stream, const LinearParams& p) {
   const bool paired = p.output == LinearParams::Output::kSiluMul;
   const int64_t num_rows = p.num_tokens * Stream::kRowsOfToken;
   for (int64_t panel = p.begin; panel < p.end; panel += paired ? 2 : 1) {
     __m512 values[kStreamRows], ups[kStreamRows];
     for (int part = 0; part < (paired ? 2 : 1); ++part) {
-      for (int64_t row = 0; row < num_rows; row += kStreamTile) {
-        const int64_t count = num_rows - row < kStreamTile ? num_rows - row : kStreamTile;
-        stream_some_rows(stream, p, row, count, panel + part,
-                         (part == 0 ? values : ups) + row / Stream::kRowsOfToken);
+      for (int64_t row = 0; row < num_rows; row += Processor::kRowTile) {
+        const int64_t count = num_rows - row < Processor::kRowTile ? num_rows - row : Processor::kRowTile;
+        stream_some_rows<Processor, Processor::kRowTile>(
+            stream, p, row, count, panel + part, (part == 0 ? values : ups) + row / Stream::kRowsOfToken);
       }
     }
     const int64_t j = (paired ? panel / 2 : panel) * kPanelRows;
     for (int64_t t = 0; t < p.num_tokens; ++t) {
       put(p, t, j, paired ? silu_mul_lanes(values[t], ups[t], p.rounding) : values[t]);
     }
+  }
+}
+
+// At most kStreamRows rows.
+template <typename Stream>
+static void stream_panels(const Stream& stream, const LinearParams& p) {
+  if (is_intel()) {
+    stream_panels_on<IntelStream>(stream, p);
+  } else {
+    stream_panels_on<AmdStream>(stream, p);
   }
 }
 

@@ -71,7 +71,7 @@ struct NibbleStream {
   static constexpr int kRowsOfToken = kDigits;
   const InputBlock* blocks;  // by row
 
-  template <int kRows>
+  template <typename Processor, int kRows>
   void rows(const LinearParams& p, int64_t row, int64_t panel, __m512* values) const {
     panels<kRows, 1>(p, row, panel, values);
   }
@@ -88,7 +88,7 @@ struct NibbleStream {
     for (int i = 0; i < kPanels; ++i) {
       // Apart from the stream of lines: asked for only at the end, they would hold it up.
       _mm_prefetch(p.weight_scales + (panel + i) * kPanelRows, _MM_HINT_T0);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int m = 0; m < kRows; ++m) sums[i][m] = _mm512_setzero_si512();
     }
     for (int64_t block = 0; block < count; ++block, ++x, lines += kSuperblockBytes) {
@@ -97,7 +97,7 @@ struct NibbleStream {
     }
 #pragma GCC unroll 2
     for (int i = 0; i < kPanels; ++i) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int m = 0; m < kRows; m += kDigits) {
         *values++ = scale_sums<kDigits>(p, (row + m) / kDigits, panel + i, _mm512_cvtepi32_ps(sums[i][m]),
                                         _mm512_cvtepi32_ps(sums[i][m + kDigits - 1]));
@@ -113,7 +113,7 @@ struct NibbleStream {
 #pragma GCC unroll 4
     for (int64_t g = 0; g < kSuperblockInputs / kInt4GroupInputs; ++g) {
       __m512i group[kRows];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int m = 0; m < kRows; ++m) group[m] = broadcast(&x[m * stride].starts[g]);
 #pragma GCC unroll 4
       for (int64_t l = 4 * g; l < 4 * g + 4; ++l) {
@@ -122,7 +122,7 @@ struct NibbleStream {
         const __m512i pair = _mm512_loadu_si512(lines + (1 + l) * kLineBytes);
         const __m512i low = _mm512_and_si512(pair, low_nibbles);
         const __m512i high = _mm512_and_si512(_mm512_srli_epi16(pair, 4), low_nibbles);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int m = 0; m < kRows; ++m) {
           group[m] = _mm512_dpbusd_epi32(group[m], low, broadcast(x[m * stride].x + 8 * l));
           group[m] = _mm512_dpbusd_epi32(group[m], high, broadcast(x[m * stride].x + 8 * l + 4));
@@ -130,7 +130,7 @@ struct NibbleStream {
       }
       const __m512i factors =
           _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lines + g * kPanelRows)));
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int m = 0; m < kRows; ++m) sums[m] = _mm512_dpwssd_epi32(sums[m], group[m], factors);
     }
   }
