@@ -7,7 +7,8 @@
 // Many rows: kRowTile x kPanelTile sums, one weight line and one broadcast fit 32 registers; a step of 6 x 4
 // takes 4 line loads and 6 broadcasts for 24 products, so that the products and not the load ports are the
 // limit. A panel tile stays in the L2 cache (4 panels of 2048 int8 inputs are 128 KiB) while all rows pass
-// by.
+// by, and the first tiles of rows prefetch the next four, one line a step (Ahead). On the Emerald Rapids
+// below that took 20 rows of int8 from 360 to 281 us, 64 from 712 to 622.
 //
 // Few rows: one panel at a time, for then the weights are one sequential stream. How a processor is kept
 // reading at the full bandwidth of memory meanwhile differs: see AmdStream and IntelStream.
@@ -83,9 +84,22 @@ static inline void put_panels(const LinearParams& p, int64_t t, int64_t panel,
   for (int i = 0; i < kPanels; ++i) put(p, t, (panel + i) * kPanelRows, values[i]);
 }
 
+// What is read after the panels at hand: `bytes` from `next` on. Each tile prefetches a part.
+struct Ahead {
+  const char* next;
+  int64_t bytes;
+
+  void pass(int64_t done) {
+    if (bytes <= done) return;  // the last part again: it costs little
+    next += done;
+    bytes -= done;
+  }
+};
+
 // One tile: rows [row, row + kRows) of x, panels [panel, panel + kPanels).
 template <typename Product, int kRows, int kPanels>
-static inline __attribute__((always_inline)) void tile(const LinearParams& p, int64_t row, int64_t panel) {
+static inline __attribute__((always_inline)) void tile(const LinearParams& p, int64_t row, int64_t panel,
+                                                       Ahead& ahead) {
   typename Product::Sum sums[kRows][kPanels];
   for (int m = 0; m < kRows; ++m) {
     for (int i = 0; i < kPanels; ++i) sums[m][i] = Product::zero();
@@ -95,8 +109,11 @@ static inline __attribute__((always_inline)) void tile(const LinearParams& p, in
   const char* x = static_cast<const char*>(p.x) + row * p.x_stride * Product::kInputBytes;
   const int64_t x_stride = p.x_stride * Product::kInputBytes;
   const int64_t num_lines = bytes / kLineBytes;
+  const char* const fetched = ahead.next;
+  ahead.pass(bytes);
   for (int64_t line = 0; line < num_lines; ++line) {
     typename Product::Line weights[kPanels];
+    _mm_prefetch(fetched + line * kLineBytes, _MM_HINT_T1);
 #pragma GCC unroll 8
     for (int i = 0; i < kPanels; ++i) weights[i] = Product::load(lines + i * bytes + line * kLineBytes);
 #pragma GCC unroll 8
@@ -119,25 +136,25 @@ static inline __attribute__((always_inline)) void tile(const LinearParams& p, in
 }
 
 template <typename Product, int kPanels>
-static void rows_of_tile(const LinearParams& p, int64_t panel) {
+static void rows_of_tile(const LinearParams& p, int64_t panel, Ahead ahead) {
   const int64_t num_rows = p.num_tokens * Product::kRowsOfToken;
   int64_t row = 0;
-  for (; row + kRowTile <= num_rows; row += kRowTile) tile<Product, kRowTile, kPanels>(p, row, panel);
+  for (; row + kRowTile <= num_rows; row += kRowTile) tile<Product, kRowTile, kPanels>(p, row, panel, ahead);
   switch (num_rows - row) {
     case 1:
-      if constexpr (Product::kRowsOfToken == 1) tile<Product, 1, kPanels>(p, row, panel);
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 1, kPanels>(p, row, panel, ahead);
       return;
     case 2:
-      tile<Product, 2, kPanels>(p, row, panel);
+      tile<Product, 2, kPanels>(p, row, panel, ahead);
       return;
     case 3:
-      if constexpr (Product::kRowsOfToken == 1) tile<Product, 3, kPanels>(p, row, panel);
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 3, kPanels>(p, row, panel, ahead);
       return;
     case 4:
-      tile<Product, 4, kPanels>(p, row, panel);
+      tile<Product, 4, kPanels>(p, row, panel, ahead);
       return;
     case 5:
-      if constexpr (Product::kRowsOfToken == 1) tile<Product, 5, kPanels>(p, row, panel);
+      if constexpr (Product::kRowsOfToken == 1) tile<Product, 5, kPanels>(p, row, panel, ahead);
       return;
     default:
       return;
@@ -228,18 +245,32 @@ static void stream_panels(const Stream& stream, const LinearParams& p) {
   }
 }
 
+// More rows than that, panels [begin, end). after: what is read after these panels.
+template <typename Product>
+static void tile_panels(const LinearParams& p, Ahead after) {
+  const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
+  const auto behind = [&](int64_t panel) {
+    if (panel >= p.end) return after;
+    const int64_t count = p.end - panel < kPanelTile ? p.end - panel : kPanelTile;
+    return Ahead{static_cast<const char*>(p.panels) + panel * bytes, count * bytes};
+  };
+  int64_t panel = p.begin;
+  for (; panel + kPanelTile <= p.end; panel += kPanelTile) {
+    rows_of_tile<Product, kPanelTile>(p, panel, behind(panel + kPanelTile));
+  }
+  for (; panel + 2 <= p.end; panel += 2) rows_of_tile<Product, 2>(p, panel, behind(panel + 2));
+  // A pair of gate and up is never cut.
+  if (panel < p.end) rows_of_tile<Product, 1>(p, panel, after);
+}
+
 template <typename Product>
 static void run_linear(const LinearParams& p) {
   if (p.num_tokens * Product::kRowsOfToken <= kStreamRows) {
     return stream_panels(LineStream<Product>{}, p);
   }
-  int64_t panel = p.begin;
-  for (; panel + kPanelTile <= p.end; panel += kPanelTile) rows_of_tile<Product, kPanelTile>(p, panel);
-  for (; panel + 2 <= p.end; panel += 2) rows_of_tile<Product, 2>(p, panel);
-  if (panel < p.end) {
-    // A pair of gate and up is never cut.
-    rows_of_tile<Product, 1>(p, panel);
-  }
+  // Whoever has these panels goes on with those behind them, more often than not.
+  const int64_t bytes = panel_bytes(p.num_inputs, Product::kFormat);
+  tile_panels<Product>(p, {static_cast<const char*>(p.panels) + p.end * bytes, kPanelTile * bytes});
 }
 
 }  // namespace fathom::kernels::avx512

@@ -8,10 +8,10 @@
 // with 10944 inputs; 2026-11-24).
 //
 // More rows: four panels at a time are expanded to int8 in the second-level cache, which costs as much as two
-// rows of products, and memory waits meanwhile.
+// rows of products; the products prefetch the nibbles of the next four.
 #include "kernels/cpu/avx512/expand_int4.h"
+#include "kernels/cpu/avx512/int8_product.h"
 #include "kernels/cpu/avx512/kernels.h"
-#include "kernels/cpu/avx512/linear.h"
 
 namespace fathom::kernels::avx512 {
 namespace {
@@ -167,15 +167,23 @@ void multiply_nibbles(const LinearParams& p, int64_t num_rows, const InputBlock*
   stream_wide_rows<kDigits, 2>(p, blocks);
 }
 
+// More than kStreamRows rows.
+template <int kDigits>
+void multiply_expanded(const LinearParams& p) {
+  const int64_t bytes = num_blocks(p) * kSuperblockBytes;
+  for (int64_t panel = p.begin; panel < p.end; panel += kPanelTile) {
+    const int64_t end = panel + kPanelTile < p.end ? panel + kPanelTile : p.end;
+    const Ahead nibbles{static_cast<const char*>(p.panels) + end * bytes, kPanelTile * bytes};
+    tile_panels<Int8Product<kDigits>>(expand_panels(p, panel, end), nibbles);
+  }
+}
+
 }  // namespace
 
 void linear_int4(const LinearParams& p) {
   const int64_t num_rows = p.num_tokens * rows_per_token(p.form);
   if (num_rows > kStreamRows) {
-    for (int64_t panel = p.begin; panel < p.end; panel += kPanelTile) {
-      linear_int8(expand_panels(p, panel, panel + kPanelTile < p.end ? panel + kPanelTile : p.end));
-    }
-    return;
+    return p.form == InputForm::kInt8 ? multiply_expanded<1>(p) : multiply_expanded<2>(p);
   }
   auto* blocks = static_cast<InputBlock*>(p.scratch);
   write_blocks(p, num_rows, blocks);
