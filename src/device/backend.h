@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "base/cpu_features.h"
 #include "base/status.h"
@@ -155,7 +156,9 @@ class Backend {
   // Memory for activations and cache, uninitialised.
   virtual Result<DeviceBuffer> allocate(size_t bytes) = 0;
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
-  virtual Status download(const void* device, void* host, size_t bytes) = 0;
+  // The same on the host: in place where the host can read the device's memory, else written to room. Valid
+  // until the device's memory changes.
+  virtual Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) = 0;
   // Between two places on the device that do not overlap.
   virtual Status copy(const void* from, void* to, size_t bytes) = 0;
 

@@ -20,7 +20,7 @@ class CpuBackend final : public Backend {
 
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
-  Status download(const void* device, void* host, size_t bytes) override;
+  Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
   Status copy(const void* from, void* to, size_t bytes) override;
   Result<Weight> load_matrix(const WeightSource& source) override;
   Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,

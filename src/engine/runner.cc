@@ -8,9 +8,7 @@
 namespace fathom {
 
 Runner::Runner(Backend& backend, DeepseekV2& model, LatentCache& cache, Communicator* communicator)
-    : backend_(backend), model_(model), cache_(cache), communicator_(communicator) {
-  logits_.resize(static_cast<size_t>(model.options().max_logits_rows * model.config().vocab_size));
-}
+    : backend_(backend), model_(model), cache_(cache), communicator_(communicator) {}
 
 Runner::~Runner() {
   if (communicator_ == nullptr || communicator_->rank() != 0 || failed_) return;
@@ -54,10 +52,10 @@ void Runner::lay_out(std::span<const SegmentInput> segments) {
   }
 }
 
-Result<std::span<const float>> Runner::download(const float* logits, size_t num_rows) {
+Result<std::span<const float>> Runner::read_back(const float* logits, size_t num_rows) {
   const size_t count = num_rows * static_cast<size_t>(model_.config().vocab_size);
-  FATHOM_RETURN_IF_ERROR(backend_.download(logits, logits_.data(), count * sizeof(float)));
-  return std::span<const float>(logits_.data(), count);
+  FATHOM_ASSIGN_OR_RETURN(const void* values, backend_.read_back(logits, count * sizeof(float), room_));
+  return std::span(static_cast<const float*>(values), count);
 }
 
 Result<const float*> Runner::lead() {
@@ -92,7 +90,7 @@ Result<std::span<const float>> Runner::run(std::span<const SegmentInput> segment
   lay_out(segments);
   order_.kind = StepOrder::Kind::kRun;
   FATHOM_ASSIGN_OR_RETURN(const float* logits, lead());
-  return download(logits, order_.logits_rows.size());
+  return read_back(logits, order_.logits_rows.size());
 }
 
 Status Runner::more_logits(std::span<const int32_t> rows, RowSink sink) {
@@ -102,7 +100,7 @@ Status Runner::more_logits(std::span<const int32_t> rows, RowSink sink) {
     const auto part = rows.subspan(first, std::min(most, rows.size() - first));
     order_.logits_rows.assign(part.begin(), part.end());
     FATHOM_ASSIGN_OR_RETURN(const float* logits, lead());
-    FATHOM_ASSIGN_OR_RETURN(const std::span<const float> values, download(logits, part.size()));
+    FATHOM_ASSIGN_OR_RETURN(const std::span<const float> values, read_back(logits, part.size()));
     sink(first, values);
   }
   return ok_status();

@@ -64,7 +64,7 @@ class Runner {
   // The order's logits on the device; of rank 0 with all others.
   Result<const float*> lead();
   Result<const float*> carry_out();
-  Result<std::span<const float>> download(const float* logits, size_t num_rows);
+  Result<std::span<const float>> read_back(const float* logits, size_t num_rows);
 
   Backend& backend_;
   DeepseekV2& model_;
@@ -74,7 +74,7 @@ class Runner {
   double model_seconds_ = 0;
   int64_t expanded_prompt_tokens_ = kExpandedPromptTokens;
   StepOrder order_;  // its arrays are reused from step to step
-  std::vector<float> logits_;
+  std::vector<std::byte> room_;
 };
 
 }  // namespace fathom

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "sample/exact_exp.h"
 #include "sample/log_softmax.h"
+#include "sample/logit_scan.h"
 
 namespace fathom {
 namespace {
@@ -69,29 +70,6 @@ class Selection {
   uint64_t limit_ = kNoLimit;
 };
 
-struct Peak {
-  float logit = -std::numeric_limits<float>::infinity();
-  size_t id = 0;
-};
-
-// The greatest logit and the lowest id that has it.
-Result<Peak> find_peak(std::span<const float> logits) {
-  FATHOM_CHECK(!logits.empty(), "no logits");
-  constexpr float kLargest = std::numeric_limits<float>::max();
-  Peak peak;
-  bool all_usable = true;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    all_usable &= logits[i] <= kLargest;  // false for NaN and +infinity
-    if (logits[i] > peak.logit) peak = {logits[i], i};
-  }
-  if (!all_usable) {
-    const auto bad = std::find_if(logits.begin(), logits.end(), [](float x) { return !(x <= kLargest); });
-    return invalid_data("the logit of token {} is {}", bad - logits.begin(), *bad);
-  }
-  if (peak.logit < -kLargest) return invalid_data("all {} logits are -inf", logits.size());
-  return peak;
-}
-
 Result<Peak> find_allowed_peak(const SampleInput& input, std::span<const float> prepared) {
   Result<Peak> peak = find_peak(prepared);
   if (peak.ok() || input.allowed.empty() || !find_peak(input.logits).ok()) return peak;
@@ -145,21 +123,6 @@ void apply_penalties(const SampleInput& input, const SamplingParams& params, Sam
   }
 }
 
-// Copies the logits into the workspace. NaN and +infinity stay where they are, so that a row that is not
-// usable is found out whatever the mask; everything else that is not allowed becomes -infinity.
-void copy_logits(const SampleInput& input, SamplerWorkspace& workspace) {
-  workspace.logits.assign(input.logits.begin(), input.logits.end());
-  if (input.allowed.empty()) return;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kLargest = std::numeric_limits<float>::max();
-  for (size_t i = 0; i < workspace.logits.size(); ++i) {
-    const uint32_t word = i / 32 < input.allowed.size() ? input.allowed[i / 32] : 0;
-    const bool is_allowed = ((word >> (i % 32)) & 1) != 0;
-    float& logit = workspace.logits[i];
-    if (!is_allowed && logit <= kLargest) logit = -kInfinity;
-  }
-}
-
 // Steps 0 and 1: a copy in the workspace where anything changes.
 std::span<const float> adjust_logits(const SampleInput& input, const SamplingParams& params,
                                      SamplerWorkspace& workspace) {
@@ -167,7 +130,7 @@ std::span<const float> adjust_logits(const SampleInput& input, const SamplingPar
       input.allowed.empty()) {
     return input.logits;
   }
-  copy_logits(input, workspace);
+  copy_allowed(input.logits, input.allowed, workspace.logits);
   if (params.has_penalties()) apply_penalties(input, params, workspace);
   const auto logit_of = [&workspace](int32_t id) {
     const auto index = static_cast<size_t>(id);

@@ -3,7 +3,7 @@
 //
 // Rounds of the two kinds take turns, so that a busy machine disturbs both alike; medians of the rounds are
 // printed. The model's own time is measured around its forward pass, so that "besides" is everything else in
-// Engine::step(), listeners included.
+// Engine::step(), listeners included; what drawing takes of it is timed apart, on rows of the same width.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -12,8 +12,10 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "constrain/constraint.h"
 #include "engine/engine.h"
+#include "sample/sampler.h"
 
 namespace fathom {
 namespace {
@@ -72,6 +74,26 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// Seconds that greedy draws for `batch` rows of logits take.
+double time_draws(const Engine& engine, int64_t batch) {
+  const auto width = static_cast<size_t>(engine.config().vocab_size);
+  std::vector<float> logits(static_cast<size_t>(batch) * width);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(random_bits(1, i) % 1000);
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  SamplerWorkspace workspace;
+  std::vector<double> times;
+  for (int round = 0; round <= kRounds; ++round) {
+    const double started = monotonic_seconds();
+    for (size_t row = 0; row < static_cast<size_t>(batch); ++row) {
+      const SampleInput input{.logits = std::span(logits).subspan(row * width, width)};
+      FATHOM_CHECK(sample(input, greedy, workspace).ok(), "a draw failed");
+    }
+    times.push_back(monotonic_seconds() - started);
+  }
+  return median(times);
+}
+
 void measure(Engine& engine, int64_t batch, const std::shared_ptr<const CompiledConstraint>& constraint) {
   std::vector<double> plain_step, plain_other, bound_other;
   for (uint64_t round = 0; round <= kRounds; ++round) {
@@ -84,11 +106,12 @@ void measure(Engine& engine, int64_t batch, const std::shared_ptr<const Compiled
   }
   constexpr double kMicro = 1e6;
   const double step = median(plain_step), other = median(plain_other);
-  const double added = median(bound_other) - other;
+  const double added = median(bound_other) - other, draws = time_draws(engine, batch);
   fmt::print(
-      "batch {:>2}: a step {:8.0f} us, besides the model {:6.1f} us ({:.2f} %), a JSON schema adds {:6.1f} "
-      "us ({:.2f} %)\n",
-      batch, kMicro * step, kMicro * other, 100 * other / step, kMicro * added, 100 * added / step);
+      "batch {:>2}: a step {:6.0f} us, besides the model {:5.1f} us ({:.2f} %): draws {:5.1f} us, scheduler, "
+      "runner, text and listeners {:5.1f} us ({:.2f} %); a JSON schema adds {:5.1f} us ({:.2f} %)\n",
+      batch, kMicro * step, kMicro * other, 100 * other / step, kMicro * draws, kMicro * (other - draws),
+      100 * (other - draws) / step, kMicro * added, 100 * added / step);
 }
 
 void run_all(const std::string& model) {
