@@ -15,7 +15,7 @@ namespace fathom {
 
 struct CommOptions {
   std::vector<int64_t> sizes = {};  // bytes, each a multiple of 4 and at least 4
-  double seconds = 0.2;        // of each measurement
+  double seconds = 0.2;             // of each measurement
 };
 
 struct CallTimes {

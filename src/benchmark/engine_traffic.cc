@@ -15,8 +15,9 @@ Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfi
   FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
                           QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  return describe_traffic(config, weight_groups(config, sharding_of(options), *checkpoint, description),
-                          cache_dtype(options, config));
+  const Sharding sharding = sharding_of(options);
+  return describe_traffic(config, weight_groups(config, sharding, *checkpoint, description),
+                          cache_dtype(options, config), sharding.num_ranks);
 }
 
 }  // namespace fathom

@@ -50,14 +50,18 @@ double& counter_of(OperationCounts& counts, const WeightGroup& group) {
   return group.dtype == DType::kFloat32 ? counts.float32 : counts.bfloat16;
 }
 
+double rank_share(const WeightGroup& group) {
+  return group.bytes == 0 ? 1 : static_cast<double>(group.rank_bytes) / static_cast<double>(group.bytes);
+}
+
 // As a step reads them, all tensors of the group. int4 has a factor for every 32 inputs once it is packed,
 // however it is stored (kernels/packed.h), and a scale a row.
 double read_bytes(const WeightGroup& group, const RoleSize& size) {
-  if (group.dtype != DType::kUint8) return static_cast<double>(group.bytes);
+  if (group.dtype != DType::kUint8) return static_cast<double>(group.rank_bytes);
   constexpr double kPackedBytes =
       static_cast<double>(kernels::kSuperblockBytes) / (kernels::kPanelRows * kernels::kSuperblockInputs);
   const double share = static_cast<double>(group.num_tensors) / size.num_tensors;
-  return share * (kPackedBytes * size.num_parameters + sizeof(float) * size.num_outputs);
+  return rank_share(group) * share * (kPackedBytes * size.num_parameters + sizeof(float) * size.num_outputs);
 }
 
 }  // namespace
@@ -80,7 +84,7 @@ double ModelTraffic::body_bytes(int64_t num_tokens) const {
 }
 
 ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightGroup> weights,
-                              DType kv_cache_dtype) {
+                              DType kv_cache_dtype, int64_t num_ranks) {
   ModelTraffic traffic;
   traffic.num_experts = config.n_routed_experts;
   traffic.experts_per_token = config.num_experts_per_tok;
@@ -97,8 +101,8 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
     }
     // All tensors of a role have one shape, so a group's share of them is its share of the parameters.
     const RoleSize& size = sizes[static_cast<size_t>(group.role)];
-    const double operations =
-        2 * size.num_parameters * static_cast<double>(group.num_tensors) / size.num_tensors;
+    const double operations = 2 * rank_share(group) * size.num_parameters *
+                              static_cast<double>(group.num_tensors) / size.num_tensors;
     const double bytes = read_bytes(group, size);
     switch (part) {
       case Part::kHead:
@@ -114,7 +118,8 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
         counter_of(traffic.token, group) += operations;
     }
   }
-  const auto head_layers = static_cast<double>(config.num_attention_heads * config.num_hidden_layers);
+  const auto head_layers = static_cast<double>(config.num_attention_heads * config.num_hidden_layers) /
+                           static_cast<double>(num_ranks);
   traffic.expanded_pair = 2 * head_layers * static_cast<double>(config.qk_head_dim() + config.v_head_dim);
   traffic.absorbed_pair =
       2 * head_layers * static_cast<double>(2 * config.kv_lora_rank + config.qk_rope_head_dim);

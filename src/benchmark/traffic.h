@@ -54,9 +54,9 @@ struct ModelTraffic {
   double body_bytes(int64_t num_tokens) const;
 };
 
-// weights: weight_groups() of the same config, for one rank, with their types.
+// Of one of num_ranks ranks. weights: weight_groups() of the same config for that rank, with their types.
 ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightGroup> weights,
-                              DType kv_cache_dtype);
+                              DType kv_cache_dtype, int64_t num_ranks = 1);
 
 // The expected number of distinct experts that num_tokens tokens choose, each experts_per_token of
 // num_experts; 0 without experts.

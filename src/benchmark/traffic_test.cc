@@ -90,6 +90,7 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
     group.dtype = DType::kInt8;
     group.type = QuantType::kW8A8Dynamic;
     group.bytes = group.bytes / 2 + static_cast<uint64_t>(group.num_tensors) * 1408 * 4;  // a scale a row
+    group.rank_bytes = group.bytes;
   }
   const ModelTraffic mixed = describe_traffic(config_, groups, DType::kInt8);
   EXPECT_DOUBLE_EQ(mixed.token.int8, 2 * 26 * 6 * kExpert / 3);
@@ -98,12 +99,30 @@ TEST_F(LiteTraffic, Int8WeightsHalveBytesAndMoveOperations) {
   EXPECT_EQ(mixed.cache_bytes_per_token, 17388);
 }
 
+TEST_F(LiteTraffic, ARankReadsAndMultipliesItsShare) {
+  for (int64_t num_expert_groups : {1, 4}) {
+    const Sharding sharding{.num_ranks = 4, .num_slices = 4, .num_expert_groups = num_expert_groups};
+    const ModelTraffic rank =
+        describe_traffic(config_, weight_groups(config_, sharding), DType::kBFloat16, sharding.num_ranks);
+    EXPECT_DOUBLE_EQ(rank.routed_bytes, traffic_.routed_bytes / 4);
+    EXPECT_DOUBLE_EQ(rank.head_bytes, traffic_.head_bytes / 4);
+    EXPECT_DOUBLE_EQ(rank.head.bfloat16, traffic_.head.bfloat16 / 4);
+    EXPECT_DOUBLE_EQ(rank.absorbed_pair, traffic_.absorbed_pair / 4);
+    // Router, the latent's projection and norms are every rank's.
+    const double whole = kRouter + 27.0 * 576 * 2048;
+    EXPECT_DOUBLE_EQ(rank.common_bytes,
+                     (traffic_.common_bytes - 2 * (whole + kNorms)) / 4 + 2 * (whole + kNorms));
+    EXPECT_DOUBLE_EQ(rank.token.bfloat16, (traffic_.token.bfloat16 - 2 * whole) / 4 + 2 * whole);
+    EXPECT_EQ(rank.cache_bytes_per_token, traffic_.cache_bytes_per_token);
+  }
+}
+
 TEST_F(LiteTraffic, Int4IsReadAsItIsPacked) {
   std::vector<WeightGroup> groups = weight_groups(config_, {});
   for (WeightGroup& group : groups) {
     if (group.role != WeightRole::kExpertUp) continue;
     group.dtype = DType::kUint8;
-    group.bytes = 1;  // a checkpoint's groups may be larger than 32
+    group.bytes = group.rank_bytes = 1;  // a checkpoint's groups may be larger than 32
   }
   const ModelTraffic mixed = describe_traffic(config_, groups, DType::kInt8);
   const double up = kExpert / 3 * 4.25 / 8 + 1408 * 4;
