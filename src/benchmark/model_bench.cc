@@ -8,6 +8,7 @@
 #include "benchmark/engine_traffic.h"
 #include "benchmark/peak_memory.h"
 #include "benchmark/timed_run.h"
+#include "parallel/communicator.h"
 
 namespace fathom {
 namespace {
@@ -244,6 +245,7 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
   report.model = engine_opts.model_dir;
   report.isa = engine_opts.isa;
   report.num_threads = engine_opts.num_threads;
+  if (engine_opts.communicator != nullptr) report.num_ranks = engine_opts.communicator->size();
   const MachineOptions machine_options{.thread_counts = {report.num_threads},
                                        .seconds = options.machine_seconds};
   FATHOM_ASSIGN_OR_RETURN(report.before, measure_machine(machine_options, progress));

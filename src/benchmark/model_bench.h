@@ -87,7 +87,8 @@ struct ModelBenchRow {
 struct ModelBenchReport {
   std::string model;
   Isa isa = Isa::kReference;
-  int num_threads = 1;
+  int num_threads = 1;  // of a rank
+  int num_ranks = 1;
   MachineCeilings before;
   MachineCeilings after;
   ThreadCeilings machine;           // the better of both at num_threads; shares are of each row's own

@@ -2,6 +2,8 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "cli/commands.h"
 #include "cli/compare_report.h"
@@ -9,6 +11,7 @@
 #include "cli/engine_options.h"
 #include "cli/with_ranks.h"
 #include "evaluate/compare.h"
+#include "parallel/communicator.h"
 
 namespace fathom {
 namespace {
@@ -113,20 +116,32 @@ Status follow(const EngineOptions& a, const EngineOptions& b) {
   return with_side(b, "B", nothing);
 }
 
-// Every rank reads the texts: the engines are made for windows of their length.
+// The engines of all ranks are made for windows of the length that rank 0 found.
+Result<int64_t> shared_context(Communicator* communicator, int64_t context) {
+  if (communicator == nullptr) return context;
+  FATHOM_RETURN_IF_ERROR(communicator->broadcast(std::as_writable_bytes(std::span(&context, 1)), 0));
+  return context;
+}
+
+// Rank 0 alone reads the texts, which may lie on its server only.
 Status compare(const CompareFlags& options, const ComparedSides& sides, EngineOptions a) {
   FATHOM_ASSIGN_OR_RETURN(EngineOptions b, to_engine_options(sides.b, "--b-"));
   b.communicator = a.communicator;
   b.num_threads = a.num_threads;
-  FATHOM_ASSIGN_OR_RETURN(const TextWindows windows, read_texts(options));
-  FATHOM_RETURN_IF_ERROR(fit_to_context(a, windows.context()));
-  FATHOM_RETURN_IF_ERROR(fit_to_context(b, windows.context()));
-  if (!leads(a)) return follow(a, b);
-  FATHOM_ASSIGN_OR_RETURN(const DivergenceSummary summary, compute(a, b, windows));
+  std::optional<TextWindows> windows;
+  if (leads(a)) {
+    FATHOM_ASSIGN_OR_RETURN(windows, read_texts(options));
+  }
+  FATHOM_ASSIGN_OR_RETURN(const int64_t context,
+                          shared_context(a.communicator, windows ? windows->context() : 0));
+  FATHOM_RETURN_IF_ERROR(fit_to_context(a, context));
+  FATHOM_RETURN_IF_ERROR(fit_to_context(b, context));
+  if (!windows) return follow(a, b);
+  FATHOM_ASSIGN_OR_RETURN(const DivergenceSummary summary, compute(a, b, *windows));
   if (options.json) {
-    print_json(comparison_json(sides, windows, summary));
+    print_json(comparison_json(sides, *windows, summary));
   } else {
-    print_text(comparison_table(sides, windows, summary));
+    print_text(comparison_table(sides, *windows, summary));
   }
   return ok_status();
 }

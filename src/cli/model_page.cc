@@ -80,10 +80,10 @@ std::string charts(const ModelBenchReport& report) {
 
 std::string to_html(const ModelBenchReport& report) {
   const std::string body = fmt::format(
-      "<h1>{}</h1>\n<p>{} threads of {}, {} kernels. Dashed: the roof, what the ceilings measured beside the "
-      "runs allow. Vertical lines: smallest to largest of the repeats.</p>\n{}<h2>Numbers</h2><pre>{}</pre>",
-      escape_html(report.model), report.num_threads, escape_html(report.before.features.model_name),
-      isa_name(report.isa), charts(report), escape_html(to_text(report)));
+      "<h1>{}</h1>\n<p>{}. Dashed: the roof, what the ceilings measured beside the runs allow. Vertical lines: "
+      "smallest to largest of the repeats.</p>\n{}<h2>Numbers</h2><pre>{}</pre>",
+      escape_html(report.model), escape_html(place_text(report)), charts(report),
+      escape_html(to_text(report)));
   return html_page("fathom bench model: " + report.model, kStyle, body);
 }
 

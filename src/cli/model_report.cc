@@ -141,6 +141,7 @@ Json to_json(const ModelBenchReport& report) {
             {"bf16_tflops", optional_json(in_tera(report.rates.bfloat16))},
             {"f32_tflops", optional_json(in_tera(report.rates.float32))},
             {"threads", report.num_threads},
+            {"ranks", report.num_ranks},
             {"isa", isa_name(report.isa)},
             {"cpu", report.before.features.model_name},
             {"int8_probe", probe_json(report.rates.int8)},
@@ -151,9 +152,14 @@ Json to_json(const ModelBenchReport& report) {
           {"rows", std::move(rows)}};
 }
 
+std::string place_text(const ModelBenchReport& report) {
+  const std::string ranks = report.num_ranks > 1 ? fmt::format("{} ranks of ", report.num_ranks) : "";
+  return fmt::format("{}{} threads of {}, {} kernels", ranks, report.num_threads,
+                     report.before.features.model_name, isa_name(report.isa));
+}
+
 std::string to_text(const ModelBenchReport& report) {
-  std::string text = fmt::format("{} on {} threads of {}, {} kernels\n\nceilings\n", report.model,
-                                 report.num_threads, report.before.features.model_name, isa_name(report.isa));
+  std::string text = fmt::format("{} on {}\n\nceilings\n", report.model, place_text(report));
   text += ceilings_text("before", report.before.threads.front(), report.isa) +
           ceilings_text("after", report.after.threads.front(), report.isa) +
           ceilings_text("better", report.machine, report.isa);
@@ -198,6 +204,8 @@ std::string to_text(const ModelBenchReport& report) {
       "prefill's of the limit that it names. MB of a step.\n";
   if (any_cached)
     text += "* A step's bytes fit into the caches, so that memory bandwidth is not its limit.\n";
+  if (report.num_ranks > 1)
+    text += "Ceilings, bytes, operations and peak are rank 0's; its ceilings are measured while the others wait.\n";
   return text;
 }
 

@@ -220,8 +220,7 @@ class Words(compat_case.Case):
                 (f"pa_fp16 full_BoolQ 1 deepseekv2 ${{weight_path}} {table} 16 1 0 127.0.0.1", ("nodes", "2 servers")),
                 (f"pa_fp16 full_BoolQ 1 deepseekv2 ${{weight_path}} {table} 16 2 4 127.0.0.1", ("first rank", "0, 8")),
                 (f"pa_fp16 full_BoolQ 1 deepseekv2 ${{weight_path}} {table} 16 2 0 10.0.0.9", ("master", "127.0.0.1")),
-                ("pa_fp16 full_BoolQ 1 deepseekv2 ${weight_path} /no/table 16 2 0 127.0.0.1", ("/no/table",)),
-                (f"pa_fp16 performance_maxbs [[16,8]] [[1,2]] 50 deepseekv2 ${{weight_path}} {table} 16 2 0 127.0.0.1", ("one node",))):
+                ("pa_fp16 full_BoolQ 1 deepseekv2 ${weight_path} /no/table 16 2 0 127.0.0.1", ("/no/table",))):
             with self.subTest(words=words):
                 self.refuse(f"{RUN} {words}", *parts)
         self.assertEqual(self.bash(RUN).returncode, 2)
@@ -231,19 +230,6 @@ class Words(compat_case.Case):
         self.refuse(f"{RUN} pa_fp16 full_BoolQ 1 {self.MODEL}", "MODELTEST_DATA_DIR", "/no/such", MODELTEST_DATA_DIR="/no/such")
         self.refuse(f"{RUN} pa_fp16 full_BoolQ 1 {self.MODEL}", "boolq/dev.jsonl", MODELTEST_DATA_DIR=str(self.folder))
         self.refuse(f"{RUN} pa_fp16 performance [[16,8]] 1 dataset gsm8k {self.MODEL}", "gsm8k", MODELTEST_DATA_DIR=str(self.folder))
-
-    def test_ranks(self):
-        self.succeed(f"{RUN} pa_fp16 performance [[16,8]] 1 deepseekv2 ${{weight_path}} 2", FATHOM_RANKS=None)
-        self.refuse(f"{RUN} pa_fp16 performance_maxbs [[16,6]] [[1,2]] 50 deepseekv2 ${{weight_path}} 2", "2 ranks", "one process",
-                    "FATHOM_RANKS=1", FATHOM_RANKS=None)
-
-    def test_accuracy_needs_no_ranks(self):
-        done = self.succeed(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 8", FATHOM_RANKS=None)
-        self.assertIn("runs in one process, with all its CPUs, in place of 8 ranks", done.stderr)
-        paths = [self.modeltest / "outputs/results/NPU/precision_test/full_BoolQ/fp16/deepseekv2" / f"BoolQ_pa_batch8_tp{chips}_full_result.csv"
-                 for chips in (8, 1)]
-        self.succeed(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 1")
-        self.assertEqual(*[path.read_text() for path in paths])
 
     def test_results_that_cannot_be_written(self):
         in_the_way = self.modeltest / "outputs" / "results" / "NPU" / "performance_test" / "performance_single"
@@ -257,19 +243,65 @@ class Words(compat_case.Case):
 
 
 @unittest.skipUnless(shutil.which("mpirun"), "Open MPI is not installed")
+class Ranks(compat_case.Case):
+    """Chips are ranks, in every mode."""
+
+    def started(self, words):
+        """The command lines of fathom that run.sh starts, those of the ranks among them."""
+        log, binary = self.folder / "started", self.folder / "fathom"
+        log.write_text("")
+        binary.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {cli_test.BINARY} "$@"\n')
+        binary.chmod(0o755)
+        self.succeed(f"{RUN} {words}", FATHOM_RANKS=None, FATHOM_BIN=str(binary))
+        return log.read_text().splitlines()
+
+    def check_ranks(self, words, command):
+        """Two ranks, and nothing else that has the model."""
+        lines = [line for line in self.started(words) if not line.startswith("tokenize")]
+        self.assertEqual([line.startswith(f"launch -n 2 -- {self.folder}/fathom {command} ") for line in lines], [True, False, False], lines)
+        for line in lines[1:]:
+            self.assertTrue(line.startswith(f"{command} {self.fp16} ") and " --tp 2" in line, line)
+        return lines
+
+    def test_accuracy(self):
+        results = self.modeltest / "outputs/results/NPU/precision_test/full_BoolQ/fp16/deepseekv2"
+        self.check_ranks("pa_fp16 full_BoolQ 8 deepseekv2 ${weight_path} 2", "eval")
+        self.started("pa_fp16 full_BoolQ 8 deepseekv2 ${weight_path} 1")
+        self.assertEqual(*[(results / f"BoolQ_pa_batch8_tp{chips}_full_result.csv").read_text() for chips in (1, 2)])
+        self.check_ranks("pa_fp16 simplified_TruthfulQA 1 deepseekv2 ${weight_path} 2", "compare")
+        self.check_ranks("pa_fp16 precision_single [[16,8]] hello 1 deepseekv2 ${weight_path} 2", "run")
+
+    def test_speed(self):
+        self.check_ranks("pa_fp16 performance [[16,8]] 1 deepseekv2 ${weight_path} 2", "bench model")
+        self.check_ranks("pa_fp16 performance_maxbs [[16,6]] [[1,2]] 100000 deepseekv2 ${weight_path} 2", "bench maxbs")
+        self.check_ranks("pa_fp16 performance_single [[16,8]] hello 1 deepseekv2 ${weight_path} 2", "run")
+
+    def test_experts_shared_among_ranks(self):
+        lines = self.check_ranks("pa_fp16 full_BoolQ 8 deepseekv2 ${weight_path} 2 [1,2,1,1,2]", "eval")
+        self.assertIn("--moe-ep 2", lines[0])
+
+    def test_ranks_that_the_model_does_not_allow(self):
+        done = self.bash(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 3", FATHOM_RANKS=None)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "(?m)^fathom: error: --tp: 3 does not divide num_attention_heads 8$")
+
+
+@unittest.skipUnless(shutil.which("mpirun"), "Open MPI is not installed")
 class TwoNodes(compat_case.Case):
     """Both nodes are this machine, by two addresses: for mpirun the second one is elsewhere."""
     PORT = 21700
 
     def nodes(self, *words_of_each, **variables):
-        """What the commands of the nodes ended with: (status, stdout, stderr) each."""
+        """What the commands of the nodes ended with: (status, stdout, stderr) each. Only the first node has data sets."""
         table = self.folder / "two.json"
         compat_case.write_rank_table(table, devices=1)
         TwoNodes.PORT += 10
+        of_each = [variables, {**variables, "MODELTEST_DATA_DIR": "/no/such"}]
         started = [subprocess.Popen(
             ["bash", "-c", f"{RUN} {words} deepseekv2 $weight_path {table} 2 2 {rank} {compat_case.MASTER}"], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={k: v for k, v in self.environment(FATHOM_RANKS=None, MASTER_PORT=str(TwoNodes.PORT), **variables).items() if v is not None})
+            env={k: v for k, v in self.environment(FATHOM_RANKS=None, MASTER_PORT=str(TwoNodes.PORT), **of_each[rank]).items()
+                 if v is not None})
             for rank, words in enumerate(words_of_each) if words]
         outputs = [process.communicate(timeout=300) for process in started]
         return [(process.returncode, *output) for process, output in zip(started, outputs)]
@@ -284,6 +316,15 @@ class TwoNodes(compat_case.Case):
         for batch in (1, 2):
             (row,) = self.rows(f"outputs/results/NPU/performance_test/performance/fp16/deepseekv2/performance_pa_batch{batch}_tp2_result.csv")
             self.assertEqual((row["In_seq"], row["Out_seq"]), ("16", "8"))
+
+    def test_accuracy_and_the_largest_batch(self):
+        for words, path, batches in (
+                ("pa_fp16 full_BoolQ [2,8]", "outputs/results/NPU/precision_test/full_BoolQ/fp16/deepseekv2/full_BoolQ_*_tp2_result.csv", "28"),
+                ("pa_fp16 performance_maxbs [[16,6]] [[1,2]] 100000", "result/deepseekv2/performance_maxbs_pa_fp16_tp2_final_result.csv", "2")):
+            ended = self.nodes(words, words)
+            self.assertEqual([status for status, *_ in ended], [0, 0], ended)
+            files = sorted(self.modeltest.glob(path))
+            self.assertEqual([line.split(",")[1] for file in files for line in file.read_text().splitlines()[1:]], list(batches))
 
     def test_failure_of_the_work_ends_both(self):
         words = "pa_fp16 performance [[16,8]] 1 dataset gsm8k"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """lm-evaluation-harness through `fathom serve` (its model type local-completions) against `fathom eval` on the same checkpoint
-and questions: the same accuracies and the same log-likelihoods. Not part of `make test`: it installs lm_eval into a virtual
-environment.
+and questions: the same accuracies and the same log-likelihoods. Part of the tests with -DFATHOM_LM_EVAL=ON only: it installs
+lm_eval into a virtual environment.
 
 usage: lm_eval_server_test.py FATHOM_BINARY VENV_FOLDER [QUESTIONS]
 

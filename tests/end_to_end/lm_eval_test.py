@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`fathom eval` against lm-evaluation-harness on the same checkpoint, prompts and questions: the same prompts to the byte,
-the same accuracies, log-likelihoods within 1e-3. Not part of `make test`: it installs lm_eval and torch (2 GB) into a
-virtual environment and takes some minutes.
+the same accuracies, log-likelihoods within 1e-3. Part of the tests with -DFATHOM_LM_EVAL=ON only: it installs lm_eval and
+torch (2 GB) into a virtual environment and takes some minutes.
 
 usage: lm_eval_test.py FATHOM_BINARY VENV_FOLDER [QUESTIONS [DATA_FOLDER]]
 
@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 
+from package_venv import SKIPPED, install
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
 PACKAGES = ("lm_eval[hf]==0.4.13", "torch==2.13.0", "transformers==5.24.0")
-SKIPPED = 77
+PATIENCE = 1800  # seconds, of the installation
 TOLERANCE = 1e-3
 CMMLU_SHOTS = 2
 
@@ -51,20 +53,6 @@ keep["samples"] = {name: [{"arguments": s["arguments"], "resps": s["resps"]} for
                    for name, samples in done["samples"].items()}
 json.dump(keep, open(out, "w"), ensure_ascii=False, default=str)
 '''
-
-
-def install(venv):
-    """The environment's python, or None where something is missing."""
-    python = venv / "bin" / "python"
-    imports = [str(python), "-c", "import lm_eval.models.huggingface, torch"]
-    if python.exists() and subprocess.run(imports, capture_output=True, check=False).returncode == 0:
-        return python
-    for step in ([sys.executable, "-m", "venv", "--clear", str(venv)],
-                 [str(python), "-m", "pip", "install", "--quiet", *PACKAGES]):
-        if subprocess.run(step, check=False).returncode != 0:
-            return None
-    return python
-
 
 
 def write_boolq(data, folder, tasks, count):
@@ -239,7 +227,7 @@ def main():
     if not (data / "cmmlu").is_dir():
         print(f"skipped: {data} is not there")
         return SKIPPED
-    python = install(venv)
+    python = install(venv, PACKAGES, ("lm_eval.models.huggingface", "torch"), PATIENCE)
     if python is None:
         print(f"skipped: {', '.join(PACKAGES)} cannot be installed into {venv}")
         return SKIPPED

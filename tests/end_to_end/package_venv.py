@@ -7,8 +7,8 @@ import sys
 SKIPPED = 77
 
 
-def install(venv, packages, modules):
-    """The environment's python, or None where something is missing."""
+def install(venv, packages, modules, patience=300):
+    """The environment's python, or None where something is missing or takes longer than so many seconds."""
     python = venv / "bin" / "python"
     imports = [str(python), "-c", "import " + ", ".join(modules)]
     if python.exists() and subprocess.run(imports, capture_output=True, check=False).returncode == 0:
@@ -16,7 +16,7 @@ def install(venv, packages, modules):
     for step in ([sys.executable, "-m", "venv", "--clear", str(venv)],
                  [str(python), "-m", "pip", "install", "--quiet", *packages]):
         try:
-            done = subprocess.run(step, capture_output=True, timeout=300, check=False)
+            done = subprocess.run(step, capture_output=True, timeout=patience, check=False)
         except subprocess.TimeoutExpired:
             return None
         if done.returncode != 0:

@@ -97,7 +97,14 @@ class Answers(unittest.TestCase):
     def test_compare(self):
         arguments = ("compare", DEMO, DEMO, "--b-kv-cache-dtype", "int8", "--text-file", DEMO / "held_out_en.txt", "--limit",
                      300, "--slices", 2, "--json")
-        self.assertEqual(json.loads(output(2, *arguments)), json.loads(output(1, *arguments)))
+        want = json.loads(output(1, *arguments))
+        self.assertEqual(json.loads(output(2, *arguments)), want)
+        # Texts need to lie on rank 0's server alone.
+        here, elsewhere = (" ".join(map(str, arguments)).replace("held_out_en", name) for name in ("held_out_en", "not_there"))
+        script = f"exec {BINARY} $([ $OMPI_COMM_WORLD_RANK = 0 ] && echo {here} || echo {elsewhere}) --threads 1"
+        done = run(BINARY, "launch", "-n", 2, "--", "sh", "-c", script)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout), want)
 
     def test_eval(self):
         arguments = ("eval", DEMO, "--tasks", "boolq", "--data", ROOT / "tests" / "end_to_end" / "eval_data", "--limit", 4,
@@ -117,8 +124,11 @@ class Answers(unittest.TestCase):
         self.assertEqual(found["cases"][0]["batch"], 2)
 
     def test_bench_model(self):
-        report = json.loads(output(2, "bench", "model", GOLDEN, "--pairs", "16x4", "--seconds", 0.02, "--format", "json"))
+        arguments = ("bench", "model", GOLDEN, "--pairs", "16x4", "--seconds", 0.02, "--format")
+        report = json.loads(output(2, *arguments, "json"))
         self.assertGreater(report["rows"][0]["decode_tps"], 0)
+        self.assertEqual(report["machine"]["ranks"], 2)
+        self.assertIn(" on 2 ranks of 1 threads of ", output(2, *arguments, "table"))
 
 
 class Refusals(unittest.TestCase):

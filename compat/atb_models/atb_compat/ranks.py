@@ -1,14 +1,10 @@
 """Devices of the seed as ranks of fathom."""
 import dataclasses
-import sys
 
 from . import fathom, variables
 from .fathom import Refusal
 
 MAX_RANKS = 64
-OVER_RANKS = (["run"], ["score"], ["bench", "model"])
-# Scores do not depend on how many processes compute them, so these run in one whatever is asked for. Speed does: the rest is refused.
-IN_ONE_PROCESS = (["eval"], ["compare"])
 DEGREES = ("dp", "tp", "sp", "moe_tp", "moe_ep", "pp", "microbatch_size", "cp")
 
 
@@ -27,13 +23,6 @@ class Ranks:
         binary = fathom.binary()
         if self.count == 1:
             return [binary, *arguments]
-        command = arguments[:2] if arguments[0] == "bench" else arguments[:1]
-        if command in IN_ONE_PROCESS:
-            print(f"note: `fathom {command[0]}` runs in one process, with all its CPUs, in place of {self.count} ranks", file=sys.stderr)
-            return [binary, *arguments]
-        if command not in OVER_RANKS:
-            raise Refusal(f"{self.count} ranks are asked for, and `fathom {' '.join(command)}` runs in one process; FATHOM_RANKS=1 runs "
-                          "the same in one rank, with all CPUs of this machine")
         shared = {"--tp": self.count, **({"--moe-ep": self.moe_ep} if self.moe_ep > 1 else {})}
         hosts = ["--rank-table", self.table] if self.table else []
         words = [word for option, value in shared.items() for word in (option, str(value))]

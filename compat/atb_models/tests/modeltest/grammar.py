@@ -230,6 +230,4 @@ def parse(arguments):
         parse_performance_extras(words, command)
     parse_model(words, command)
     parse_place(words, command)
-    if command.nodes and command.mode == "performance_maxbs":
-        raise Refusal("performance_maxbs runs on one node")
     return command
