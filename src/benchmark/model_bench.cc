@@ -245,12 +245,17 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
   report.model = engine_opts.model_dir;
   report.isa = engine_opts.isa;
   report.num_threads = engine_opts.num_threads;
+  report.num_repeats = options.num_repeats;
+  report.step_tokens = engine_opts.max_num_batched_tokens;
   if (engine_opts.communicator != nullptr) report.num_ranks = engine_opts.communicator->size();
   const MachineOptions machine_options{.thread_counts = {report.num_threads},
-                                       .seconds = options.machine_seconds};
+                                       .seconds = options.machine_seconds,
+                                       .read_bytes = options.read_bytes};
   FATHOM_ASSIGN_OR_RETURN(report.before, measure_machine(machine_options, progress));
   {
-    const uint64_t read_bytes = choose_read_bytes(report.before.last_level_cache_bytes, kMaxReadBytes);
+    const uint64_t read_bytes = options.read_bytes != 0
+                                    ? options.read_bytes
+                                    : choose_read_bytes(report.before.last_level_cache_bytes, kMaxReadBytes);
     FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(report.num_threads, read_bytes));
     FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(engine_opts, progress));
     FATHOM_RETURN_IF_ERROR(warm_up(*engine, options));

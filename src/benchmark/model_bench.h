@@ -46,6 +46,9 @@ struct ModelBenchOptions {
   // Of each of the machine's measurements, before and after; beside a run two thirds for reading and one
   // third for each rate.
   double machine_seconds = 0.3;
+  // Of the buffers that reading is measured over; 0: more than the caches hold. What fits into them says
+  // nothing about memory: for whoever needs no shares.
+  uint64_t read_bytes = 0;
 };
 
 // Of the repeats.
@@ -89,6 +92,8 @@ struct ModelBenchReport {
   Isa isa = Isa::kReference;
   int num_threads = 1;  // of a rank
   int num_ranks = 1;
+  int64_t num_repeats = 1;
+  int64_t step_tokens = 0;  // --max-num-batched-tokens
   MachineCeilings before;
   MachineCeilings after;
   ThreadCeilings machine;           // the better of both at num_threads; shares are of each row's own

@@ -97,6 +97,7 @@ TEST_F(TimedRunTest, AModelsRowsComeInOrderAndUnderTheRoof) {
   options.batches = {1, 2};
   options.num_repeats = 3;
   options.machine_seconds = 1e-3;
+  options.read_bytes = uint64_t{1} << 20;
   const auto report = bench_model(options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status().message();
   ASSERT_EQ(report->rows.size(), 4u);
@@ -135,6 +136,7 @@ TEST_F(TimedRunTest, NoRowFindsPromptsOfAnother) {
   options.batches = {2, 2};
   options.num_repeats = 2;
   options.machine_seconds = 1e-3;
+  options.read_bytes = uint64_t{1} << 20;
   const auto report = bench_model(options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status().message();
   ASSERT_EQ(report->rows.size(), 6u);

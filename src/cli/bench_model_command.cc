@@ -36,6 +36,7 @@ struct BenchModelFlags {
   int64_t repeats = 1;
   uint64_t seed = 0;
   double seconds = ModelBenchOptions().machine_seconds;
+  std::string read_memory;
   bool json = false;
   CLI::Option* max_num_seqs = nullptr;
 };
@@ -56,6 +57,13 @@ Result<ModelBenchOptions> to_bench_options(const BenchModelFlags& options, const
   bench.num_repeats = options.repeats;
   bench.seed = options.seed;
   bench.machine_seconds = options.seconds;
+  if (!options.read_memory.empty()) {
+    constexpr uint64_t kLeast = uint64_t{1} << 16, kMost = uint64_t{2} << 30;
+    FATHOM_ASSIGN_OR_RETURN(bench.read_bytes, parse_size(options.read_memory, "--read-memory"));
+    if (bench.read_bytes < kLeast || bench.read_bytes > kMost) {
+      return invalid_argument("--read-memory: {} is outside [64k, 2G]", options.read_memory);
+    }
+  }
   return bench;
 }
 
@@ -104,6 +112,10 @@ void add_bench_model_command(CLI::App& bench, int& exit_status) {
           "--seconds", options->seconds,
           "of each of the machine's measurements; beside a run two thirds for reading, one for each rate")
       ->capture_default_str();
+  command->add_option(
+      "--read-memory", options->read_memory,
+      "that reading is measured over: 512M; default: eight times the caches. With less shares "
+      "mean nothing, but runs start sooner");
   CLI::Option* format = command->add_option("--format", options->format, "table, csv, json, seed-csv, html")
                             ->check(CLI::IsMember({"table", "csv", "json", "seed-csv", "html"}))
                             ->capture_default_str();

@@ -11,8 +11,9 @@ namespace fathom {
 namespace {
 
 constexpr const char* kStyle =
-    "svg{display:block;max-width:100%;margin:1rem 0}.axis{stroke:var(--line)}"
-    "pre{overflow-x:auto;font:12px/1.5 ui-monospace,monospace}";
+    // As wide as the lines of the table.
+    "body{max-width:76rem}svg{display:block;max-width:100%;margin:1rem 0}.axis{stroke:var(--line)}"
+    "pre{overflow-x:auto;font:11px/1.5 ui-monospace,monospace}";
 
 using RowName = std::function<std::string(const ModelBenchRow&)>;
 using RowPoint = std::function<std::optional<ChartPoint>(const ModelBenchRow&)>;
@@ -80,7 +81,8 @@ std::string charts(const ModelBenchReport& report) {
 
 std::string to_html(const ModelBenchReport& report) {
   const std::string body = fmt::format(
-      "<h1>{}</h1>\n<p>{}. Dashed: the roof, what the ceilings measured beside the runs allow. Vertical lines: "
+      "<h1>{}</h1>\n<p>{}. Dashed: the roof, what the ceilings measured beside the runs allow. Vertical "
+      "lines: "
       "smallest to largest of the repeats.</p>\n{}<h2>Numbers</h2><pre>{}</pre>",
       escape_html(report.model), escape_html(place_text(report)), charts(report),
       escape_html(to_text(report)));

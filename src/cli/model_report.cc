@@ -142,6 +142,9 @@ Json to_json(const ModelBenchReport& report) {
             {"f32_tflops", optional_json(in_tera(report.rates.float32))},
             {"threads", report.num_threads},
             {"ranks", report.num_ranks},
+            {"step_tokens", report.step_tokens},
+            {"repeats", report.num_repeats},
+            {"fathom", FATHOM_VERSION},
             {"isa", isa_name(report.isa)},
             {"cpu", report.before.features.model_name},
             {"int8_probe", probe_json(report.rates.int8)},
@@ -154,8 +157,10 @@ Json to_json(const ModelBenchReport& report) {
 
 std::string place_text(const ModelBenchReport& report) {
   const std::string ranks = report.num_ranks > 1 ? fmt::format("{} ranks of ", report.num_ranks) : "";
-  return fmt::format("{}{} threads of {}, {} kernels", ranks, report.num_threads,
-                     report.before.features.model_name, isa_name(report.isa));
+  return fmt::format(
+      "{}{} threads of {}, {} kernels, steps of {} tokens, {} a row, fathom {}", ranks, report.num_threads,
+      report.before.features.model_name, isa_name(report.isa), report.step_tokens,
+      report.num_repeats == 1 ? "one run" : fmt::format("{} runs", report.num_repeats), FATHOM_VERSION);
 }
 
 std::string to_text(const ModelBenchReport& report) {
@@ -205,7 +210,9 @@ std::string to_text(const ModelBenchReport& report) {
   if (any_cached)
     text += "* A step's bytes fit into the caches, so that memory bandwidth is not its limit.\n";
   if (report.num_ranks > 1)
-    text += "Ceilings, bytes, operations and peak are rank 0's; its ceilings are measured while the others wait.\n";
+    text +=
+        "Ceilings, bytes, operations and peak are rank 0's; its ceilings are measured while the others "
+        "wait.\n";
   return text;
 }
 

@@ -11,7 +11,8 @@ namespace fathom {
 // The document that tools rely on: {"machine": {...}, "rows": [...]}; a figure that does not exist is null.
 // Where rows were repeated, the figures are medians and "spread" holds [min, max].
 Json to_json(const ModelBenchReport& report);
-// "8 threads of Some CPU, avx512 kernels", with the number of ranks where they are several.
+// What was measured where: threads, CPU, kernels, steps, repeats, and the number of ranks where they are
+// several.
 std::string place_text(const ModelBenchReport& report);
 // For people.
 std::string to_text(const ModelBenchReport& report);

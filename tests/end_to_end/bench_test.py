@@ -30,6 +30,7 @@ class MaxBatch(cli_test.Case):
                 self.assertTrue(one["within"])
                 decode = (one["total_seconds"] - one["prefill_seconds"]) * 1000
                 self.assertAlmostEqual(one["tpot_ms"] * (case["output"] - 1), decode, places=6)
+                self.assertAlmostEqual(one["decode_tps"] * one["tpot_ms"], one["batch"] * 1000, places=6)
         out = json.loads(self.succeed(*self.maxbs("--range", "1x4", "--limit-ms", "0", "--format", "json")).stdout)
         self.assertEqual([case["batch"] for case in out["cases"]], [None, None])
 
@@ -42,7 +43,7 @@ class MaxBatch(cli_test.Case):
 
     def test_forms(self):
         table = self.succeed(*self.maxbs("--range", "1x2", "--limit-ms", "1e6")).stdout
-        self.assertIn("batches 1 to 2, at most 1000000 ms a token: 2\n", table)
+        self.assertRegex(table, r"batches 1 to 2, at most 1000000 ms a token: 2\n  batch    1 +[\d.]+ ms a token +[\d.]+ tokens/s  within\n")
         rows = list(csv.DictReader(io.StringIO(self.succeed(*self.maxbs("--range", "1x2", "--limit-ms", "1e6", "--format", "csv")).stdout)))
         self.assertEqual([(row["batch"], row["within"], row["best"]) for row in rows],
                          [("1", "true", "false"), ("2", "true", "true")] * 2)
@@ -52,13 +53,14 @@ class MaxBatch(cli_test.Case):
         self.fail_with("--range", "4-2", arguments=self.maxbs("--range", "4x2"))
         self.fail_with("--range", "1-600", "512", arguments=self.maxbs("--range", "1x600"))
         self.fail_with("--pairs", "8x1", arguments=["bench", "maxbs", DEMO, "--pairs", "8x1"])
+        self.fail_with("--read-memory", "1k", "64k", arguments=["bench", "model", DEMO, "--read-memory", "1k"])
         for wrong in (("--limit-ms", "-1"), ("--max-num-seqs", "4"), ("--format", "html")):
             self.assertEqual(cli_test.fathom(*self.maxbs(*wrong)).returncode, 2, wrong)
 
 
 class Page(cli_test.Case):
     def test_charts_have_roofs_and_load_nothing(self):
-        text = self.succeed("bench", "model", DEMO, "--pairs", "24x6,8x4", "--batch", "1,3", "--repeat", "2", "--seconds", "0.05", "--format",
+        text = self.succeed("bench", "model", DEMO, "--pairs", "24x6,8x4", "--batch", "1,3", "--repeat", "2", "--seconds", "0.05", "--read-memory", "1M", "--format",
                             "html").stdout
         page = eval_test.Page()
         page.feed(text)
@@ -85,7 +87,7 @@ class Page(cli_test.Case):
             path, model = pathlib.Path(folder) / "config.json", pathlib.Path(folder) / "model"
             path.write_text(json.dumps(config))
             self.succeed("synth", path, model, "--repeat-after", 8)
-            words = ["bench", "model", model, "--pairs", "16x200", "--seconds", "0.05", "--json"]
+            words = ["bench", "model", model, "--pairs", "16x200", "--seconds", "0.05", "--read-memory", "1M", "--json"]
             plain = json.loads(self.succeed(*words).stdout)["rows"][0]
             self.assertEqual((plain["drafts"], plain["decode_steps"]), (0, 199))
             row = json.loads(self.succeed(*words, "--speculation", "ngram").stdout)["rows"][0]
@@ -94,9 +96,10 @@ class Page(cli_test.Case):
             self.assertEqual(row["decode_batch"], 1)
 
     def test_one_row_without_decode(self):
-        text = self.succeed("bench", "model", DEMO, "--pairs", "8x1", "--seconds", "0.05", "--format", "html").stdout
+        text = self.succeed("bench", "model", DEMO, "--pairs", "8x1", "--seconds", "0.05", "--read-memory", "1M", "--format", "html").stdout
         self.assertNotIn("Decode against", text)
         self.assertIn("Prefill against batch", text)
+        self.assertIn("steps of 512 tokens, one run a row", text)
 
 
 class Steps(cli_test.Case):

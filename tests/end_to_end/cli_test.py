@@ -369,7 +369,7 @@ class Bench(Case):
 
     def test_model_keeps_the_contract(self):
         out = json.loads(self.succeed("bench", "model", DEMO, "--pairs", "24x6,8x1", "--batch", "1,3", "--repeat", "2", "--format", "json",
-                                      *self.QUICK).stdout)
+                                      "--read-memory", "1M", *self.QUICK).stdout)
         self.assertLessEqual({"read_gb_per_s", "int8_tops", "bf16_tflops", "threads", "isa"}, set(out["machine"]))
         self.assertEqual(out["machine"]["threads"], 2)
         self.assertEqual([(row["input"], row["output"], row["batch"]) for row in out["rows"]],
@@ -405,6 +405,7 @@ class Bench(Case):
         table = self.succeed("bench", "model", DEMO, *pair).stdout
         for name in ("of roof", "read GB/s"):
             self.assertIn(name, table)
+        pair += ("--read-memory", "1M")
         lines = self.succeed("bench", "model", DEMO, *pair, "--batch", "1,2", "--format", "csv").stdout.splitlines()
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[0].startswith("batch,input,output,prefill_tps,"))

@@ -124,7 +124,7 @@ class Answers(unittest.TestCase):
         self.assertEqual(found["cases"][0]["batch"], 2)
 
     def test_bench_model(self):
-        arguments = ("bench", "model", GOLDEN, "--pairs", "16x4", "--seconds", 0.02, "--format")
+        arguments = ("bench", "model", GOLDEN, "--pairs", "16x4", "--seconds", 0.02, "--read-memory", "1M", "--format")
         report = json.loads(output(2, *arguments, "json"))
         self.assertGreater(report["rows"][0]["decode_tps"], 0)
         self.assertEqual(report["machine"]["ranks"], 2)
