@@ -67,7 +67,7 @@ def write_longbench(data):
 def write_data(data):
     """eval_data, cut to a few questions where a mode asks all of them, and made complete where it is a part."""
     shutil.copytree(EVAL_DATA, data, ignore=shutil.ignore_patterns("ceval", "cmmlu", "mmlu"))
-    for path, count in ((data / "boolq" / "dev.jsonl", 8), (data / "gsm8k" / "test.jsonl", 2)):
+    for path, count in ((data / "boolq" / "dev.jsonl", 8), (data / "gsm8k" / "test.jsonl", 2), (data / "humaneval" / "HumanEval.jsonl", 4)):
         path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8")
     mc = data / "truthfulqa" / "mc_task.json"
     mc.write_text(json.dumps(json.loads(mc.read_text(encoding="utf-8"))[:4]), encoding="utf-8")
