@@ -282,8 +282,10 @@ class Ranks(compat_case.Case):
         self.assertIn("--moe-ep 2", lines[0])
 
     def test_ranks_that_the_model_does_not_allow(self):
-        done = self.bash(f"{RUN} pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 3", FATHOM_RANKS=None)
+        one_cpu = f"taskset -c {min(os.sched_getaffinity(0))}"
+        done = self.bash(f"cd ${{llm_path}}/tests/modeltest; {one_cpu} bash run.sh pa_fp16 full_BoolQ 8 deepseekv2 ${{weight_path}} 3", FATHOM_RANKS=None)
         self.assertEqual(done.returncode, 1)
+        self.assertIn("note: 3 ranks take turns on 1 CPUs", done.stderr)
         self.assertRegex(done.stderr, "(?m)^fathom: error: --tp: 3 does not divide num_attention_heads 8$")
 
 

@@ -1,5 +1,7 @@
 """Devices of the seed as ranks of fathom."""
 import dataclasses
+import os
+import sys
 
 from . import fathom, variables
 from .fathom import Refusal
@@ -36,6 +38,9 @@ def choose(count, degrees=None, table="", port=0):
     if not 1 <= wanted <= MAX_RANKS:
         raise Refusal(f"{wanted} ranks are outside [1, {MAX_RANKS}]")
     moe_ep = check_degrees(degrees or {}, count)
+    num_cpus = len(os.sched_getaffinity(0))
+    if not overruled and not table and wanted > num_cpus:
+        print(f"note: {wanted} ranks take turns on {num_cpus} CPUs, which is slow; FATHOM_RANKS=1 runs the same in one", file=sys.stderr)
     return Ranks(wanted, "" if overruled else table, variables.master_port() or port, 1 if overruled else moe_ep)
 
 
