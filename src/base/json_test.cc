@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/clock.h"
+
 namespace fathom {
 namespace {
 
@@ -36,6 +40,37 @@ TEST(Json, KeyLimitIsExact) {
   const auto many = parse_json(R"({"a": 1, "b": 2, "c": 3})", "file.json", limits);
   ASSERT_FALSE(many.ok());
   EXPECT_EQ(many.status().message(), "file.json: a JSON object has more than the limit of 2 keys");
+}
+
+// The least of several, since other processes may hold up one.
+double seconds_of_parsing(const std::string& text) {
+  double least = 1e9;
+  for (int i = 0; i < 3; ++i) {
+    const double begin = monotonic_seconds();
+    EXPECT_TRUE(parse_json(text, "x", {.max_bytes = text.size()}).ok());
+    least = std::min(least, monotonic_seconds() - begin);
+  }
+  return least;
+}
+
+TEST(Json, TimeIsInProportionToTheSize) {
+  const auto list = [](int count) {
+    std::string text = "[{}";
+    for (int i = 1; i < count; ++i) text += ",{}";
+    return text + "]";
+  };
+  const double once = seconds_of_parsing(list(20'000));
+  EXPECT_LT(seconds_of_parsing(list(160'000)), 8 * 4 * once);
+}
+
+TEST(Json, MessagesDoNotRepeatTheDocument) {
+  const std::string much(100'000, 'k');
+  for (const std::string& text : {"{\"" + much, "{\"" + much + "\":1,\"" + much + "\":1}",
+                                  "[" + std::string(100'000, '9') + "]", "[" + much + "]"}) {
+    const auto parsed = parse_json(text, "body", {});
+    ASSERT_FALSE(parsed.ok());
+    EXPECT_LT(parsed.status().message().size(), 300u);
+  }
 }
 
 TEST(Json, SizeLimitAndGarbage) {

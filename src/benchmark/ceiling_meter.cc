@@ -58,20 +58,25 @@ Result<std::unique_ptr<CeilingMeter>> CeilingMeter::create(int num_threads, uint
   return meter;
 }
 
-CeilingMeter::Read CeilingMeter::read(double seconds) {
+CeilingMeter::Read CeilingMeter::read(double seconds, uint64_t pass_bytes) {
   Read read;
   std::vector<double> passes[std::size(kReadWays)], all;
   const double end = monotonic_seconds() + seconds;
+  const uint64_t piece_steps = std::max(pass_bytes / shares_.size() / kShareStep, uint64_t{1});
+  const uint64_t piece_bytes = std::min(piece_steps * kShareStep, share_bytes_);
+  uint64_t begin = 0;
   for (int round = 0; round < kMinPasses || (monotonic_seconds() < end && round < kMaxPasses); ++round) {
     for (size_t i = 0; i < std::size(kReadWays); ++i) {
       const double taken = team_.time([&](int thread) {
-        read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data(),
-                         .bytes = static_cast<int64_t>(share_bytes_),
+        read_probe_.run({.data = shares_[static_cast<size_t>(thread)].data() + begin,
+                         .bytes = static_cast<int64_t>(piece_bytes),
                          .num_streams = kReadWays[i].num_streams,
                          .fetches_ahead = kReadWays[i].fetches_ahead});
       });
-      passes[i].push_back(static_cast<double>(read_bytes()) / taken);
+      passes[i].push_back(static_cast<double>(piece_bytes * shares_.size()) / taken);
       all.push_back(passes[i].back());
+      begin += piece_bytes;
+      if (begin + piece_bytes > share_bytes_) begin = 0;
     }
   }
   team_.leave();
@@ -91,11 +96,11 @@ Rate CeilingMeter::compute(const kernels::ComputeProbe& probe, double seconds) {
   // Doubles until a pass is long enough even when nothing disturbs it; this also brings the CPU to its
   // working clock.
   const double wanted = std::min(kPassSeconds, seconds / kMinPasses);
-  const double deadline = monotonic_seconds() + seconds;
-  while (std::min(one_pass(), one_pass()) < wanted && monotonic_seconds() < deadline) iterations *= 2;
+  const double end = monotonic_seconds() + seconds;
+  const double settled = end - seconds / 2;
+  while (std::min(one_pass(), one_pass()) < wanted && monotonic_seconds() < settled) iterations *= 2;
   const double operations = probe.run(1) * static_cast<double>(iterations) * num_threads();
   std::vector<double> passes;
-  const double end = monotonic_seconds() + seconds;
   while (passes.size() < kMinPasses || (monotonic_seconds() < end && passes.size() < kMaxPasses)) {
     passes.push_back(operations / one_pass());
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,7 +47,9 @@ class CeilingMeter {
   uint64_t read_bytes() const { return share_bytes_ * shares_.size(); }  // of a pass, and of memory held
   const kernels::ReadProbe& read_probe() const { return read_probe_; }
 
-  // Bytes a second. Takes about `seconds`, three rounds at the least.
+  // Bytes a second. Takes about `seconds`, three rounds at the least, of as many passes as there are ways. A
+  // pass reads the whole memory, or where pass_bytes are less, so many from where the last one ended: they
+  // have left the caches all the same, and the rounds take less time.
   struct Read {
     Rate rate;  // over all passes
     // The median of the passes that read in the way that serves best: what a run of many passes can expect,
@@ -54,9 +57,9 @@ class CeilingMeter {
     double sustained = 0;
     ReadWay way;  // of those passes
   };
-  Read read(double seconds);
+  Read read(double seconds, uint64_t pass_bytes = std::numeric_limits<uint64_t>::max());
 
-  // Operations a second. Takes up to twice `seconds`. Precondition: this CPU has the probe.
+  // Operations a second. Takes about `seconds`. Precondition: this CPU has the probe.
   Rate compute(const kernels::ComputeProbe& probe, double seconds);
 
   // For timing other work on the same threads.

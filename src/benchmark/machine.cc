@@ -144,4 +144,14 @@ TierRates tier_rates(const ThreadCeilings& ceilings, Isa isa) {
   return rates;
 }
 
+TierRates tier_probes(const CpuFeatures& features, Isa isa) {
+  ThreadCeilings ranks;
+  auto rank = static_cast<double>(kernels::compute_probes().size());  // the table begins with the fastest
+  for (const kernels::ComputeProbe& probe : kernels::compute_probes()) {
+    if (probe.available(features)) ranks.probes.push_back({.probe = &probe, .rate = Rate{.best = rank}});
+    --rank;
+  }
+  return tier_rates(ranks, isa);
+}
+
 }  // namespace fathom

@@ -83,4 +83,7 @@ struct TierRates {
 // AVX2.
 TierRates tier_rates(const ThreadCeilings& ceilings, Isa isa);
 
+// The probes that those are the rates of; here the rates mean nothing.
+TierRates tier_probes(const CpuFeatures& features, Isa isa);
+
 }  // namespace fathom

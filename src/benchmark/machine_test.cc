@@ -78,6 +78,18 @@ TEST(Machine, TiersTakeTheirOwnInstructions) {
   EXPECT_FALSE(tier_rates(ThreadCeilings{}, Isa::kAvx2).int8.has_value());
 }
 
+// Told before anything is measured, so that no others need be.
+TEST(Machine, TheProbesOfATier) {
+  CpuFeatures features;
+  features.avx2 = true;
+  EXPECT_EQ(tier_probes(features, Isa::kAmx).int8->probe_name, "avx2_int8");
+  EXPECT_EQ(tier_probes(features, Isa::kAmx).bfloat16->probe_name, "avx2_f32");
+  features.avx512 = true;
+  EXPECT_EQ(tier_probes(features, Isa::kAmx).bfloat16->probe_name, "avx512_f32");
+  EXPECT_EQ(tier_probes(features, Isa::kAvx2).bfloat16->probe_name, "avx2_f32");
+  EXPECT_FALSE(tier_probes(CpuFeatures{}, Isa::kAvx2).float32.has_value());
+}
+
 TEST(Machine, TheBetterOfTwo) {
   MachineCeilings a, b;
   a.threads = {ceilings_of({{"avx2_int8", 3}, {"avx2_f32", 5}})};

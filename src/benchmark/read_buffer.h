@@ -19,7 +19,7 @@ class ReadBuffer {
 
   // Writes every page; by the thread that will read them.
   void touch();
-  const void* data() const { return data_; }  // aligned to a large page
+  const std::byte* data() const { return data_; }  // aligned to a large page
 
  private:
   std::byte* mapping_ = nullptr;

@@ -21,7 +21,8 @@ const kernels::ComputeProbe& probe_named(std::string_view name) {
 }  // namespace
 
 Moment measure_moment(CeilingMeter& meter, const MomentOptions& options) {
-  Moment moment{.read_bytes_per_second = meter.read(options.read_seconds).sustained, .rates = {}};
+  Moment moment{.read_bytes_per_second = meter.read(options.read_seconds, options.pass_bytes).sustained,
+                .rates = {}};
   // Several slots may name one probe.
   std::map<std::string_view, double> measured;
   for (const Slot slot : kSlots) {

@@ -2,6 +2,8 @@
 // them, because the bandwidth of a shared machine changes from minute to minute.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "benchmark/ceiling_meter.h"
@@ -18,7 +20,8 @@ struct Moment {
 struct MomentOptions {
   TierRates probes;  // whose rates to measure; absent ones stay absent
   double read_seconds = 0.2;
-  double compute_seconds = 0.1;  // of each probe
+  double compute_seconds = 0.1;  // of each probe, of which there are at most three
+  uint64_t pass_bytes = std::numeric_limits<uint64_t>::max();  // CeilingMeter::read()'s
 };
 
 Moment measure_moment(CeilingMeter& meter, const MomentOptions& options);

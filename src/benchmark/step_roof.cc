@@ -1,5 +1,8 @@
 #include "benchmark/step_roof.h"
 
+#include <algorithm>
+
+#include "base/clock.h"
 #include "base/topology.h"
 #include "benchmark/engine_traffic.h"
 
@@ -7,21 +10,27 @@ namespace fathom {
 namespace {
 
 constexpr uint64_t kMaxRoofReadBytes = uint64_t{512} << 20;
+// Some milliseconds each, so that every way of reading gets its passes.
+constexpr uint64_t kRoofPassBytes = uint64_t{32} << 20;
 
 }  // namespace
 
 Result<StepRoof> StepRoof::measure(const EngineOptions& options, double seconds) {
   FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(const ModelTraffic traffic, read_traffic(options, config));
+  const double end = monotonic_seconds() + seconds;
   const auto topology = read_topology();
   const uint64_t cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0;
   const int num_threads = options.num_threads > 0 ? options.num_threads : available_cpus();
   FATHOM_ASSIGN_OR_RETURN(
       const auto meter, CeilingMeter::create(num_threads, choose_read_bytes(cache_bytes, kMaxRoofReadBytes)));
-  const double each = seconds / static_cast<double>(num_measurements());
-  const ThreadCeilings ceilings = measure_threads(*meter, each, [] {});
-  return StepRoof(
-      traffic, {.read_bytes_per_second = ceilings.read.median, .rates = tier_rates(ceilings, options.isa)});
+  // Its memory has taken some of the time.
+  const double left = std::max(end - monotonic_seconds(), seconds / 4);
+  const MomentOptions moment{.probes = tier_probes(detect_cpu_features(), options.isa),
+                             .read_seconds = left * 0.4,
+                             .compute_seconds = left * 0.2,
+                             .pass_bytes = kRoofPassBytes};
+  return StepRoof(traffic, measure_moment(*meter, moment));
 }
 
 double StepRoof::seconds(const StepWork& work) const {

@@ -10,8 +10,8 @@ namespace fathom {
 
 class StepRoof {
  public:
-  // Measures for about `seconds`, and takes some hundred MB of memory meanwhile. Before the engine is loaded,
-  // with the same options, of one rank. Failure: the folder, no memory, no threads.
+  // Takes about `seconds`, and some hundred MB of memory meanwhile. Before the engine is loaded, with the
+  // same options, of one rank. Failure: the folder, no memory, no threads.
   static Result<StepRoof> measure(const EngineOptions& options, double seconds);
 
   StepRoof(const ModelTraffic& traffic, const Moment& moment) : traffic_(traffic), moment_(moment) {}

@@ -8,12 +8,14 @@
 #include "server/log_text.h"
 #include "server/mindie/error.h"
 #include "server/page_route.h"
+#include "server/request_fields.h"
 
 namespace fathom {
 namespace {
 
 // Parsing and tokenising a body of this size takes a few milliseconds: longer ones would hold up all streams.
 constexpr size_t kInlineBodyBytes = size_t{16} << 10;
+constexpr const char* kAbortPath = "/abort_requests";
 
 // Keeps a task's result from reaching a client that has left.
 class PendingWork : public Exchange {};
@@ -44,6 +46,8 @@ const App::Route App::kRoutes[] = {
     {"POST", "/apply-template", Guard::kKey, &App::apply_template},
     {"GET", "/version", Guard::kKey, &App::version},
     {"GET", "/load", Guard::kKey, &App::load},
+    {"GET", "/slots", Guard::kKey, &App::slots},
+    {"POST", kAbortPath, Guard::kKey, &App::abort_requests},
     {"GET", "/metrics", Guard::kKey, &App::metrics},
     {"GET", "/ping", Guard::kOpen, &App::ping},
     {"GET", "/health/live", Guard::kOpen, &App::ping},
@@ -106,13 +110,29 @@ HttpReply App::refusal(const HttpRequest& request, const ApiError& error) const 
 }
 
 std::shared_ptr<Exchange> App::handle(HttpRequest request, ResponseWriter& writer) {
+  std::string id = request.id;
+  std::shared_ptr<Exchange> exchange = dispatch(std::move(request), writer);
+  if (exchange) under_way_.emplace(std::move(id), exchange);
+  return exchange;
+}
+
+void App::tick(double now) {
+  probe_.tick(now);
+  std::erase_if(under_way_, [](const auto& entry) { return entry.second.expired(); });
+}
+
+std::shared_ptr<Exchange> App::dispatch(HttpRequest request, ResponseWriter& writer) {
   const auto refuse = [&](const ApiError& error) -> std::shared_ptr<Exchange> {
     writer.reply(refusal(request, error));
     return nullptr;
   };
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
-  if (request.admin && method != "GET")
+  if (request.admin && method != "GET" && request.path != kAbortPath)
     return refuse({.status = 404, .message = "the management port takes GET only", .code = "not_found"});
+  if (!request.admin && request.path == kAbortPath)
+    return refuse({.status = 404,
+                   .message = request.path + " is at the management port (--admin-port)",
+                   .code = "not_found"});
   if (const server::PageFile* file = find_page_file(request.path);
       file != nullptr && method == "GET" && !request.admin) {
     if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
@@ -240,6 +260,35 @@ std::shared_ptr<Exchange> App::chat_completions(HttpRequest request, ResponseWri
 
 std::shared_ptr<Exchange> App::completions(HttpRequest request, ResponseWriter& writer) {
   return complete(CompletionKind::kText, std::move(request), writer);
+}
+
+std::shared_ptr<Exchange> App::abort_requests(HttpRequest request, ResponseWriter& writer) {
+  constexpr size_t kMaxIds = 128, kMaxIdBytes = 128;  // which fit a body of that size
+  const auto refuse = [&](const ApiError& error) {
+    writer.reply(error_reply(error));
+    return nullptr;
+  };
+  if (request.body.size() > kInlineBodyBytes) {
+    return refuse({.status = 413,
+                   .message = fmt::format("the body has {} bytes, {} is the limit here", request.body.size(),
+                                          kInlineBodyBytes)});
+  }
+  const auto json = parse_body(request.body, options_.limits);
+  if (const auto* error = std::get_if<ApiError>(&json)) return refuse(*error);
+  RequestFields fields(std::get<Json>(json));
+  const std::vector<std::string> ids = fields.text_or_list("request_ids", kMaxIds, kMaxIdBytes);
+  if (ids.empty()) fields.fail("request_ids", "must be a list of at least one request id");
+  if (fields.error()) return refuse(*fields.error());
+  int64_t num_aborted = 0;
+  for (const std::string& id : ids) {
+    const auto [begin, end] = under_way_.equal_range(id);
+    for (auto it = begin; it != end; ++it) {
+      const auto exchange = it->second.lock();
+      if (exchange && exchange->abort()) ++num_aborted;
+    }
+  }
+  writer.reply({.body = dump_json({{"aborted", num_aborted}})});
+  return nullptr;
 }
 
 void App::record(const RequestRecord& record) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "server/access.h"
 #include "server/constraint_cache.h"
@@ -63,7 +64,7 @@ class App {
   void on_stop(std::function<void(mindie::Routes::StopMode)> stop) { mindie_.on_stop(std::move(stop)); }
   // No answer is under way any more.
   void idle() { mindie_.idle(); }
-  void tick(double now) { probe_.tick(now); }
+  void tick(double now);
 
  private:
   using Handler = std::shared_ptr<Exchange> (App::*)(HttpRequest, ResponseWriter&);
@@ -76,6 +77,8 @@ class App {
   static const Route kRoutes[];
   static bool matches(const Route& route, std::string_view path);
   static const Route* find_route(const std::string& method, std::string_view path, std::string& allowed);
+
+  std::shared_ptr<Exchange> dispatch(HttpRequest request, ResponseWriter& writer);
 
   // A reply computed from the body, away from the I/O thread where the body is large.
   using Compute = std::function<HttpReply(const Json& body, const ServedModel& model)>;
@@ -109,6 +112,8 @@ class App {
   std::shared_ptr<Exchange> ready(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> deep_health(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> load(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> slots(HttpRequest request, ResponseWriter& writer);
+  std::shared_ptr<Exchange> abort_requests(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> metrics(HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> not_offered(HttpRequest request, ResponseWriter& writer);
 
@@ -121,6 +126,7 @@ class App {
   std::unique_ptr<ServedModel> model_;  // null while it loads
   std::unique_ptr<ConstraintCache> constraints_;
   HealthProbe probe_;
+  std::unordered_multimap<std::string, std::weak_ptr<Exchange>> under_way_;  // by request id; I/O thread
   mindie::Routes mindie_;
 };
 

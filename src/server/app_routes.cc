@@ -1,5 +1,8 @@
 // The routes that answer at once: models, tokens, template, health, metrics.
 #include "server/app.h"
+
+#include <algorithm>
+
 #include "server/chat/chat_prompt.h"
 #include "server/openai.h"
 #include "server/process_metrics.h"
@@ -77,7 +80,7 @@ std::shared_ptr<Exchange> App::models(HttpRequest, ResponseWriter& writer) {
     return nullptr;
   }
   Json list = Json::array();
-  for (const std::string& name : model_->names()) list.push_back(model_json(*model_, name));
+  for (const std::string& name : model_->shown_names()) list.push_back(model_json(*model_, name));
   writer.reply(json_reply({{"object", "list"}, {"data", std::move(list)}}));
   return nullptr;
 }
@@ -172,6 +175,29 @@ std::shared_ptr<Exchange> App::load(HttpRequest, ResponseWriter& writer) {
                            {"waiting", client_.num_waiting()},
                            {"cache_pages_used", statistics.pages_used},
                            {"cache_pages", statistics.pages_total}}));
+  return nullptr;
+}
+
+// llama-server's form, without prompts: what is in a slot changes from one look to the next.
+std::shared_ptr<Exchange> App::slots(HttpRequest request, ResponseWriter& writer) {
+  const std::vector<EngineClient::Running> running = client_.running();
+  const auto most = static_cast<size_t>(client_.max_running());
+  if (running.size() >= most && request.query_value("fail_on_no_slot")) {
+    writer.reply(error_reply(unavailable("no slot is free")));
+    return nullptr;
+  }
+  Json list = Json::array();
+  for (size_t i = 0; i < std::max(most, running.size()); ++i) {
+    const bool is_taken = i < running.size();
+    Json slot = {{"id", i}, {"n_ctx", model_ ? model_->max_model_len() : 0}, {"is_processing", is_taken}};
+    if (is_taken) {
+      slot["id_task"] = running[i].ticket;
+      slot["n_prompt_tokens"] = running[i].prompt_tokens;
+      slot["next_token"] = {{"n_decoded", running[i].output_tokens}};
+    }
+    list.push_back(std::move(slot));
+  }
+  writer.reply(json_reply(list));
   return nullptr;
 }
 

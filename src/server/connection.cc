@@ -47,6 +47,8 @@ Connection::Connection(EdgeState& edge, Socket socket, bool admin)
     tls_.emplace(std::move(socket), *edge.tls);
   } else {
     plain_.emplace(std::move(socket));
+    SocketError ignored;  // send_now() would then wait
+    plain_->non_blocking(true, ignored);
   }
   edge_.connections.insert(this);
 }
@@ -97,10 +99,18 @@ asio::awaitable<bool> Connection::flush() {
     }
     writing_.clear();
     set_phase(Phase::kResponding, kNever);
-    if (error) close();
-    if (!error && known_since > 0) edge_.callbacks.sent(monotonic_seconds() - known_since);
+    if (error) {
+      close();
+    } else {
+      count_sent(known_since);
+    }
   }
   co_return !closed_;
+}
+
+void Connection::count_sent(double known_since) {
+  last_sent_ = monotonic_seconds();
+  if (known_since > 0) edge_.callbacks.sent(last_sent_ - known_since);
 }
 
 // The bodies being received, over all connections, have a bound too.
@@ -206,6 +216,7 @@ void Connection::begin_stream(HttpReply head) {
   output_ += http_1_0_ ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n";
   streaming_ = true;
   takes_pings_ = head.content_type.starts_with("text/event-stream");
+  last_sent_ = monotonic_seconds();
   if (!head.body.empty()) write(head.body);
   wake();
 }
@@ -219,9 +230,21 @@ void Connection::write(std::string_view bytes) {
   if (http_1_0_) {
     output_ += bytes;
   } else {
-    output_ += fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+    fmt::format_to(std::back_inserter(output_), "{:x}\r\n", bytes.size());
+    output_.append(bytes).append("\r\n");
   }
-  wake();
+}
+
+// Without a turn of the loop, in which every other stream's piece would come first.
+void Connection::send_now() {
+  if (closed_ || output_.empty() || !writing_.empty()) return;
+  if (tls_) return wake();
+  SocketError error;
+  const size_t count = plain_->send(asio::buffer(output_), 0, error);
+  if (error && error != asio::error::would_block) return close();
+  output_.erase(0, count);
+  if (!output_.empty()) return wake();
+  count_sent(std::exchange(known_since_, 0));
 }
 
 void Connection::end_stream() {
@@ -248,19 +271,20 @@ asio::awaitable<void> Connection::respond(HttpRequest request) {
       reply(error_reply({.status = 500, .message = "the request failed; the server's log has the cause"}));
     ended_ = true;
   }
-  const double ping_interval = edge_.options.limits.ping_interval;
-  double next_ping = monotonic_seconds() + ping_interval;
   while (true) {
     if (!output_.empty()) {
-      next_ping = monotonic_seconds() + ping_interval;
       const bool written = co_await flush();
       if (!written) break;
       continue;
     }
     if (ended_ || client_gone_ || closed_) break;
-    const bool pings = streaming_ && takes_pings_;
-    co_await wait(pings ? next_ping : kNever);
-    if (pings && !ended_ && output_.empty() && monotonic_seconds() >= next_ping) write(kSsePing);
+    const double next_ping =
+        streaming_ && takes_pings_ ? last_sent_ + edge_.options.limits.ping_interval : kNever;
+    if (monotonic_seconds() < next_ping) {
+      co_await wait(next_ping);
+    } else {
+      write(kSsePing);
+    }
   }
   constexpr int kClientLeft = 499;
   record.status = ended_ && !closed_ ? status_ : kClientLeft;

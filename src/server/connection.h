@@ -60,6 +60,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   void reply(HttpReply reply) override;
   void begin_stream(HttpReply head) override;
   void write(std::string_view bytes) override;
+  void send_now() override;
   void end_stream() override;
   void known_since(double time) override;
 
@@ -82,6 +83,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   void begin_response(const HttpRequest& request);
   void refuse(const RequestParser& parser, const ApiError& error);
   void start_head(const HttpReply& head);
+  void count_sent(double known_since);
   bool count_body(size_t bytes);
 
   EdgeState& edge_;
@@ -93,7 +95,8 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   asio::steady_timer reader_gate_;  // holds the reader back while the input is full
   std::string input_;
   std::string output_;
-  std::string writing_;
+  std::string writing_;     // by flush(), which has been told to write it and waits
+  double last_sent_ = 0;    // monotonic seconds
   double known_since_ = 0;  // of something in output_; 0: not to be measured
   Phase phase_ = Phase::kReceiving;
   double deadline_ = kNever;

@@ -106,6 +106,19 @@ void EngineClient::cancel_all() {
   for (const auto& [ticket, entry] : entries_) thread_->cancel(ticket);
 }
 
+std::vector<EngineClient::Running> EngineClient::running() const {
+  std::vector<Running> all;
+  for (const auto& [ticket, entry] : entries_) {
+    for (const SequenceTimes& times : entry.sequences) {
+      if (times.started > 0 && !times.has_ended)
+        all.push_back({ticket, times.prompt_tokens, times.output_tokens});
+    }
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Running& a, const Running& b) { return a.ticket < b.ticket; });
+  return all;
+}
+
 void EngineClient::observe(Entry& entry, const GenerationEvent& event) {
   if (event.kind == GenerationEventKind::kAccepted) return;
   SequenceTimes& times = entry.sequences[static_cast<size_t>(event.index)];
@@ -117,6 +130,7 @@ void EngineClient::observe(Entry& entry, const GenerationEvent& event) {
   if (event.kind == GenerationEventKind::kToken) metrics_->token(times, event.cached_tokens, event.time);
   if (!event.ends()) return;
   metrics_->sequence_ended(times, event);
+  times.has_ended = true;
   if (times.started == 0) --num_waiting_;
   --num_sequences_;
   ++entry.num_ended;

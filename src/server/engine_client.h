@@ -64,6 +64,16 @@ class EngineClient {
   // Called whenever the last generation has ended.
   void on_idle(std::function<void()> callback) { on_idle_ = std::move(callback); }
 
+  // A sequence that the engine has taken up: its request's number, which counts up, and how far it is.
+  struct Running {
+    uint64_t ticket = 0;
+    int64_t prompt_tokens = 0;
+    int64_t output_tokens = 0;
+  };
+  // Those under way, the oldest first.
+  std::vector<Running> running() const;
+  int64_t max_running() const { return max_running_; }
+
   int64_t num_sequences() const { return num_sequences_; }
   int64_t num_waiting() const { return num_waiting_; }
   const EngineStatistics& statistics() const { return statistics_; }

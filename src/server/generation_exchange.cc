@@ -10,6 +10,7 @@ ApiError error_of_event(const GenerationEvent& event) {
 }
 
 void GenerationExchange::begin(GenerationRequest request, Delivery delivery) {
+  if (state_ == State::kEnded) return;  // aborted while it was read
   delivery_ = delivery;
   num_sequences_ = static_cast<size_t>(request.num_sequences());
   int64_t prompt_tokens = 0;
@@ -24,7 +25,9 @@ void GenerationExchange::begin(GenerationRequest request, Delivery delivery) {
 void GenerationExchange::on_event(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
-    return fail(error_of_event(event));
+    const ApiError error = error_of_event(event);
+    if (error.status == 500) cause_ = event.status.message();
+    return fail(error);
   }
   const bool is_first_token =
       event.kind == GenerationEventKind::kToken && record_.usage().completion_tokens == 0;
@@ -35,11 +38,13 @@ void GenerationExchange::on_event(const GenerationEvent& event) {
       state_ = State::kStreaming;
       writer_.begin_stream(stream_head());
     }
-    return opened();
+    opened();
+    return writer_.send_now();
   }
   take(event);
   if (is_first_token && state_ == State::kStreaming) writer_.known_since(event.time);
   if (event.ends() && ++num_ended_ == num_sequences_) finish();
+  writer_.send_now();
 }
 
 void GenerationExchange::send(const std::string& bytes) {
@@ -54,7 +59,14 @@ void GenerationExchange::finish() {
   writer_.end_stream();
 }
 
+bool GenerationExchange::abort() {
+  if (state_ == State::kEnded) return false;
+  fail({.status = 503, .message = "the request was aborted", .code = "aborted"});
+  return true;
+}
+
 void GenerationExchange::fail(const ApiError& error) {
+  if (state_ == State::kEnded) return;
   const bool streaming = state_ == State::kStreaming;
   state_ = State::kEnded;
   generation_.reset();
@@ -63,7 +75,10 @@ void GenerationExchange::fail(const ApiError& error) {
   writer_.end_stream();
 }
 
-std::string GenerationExchange::log_note() const { return generation_ ? record_.log_note() : std::string(); }
+std::string GenerationExchange::log_note() const {
+  if (!cause_.empty()) return " (" + cause_ + ")";
+  return generation_ ? record_.log_note() : std::string();
+}
 
 HttpReply GenerationExchange::stream_head() const { return event_stream_head(); }
 

@@ -16,6 +16,7 @@ class GenerationExchange : public Exchange, public GenerationListener {
  public:
   void on_event(const GenerationEvent& event) final;
   std::string log_note() const final;
+  bool abort() final;
 
  protected:
   enum class State : uint8_t { kNew, kWaiting, kStreaming, kEnded };
@@ -59,6 +60,7 @@ class GenerationExchange : public Exchange, public GenerationListener {
   size_t num_sequences_ = 0;
   size_t num_ended_ = 0;
   AnswerRecord record_;
+  std::string cause_;  // of an error of which the client learns nothing more
 };
 
 // The error that an event of a failed or cancelled sequence means to a client.

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "base/short_turns.h"
 #include "server/connection.h"
 
 namespace fathom {
@@ -181,6 +182,7 @@ void HttpEdge::run(EdgeCallbacks callbacks) {
   }
   asio::co_spawn(impl.state.io, impl.tick(), asio::detached);
   asio::co_spawn(impl.state.io, impl.watch_signals(), asio::detached);
+  ask_for_short_turns();
   impl.state.io.run();
 }
 

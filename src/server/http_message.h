@@ -68,8 +68,11 @@ class ResponseWriter {
   virtual void reply(HttpReply reply) = 0;
   // The head of a response that comes in pieces; its body is the first piece.
   virtual void begin_stream(HttpReply head) = 0;
-  // One piece. Never blocks: where a client is too slow for its buffer, the connection ends.
+  // One piece, to be sent with the next send_now() or end_stream(). Where a client is too slow for its
+  // buffer, the connection ends.
   virtual void write(std::string_view bytes) = 0;
+  // Never blocks: what the client does not take at once follows when it does.
+  virtual void send_now() = 0;
   virtual void end_stream() = 0;
   // What was written last has been known since this time, in monotonic seconds: how long it takes to be sent
   // is measured.
@@ -83,6 +86,8 @@ class Exchange {
   virtual ~Exchange() = default;
   // What the request's log line says of it: " prompt_tokens=3 ...", or nothing.
   virtual std::string log_note() const { return {}; }
+  // Ends the response with an error that says so. False: it is none that can be ended, or has ended.
+  virtual bool abort() { return false; }
 };
 
 }  // namespace fathom

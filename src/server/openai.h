@@ -117,7 +117,10 @@ class ReplyWriter {
   Json logprobs(const ChoicePiece& piece);
   void add_end(const ChoicePiece& piece, Json& choice) const;
   void add_token_ids(const ChoicePiece& piece, Json& choice) const;
-  std::string chunk_of(const Json& choice, const std::optional<Usage>& usage) const;
+  // With text and nothing else to say, as most pieces are.
+  bool is_plain(const ChoicePiece& piece) const;
+  std::string plain_choice(const ChoicePiece& piece) const;
+  std::string chunk_of(std::string_view choice, const std::optional<Usage>& usage) const;
 
   ReplyOptions options_;
   std::string id_;

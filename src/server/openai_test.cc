@@ -284,5 +284,19 @@ TEST_F(OpenAiTest, ChunksHaveOneShape) {
   EXPECT_EQ(sse_event("{}"), "data: {}\n\n");
 }
 
+// Most pieces are written by a shorter way: to the same bytes.
+TEST_F(OpenAiTest, PlainChunksAreLikeOthers) {
+  const std::string end = "\"finish_reason\":\"length\"";
+  for (CompletionKind kind : {CompletionKind::kChat, CompletionKind::kText}) {
+    ReplyWriter writer({.kind = kind, .stream = true, .include_usage = true}, "id", *model_);
+    ChoicePiece piece{.index = 3, .text = "\"a\"\n\x01\\ 话 \xff"};
+    const std::string plain = writer.chunk(piece, Usage{.prompt_tokens = 4});
+    piece.finish_reason = FinishReason::kLength;
+    std::string other = writer.chunk(piece, Usage{.prompt_tokens = 4});
+    ASSERT_NE(other.find(end), std::string::npos) << other;
+    EXPECT_EQ(plain, other.replace(other.find(end), end.size(), "\"finish_reason\":null"));
+  }
+}
+
 }  // namespace
 }  // namespace fathom::testing

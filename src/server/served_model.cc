@@ -92,6 +92,7 @@ Result<std::unique_ptr<ServedModel>> ServedModel::create(const Engine& engine, c
                                                          SamplingDefaults defaults) {
   std::unique_ptr<ServedModel> model(new ServedModel());
   model->names_ = std::move(names);
+  model->directory_ = model_dir;
   model->created_ = static_cast<int64_t>(std::time(nullptr));
   model->max_model_len_ = engine.max_model_len();
   model->vocab_size_ = static_cast<int32_t>(engine.config().vocab_size);
@@ -118,6 +119,13 @@ Result<std::unique_ptr<ServedModel>> ServedModel::create(const Engine& engine, c
       model->special_spellings_.emplace_back(model->tokenizer_->spelling(id));
   }
   return model;
+}
+
+std::vector<std::string> ServedModel::shown_names() const {
+  std::vector<std::string> shown = {names_.front()};
+  std::copy_if(names_.begin() + 1, names_.end(), std::back_inserter(shown),
+               [this](const std::string& name) { return name != directory_; });
+  return shown;
 }
 
 std::optional<ApiError> ServedModel::check_name(const std::string& name) const {

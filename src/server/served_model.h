@@ -41,6 +41,8 @@ class ServedModel {
 
   const std::string& name() const { return names_.front(); }
   const std::vector<std::string>& names() const { return names_; }
+  // Those to be listed: not where the folder lies on this machine, whatever else it is called.
+  std::vector<std::string> shown_names() const;
   // Null, or the 404 for a name that is not served.
   std::optional<ApiError> check_name(const std::string& name) const;
   int64_t created() const { return created_; }  // seconds since 1970
@@ -84,6 +86,7 @@ class ServedModel {
   Ids encode_rendered(const std::string& text, const std::string& mark) const;
 
   std::vector<std::string> names_;
+  std::string directory_;
   std::string fingerprint_;
   int64_t created_ = 0;
   int64_t max_model_len_ = 0;

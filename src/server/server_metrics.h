@@ -17,6 +17,7 @@ struct SequenceTimes {
   double last_token = 0;
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
+  bool has_ended = false;
 };
 
 class ServerMetrics {

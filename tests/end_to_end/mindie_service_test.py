@@ -2,7 +2,6 @@
 """MindIE Service's management and config file on `fathom serve`. Standard library only.
 
 usage: mindie_service_test.py FATHOM_BINARY"""
-import copy
 import http.client
 import json
 import os
@@ -15,7 +14,7 @@ import threading
 import time
 import unittest
 
-from serving import DEMO, PATIENCE, Server, free_port, in_threads, json_events, wait_until
+from serving import DEMO, PATIENCE, Server, at, free_port, in_threads, json_events, wait_until
 
 BINARY = ""
 PROMPT = "The old house stood at the end of the lane"
@@ -30,13 +29,6 @@ def setUpModule():
 
 def tearDownModule():
     server.__exit__()
-
-
-def at(running, port):
-    """The same server at another of its ports."""
-    other = copy.copy(running)
-    other.port = port
-    return other
 
 
 class Stopping(unittest.TestCase):

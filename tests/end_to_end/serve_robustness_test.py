@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
-from serving import PATIENCE, Server, events_of, in_threads, wait_until
+from serving import DEMO, PATIENCE, Server, at, events_of, free_port, in_threads, wait_until
 
 BINARY = ""
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -192,6 +193,9 @@ class BadRequests(OneServer):
 
 
 class Leaving(OneServer):
+    ADMIN_PORT = free_port()
+    FLAGS = (*OneServer.FLAGS, "--admin-port", ADMIN_PORT)
+
     def leave(self, body, when):
         response, connection = None, None
         if body.get("stream"):
@@ -220,6 +224,40 @@ class Leaving(OneServer):
             connection.sock.close() if connection.sock else None
         for response, connection in holders:
             response.close()
+            connection.close()
+        self.server.wait_for_load(server_load=0, cache_pages_used=0)
+
+    def test_slots_and_requests_that_are_aborted(self):
+        def slots():
+            return json.loads(self.server.request("GET", "/slots")[2])
+
+        self.assertEqual([slot["is_processing"] for slot in slots()], [False] * 4)
+        held = [self.server.send("POST", TEXT, {**LONG, "stream": True}, {"X-Request-Id": f"held-{i}"}) for i in range(5)]
+        whole = []
+        asker = threading.Thread(target=lambda: whole.append(self.server.request("POST", CHAT, {
+            "messages": [{"role": "user", "content": "x"}], "max_tokens": 3000, "ignore_eos": True}, {"X-Request-Id": "whole"})))
+        asker.start()
+        self.server.wait_for_load(running=4, waiting=2)
+        self.assertEqual([slot["is_processing"] for slot in slots()], [True] * 4)
+        self.assertEqual(self.server.request("GET", "/slots?fail_on_no_slot=1")[0], 503)
+        wait_until(lambda: slots()[0]["next_token"]["n_decoded"] > 3, "tokens")
+        self.assertEqual(slots()[0]["n_prompt_tokens"], 5)
+
+        body = {"request_ids": ["whole", "held-0", "held-4", "nobody"]}
+        self.assertEqual(self.server.request("POST", "/abort_requests", body)[0], 404)  # at the management port only
+        admin = at(self.server, self.ADMIN_PORT)
+        self.assertEqual(admin.request("POST", "/abort_requests", {"request_ids": []})[0], 400)
+        self.assertEqual(admin.request("POST", "/abort_requests", "x" * 20_000)[0], 413)
+        self.assertEqual(admin.post("/abort_requests", body), {"aborted": 3})
+        self.assertEqual(admin.post("/abort_requests", body), {"aborted": 0})
+        asker.join(PATIENCE)
+        self.assertEqual((whole[0][0], json.loads(whole[0][2])["error"]["code"]), (503, "aborted"))
+        for i in (0, 4):
+            text = held[i][0].read().decode()
+            self.assertTrue(text.endswith("data: [DONE]\n\n"), text[-200:])
+            self.assertEqual(events_of(text)[-1]["error"]["code"], "aborted")
+        self.server.wait_for_load(running=3, waiting=0)
+        for _, connection in held:
             connection.close()
         self.server.wait_for_load(server_load=0, cache_pages_used=0)
 
@@ -258,6 +296,98 @@ class Leaving(OneServer):
         for sock in idle:
             self.assertEqual(sock.recv(1), b"")  # closed by the server: nothing came in --head-timeout
             sock.close()
+
+
+def changed_model(folder, **changes):
+    """A folder like the demo model's, with other bytes for some of its files."""
+    for file in DEMO.iterdir():
+        if file.name not in changes:
+            pathlib.Path(folder, file.name).symlink_to(file)
+    for name, data in changes.items():
+        pathlib.Path(folder, name).write_bytes(data)
+    return pathlib.Path(folder)
+
+
+class Silence(unittest.TestCase):
+    """What neither a client nor the log is told."""
+
+    def test_a_failures_cause_is_in_the_log_only(self):
+        weights = bytearray((DEMO / "model.safetensors").read_bytes())
+        size = int.from_bytes(weights[:8], "little")
+        begin, end = json.loads(weights[8:8 + size])["model.norm.weight"]["data_offsets"]
+        weights[8 + size + begin:8 + size + end] = b"\xc0\x7f" * ((end - begin) // 2)  # not numbers, in bfloat16
+        with tempfile.TemporaryDirectory() as folder:
+            with Server(BINARY, model=changed_model(folder, **{"model.safetensors": bytes(weights)})) as server:
+                status, _, text = server.request("POST", TEXT, {"prompt": "x"}, {"X-Request-Id": "the-one"})
+                self.assertEqual((status, json.loads(text)["error"]["type"]), (500, "server_error"), text)
+                self.assertNotIn("finite", text)
+            line, = (line for line in server.log.splitlines() if " the-one " in line)
+            self.assertIn("finite", line)
+
+    def test_the_log_holds_no_prompt_and_no_line_of_a_clients(self):
+        forged = "\n00:00:00 info forged"
+        with Server(BINARY) as server:
+            server.post(CHAT, {"messages": [{"role": "user", "content": "SECRET"}], "max_tokens": 2, "user": "SECRET", "new" + forged: "SECRET"})
+            self.assertEqual(server.request("POST", TEXT, {"model": "SECRET" + forged, "prompt": "x"})[0], 404)
+            self.assertEqual(server.request("POST", TEXT, '{"prompt": "SECRET')[0], 400)
+            self.assertEqual(server.request("GET", "/v1/models/a%0a00:00:00%20forged?key=SECRET")[0], 404)
+            self.assertEqual(status_of(server, "GET /\x1b[31m\rforged HTTP/1.1\r\nHost: localhost\r\n\r\n"), 400)
+        self.assertNotIn("SECRET", server.log)
+        self.assertNotIn("\x1b", server.log)
+        self.assertFalse([line for line in server.log.splitlines() if line.startswith("00:00:00")], server.log)
+
+    def test_errors_do_not_repeat_long_input(self):
+        much = "x" * 100_000
+        with Server(BINARY) as server:
+            for body in ('{"' + much, '{"%s":1,"%s":2}' % (much, much), '{"a":' + "9" * 100_000 + "}", {"prompt": "x", "model": much}):
+                status, _, text = server.request("POST", TEXT, body)
+                self.assertIn(status, (400, 404))
+                self.assertLess(len(text), 1000)
+
+    def test_no_route_shows_keys_or_folders(self):
+        with Server(BINARY, "--api-key", "SECRET") as server:
+            for path in ("/v1/models", "/v1/config", "/info", "/v2", "/v2/models/demo/config", "/v1/status", "/load", "/metrics", "/tokenizer_info", "/version"):
+                status, _, text = server.request("GET", path, headers={"X-API-Key": "SECRET"})
+                self.assertEqual(status, 200, path)
+                self.assertNotIn("SECRET", text)
+                self.assertNotIn(str(DEMO), text)
+
+
+class Bombs(unittest.TestCase):
+    """Small input that stands for much work."""
+
+    def test_templates(self):
+        config = json.loads((DEMO / "tokenizer_config.json").read_text())
+        for template, message in (
+                ("{% for a in range(1000000000) %}{{ a }}{% endfor %}", "over the limit"),
+                ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "steps"),
+                ("{% set s = namespace(t='x' * 999) %}{% for i in range(60) %}{% set s.t = s.t + s.t %}{% endfor %}{{ s.t }}", "bytes"),
+                ("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "deeper")):
+            with self.subTest(template=template), tempfile.TemporaryDirectory() as folder:
+                file = json.dumps({**config, "chat_template": template}).encode()
+                with Server(BINARY, model=changed_model(folder, **{"tokenizer_config.json": file})) as server:
+                    status, _, text = server.request("POST", CHAT, {"messages": [{"role": "user", "content": "x"}]})
+                    self.assertEqual(status, 400, text)
+                    self.assertIn(message, json.loads(text)["error"]["message"])
+                    server.post(TEXT, {"prompt": "x", "max_tokens": 1})
+        with Server(BINARY) as server:  # a template of a client's own is never rendered
+            status, _, text = server.request("POST", CHAT, {"messages": [{"role": "user", "content": "x"}], "chat_template": "{{ 7 * 7 }}"})
+            self.assertEqual((status, json.loads(text)["error"]["param"]), (400, "chat_template"))
+
+    def test_time_is_in_proportion_to_the_body(self):
+        def cpu_seconds(body):
+            def used():
+                fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            begin = used()
+            self.assertEqual(server.request("POST", CHAT, body)[0], 400)
+            return used() - begin
+        with Server(BINARY) as server:
+            for name, body in (("objects", '{"messages":[' + "{}," * 2_000_000 + "{}]}"),
+                               ("messages", '{"messages":[' + '{"role":"user","content":"x"},' * 200_000 + "{}]}"),
+                               ("Z", json.dumps({"messages": [{"role": "user", "content": "Z" * 131_072}]})),
+                               ("empty lines", json.dumps({"messages": [{"role": "user", "content": "\n" * 400_000}]}))):
+                self.assertLess(cpu_seconds(body), 2 + len(body) / (1 << 20), name)  # a second for each MiB
 
 
 class Doors(unittest.TestCase):

@@ -1,4 +1,5 @@
 """A `fathom serve` process for tests, and HTTP as raw as a test needs it. Standard library only."""
+import copy
 import http.client
 import json
 import os
@@ -110,6 +111,13 @@ class Server:
     def metric(self, name):
         lines = self.request("GET", "/metrics")[2].splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
+
+
+def at(running, port):
+    """The same server at another of its ports."""
+    other = copy.copy(running)
+    other.port = port
+    return other
 
 
 def json_events(text):
