@@ -22,6 +22,7 @@ ALLOWED = {
     "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels", "parallel"},
     "quantize": {"base", "tensor", "checkpoint", "model"},
+    "shard": {"base", "tensor", "checkpoint", "model"},
     "engine": {"base", "tensor", "checkpoint", "device", "parallel", "model", "cache", "schedule", "sample", "text",
                "constrain"},
     "benchmark": {"base", "tensor", "checkpoint", "kernels", "device", "parallel", "model", "engine"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "server": {"base", "text", "sample", "constrain", "engine"},
     "offline": {"base", "text", "sample", "engine", "server"},
     "cli": {"base", "tensor", "checkpoint", "text", "cache", "schedule", "sample", "kernels", "device", "parallel", "model",
-            "engine", "benchmark", "evaluate", "quantize", "server", "offline", "client", "load"},
+            "engine", "benchmark", "evaluate", "quantize", "shard", "server", "offline", "client", "load"},
 }
 
 # (header, where it may be included, what to call it)

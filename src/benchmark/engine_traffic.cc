@@ -1,7 +1,7 @@
 #include "benchmark/engine_traffic.h"
 
-#include "checkpoint/checkpoint.h"
 #include "engine/engine_ranks.h"
+#include "model/rank_weights.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -11,11 +11,12 @@ DType cache_dtype(const EngineOptions& options, const ModelConfig& config) {
 }
 
 Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfig& config) {
-  FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(options.model_dir));
+  const Sharding sharding = sharding_of(options);
+  FATHOM_RETURN_IF_ERROR(check_sharding(config, sharding));
+  FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(options.model_dir, sharding));
   FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
                           QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  const Sharding sharding = sharding_of(options);
   return describe_traffic(config, weight_groups(config, sharding, *checkpoint, description),
                           cache_dtype(options, config), sharding.num_ranks);
 }

@@ -94,6 +94,10 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& director
   if (!path_exists(directory)) return not_found("{}: no such folder", directory);
   if (!directory_exists(directory))
     return invalid_data("{}: not a folder: give the folder that holds config.json", directory);
+  if (path_exists(join_path(directory, kShardingName))) {
+    return invalid_argument("{}: is sharded for ranks (it has a {}): give the folder it was made from",
+                            directory, kShardingName);
+  }
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(directory));
   FATHOM_ASSIGN_OR_RETURN(const Folder folder, list_folder(directory));
   if (folder.weights.empty()) return explain_missing_weights(directory, folder);
@@ -105,6 +109,37 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& director
   FATHOM_RETURN_IF_ERROR(files.has_single ? checkpoint->open_single(join_path(directory, single_name(stem)))
                                           : checkpoint->open_sharded(join_path(directory, index_name(stem))));
   return checkpoint;
+}
+
+Result<std::unique_ptr<Checkpoint>> Checkpoint::open_rank(const std::string& directory, ShardedFolder folder,
+                                                          int64_t rank) {
+  std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(directory));
+  checkpoint->rank_part_ = RankPart{std::move(folder), rank};
+  for (const RankFile& file : checkpoint->rank_part_->folder.files[static_cast<size_t>(rank)])
+    FATHOM_RETURN_IF_ERROR(checkpoint->open_rank_file(file));
+  FATHOM_RETURN_IF_ERROR(checkpoint->collect_names());
+  return checkpoint;
+}
+
+Status Checkpoint::open_rank_file(const RankFile& expected) {
+  const std::string path = join_path(directory_, expected.name);
+  if (!path_exists(path)) {
+    return not_found("{}: no such file, but {} names it for rank {} of {}: copy it here", path, kShardingName,
+                     rank_part_->rank, rank_part_->folder.num_ranks);
+  }
+  std::error_code error;
+  const uintmax_t bytes = std::filesystem::file_size(path, error);
+  if (!error && bytes != expected.bytes) {
+    return invalid_data("{}: has {} bytes, {} in {}: copy it again", path, bytes, expected.bytes,
+                        kShardingName);
+  }
+  FATHOM_ASSIGN_OR_RETURN(auto file, SafetensorsFile::open(path));
+  if (file->header_checksum() != expected.header_checksum) {
+    return invalid_data("{}: its header is not the one that {} has: it belongs to another folder", path,
+                        kShardingName);
+  }
+  files_.push_back(std::move(file));
+  return ok_status();
 }
 
 Status Checkpoint::open_single(const std::string& path) {

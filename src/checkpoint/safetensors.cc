@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/checksum.h"
+
 namespace fathom {
 
 Result<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(const std::string& path) {
@@ -44,6 +46,12 @@ Result<TensorView> SafetensorsFile::view(const SafetensorsEntry& entry) const {
   }
   const Shape shape(std::span(entry.dimensions.data(), static_cast<size_t>(entry.rank)));
   return TensorView{file_->bytes().data() + offset, *entry.dtype, shape};
+}
+
+std::string SafetensorsFile::header_checksum() const {
+  Checksum checksum;
+  checksum.update(file_->bytes().first(header_.data_begin));
+  return checksum.hex();
 }
 
 }  // namespace fathom

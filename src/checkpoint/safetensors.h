@@ -35,6 +35,8 @@ class SafetensorsFile {
     return file_->bytes().subspan(header_.data_begin + entry.begin, entry.end - entry.begin);
   }
   const std::string& path() const { return file_->path(); }
+  // Of the file's bytes in front of the data.
+  std::string header_checksum() const;
   uint64_t data_bytes() const { return file_->bytes().size() - header_.data_begin; }
 
  private:

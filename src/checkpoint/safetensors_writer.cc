@@ -12,18 +12,16 @@ namespace {
 
 constexpr size_t kDataAlignment = 64;
 
-uint64_t bytes_of(const TensorDeclaration& tensor) {
-  return static_cast<uint64_t>(tensor.shape.num_elements()) * dtype_bytes(tensor.dtype);
-}
-
 // The eight length bytes, the JSON and its padding. Written by hand: an ordered JSON object searches all its
 // keys at each insertion.
-std::string header_text(std::span<const TensorDeclaration> tensors) {
+std::string header_text(std::span<const TensorDeclaration> tensors, std::string_view belongs_to) {
   std::string text(sizeof(uint64_t), '\0');
-  text += R"({"__metadata__":{"format":"pt"})";
+  text += R"({"__metadata__":{"format":"pt")";
+  if (!belongs_to.empty()) text += fmt::format(R"(,"belongs_to":"{}")", belongs_to);
+  text += '}';
   uint64_t begin = 0;
   for (const TensorDeclaration& tensor : tensors) {
-    const uint64_t end = begin + bytes_of(tensor);
+    const uint64_t end = begin + tensor.num_bytes();
     text +=
         fmt::format(R"(,{}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", dump_json(Json(tensor.name)),
                     safetensors_name(tensor.dtype), to_string(tensor.shape), begin, end);
@@ -47,23 +45,23 @@ Status check_declarations(const std::string& path, std::span<const TensorDeclara
       return invalid_argument("{}: tensor {} would begin at byte {}, not a multiple of its element size {}",
                               path, show_name(tensor.name), begin, dtype_bytes(tensor.dtype));
     }
-    begin += bytes_of(tensor);
+    begin += tensor.num_bytes();
   }
   return ok_status();
 }
 
 uint64_t sum_bytes(std::span<const TensorDeclaration> tensors) {
   uint64_t sum = 0;
-  for (const TensorDeclaration& tensor : tensors) sum += bytes_of(tensor);
+  for (const TensorDeclaration& tensor : tensors) sum += tensor.num_bytes();
   return sum;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
-    const std::string& path, std::span<const TensorDeclaration> tensors) {
+    const std::string& path, std::span<const TensorDeclaration> tensors, std::string_view belongs_to) {
   FATHOM_RETURN_IF_ERROR(check_declarations(path, tensors));
-  std::string header = header_text(tensors);
+  std::string header = header_text(tensors, belongs_to);
   if (header.size() > kMaxSafetensorsHeaderBytes) {
     return invalid_argument("{}: header of {} bytes is over the limit of {}: write several files", path,
                             header.size(), kMaxSafetensorsHeaderBytes);
@@ -73,15 +71,16 @@ Result<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::create(
   std::vector<Extent> extents;
   uint64_t begin = header.size();
   for (const TensorDeclaration& tensor : tensors) {
-    extents.push_back({begin, begin + bytes_of(tensor)});
+    extents.push_back({begin, begin + tensor.num_bytes()});
     begin = extents.back().end;
   }
   return std::unique_ptr<SafetensorsWriter>(
       new SafetensorsWriter(std::move(file), std::move(header), std::move(extents)));
 }
 
-uint64_t SafetensorsWriter::file_bytes(std::span<const TensorDeclaration> tensors) {
-  return header_text(tensors).size() + sum_bytes(tensors);
+uint64_t SafetensorsWriter::file_bytes(std::span<const TensorDeclaration> tensors,
+                                       std::string_view belongs_to) {
+  return header_text(tensors, belongs_to).size() + sum_bytes(tensors);
 }
 
 Status SafetensorsWriter::write(size_t tensor_index, uint64_t offset, std::span<const std::byte> bytes) {

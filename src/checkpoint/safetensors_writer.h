@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.h"
@@ -17,6 +18,8 @@ struct TensorDeclaration {
   std::string name;
   DType dtype = DType::kFloat32;
   Shape shape;
+
+  uint64_t num_bytes() const { return static_cast<uint64_t>(shape.num_elements()) * dtype_bytes(dtype); }
 };
 
 // One thread. Without commit() nothing stays behind.
@@ -24,14 +27,15 @@ class SafetensorsWriter {
  public:
   // The header is padded with spaces so that the data begins at a multiple of 64 bytes. Refused: a name
   // twice, and an order that leaves a tensor unaligned to its element size (declare the larger element types
-  // first).
+  // first). belongs_to is a note for the header's metadata, of letters and digits; empty: none.
   static Result<std::unique_ptr<SafetensorsWriter>> create(const std::string& path,
-                                                           std::span<const TensorDeclaration> tensors);
+                                                           std::span<const TensorDeclaration> tensors,
+                                                           std::string_view belongs_to = {});
 
   // The file's bytes in front of the data.
   const std::string& header() const { return header_; }
   // The size the finished file will have.
-  static uint64_t file_bytes(std::span<const TensorDeclaration> tensors);
+  static uint64_t file_bytes(std::span<const TensorDeclaration> tensors, std::string_view belongs_to = {});
 
   // Bytes of the declared tensor number tensor_index, from byte offset of its data on; every byte of the file
   // is written once. Precondition: within the tensor.

@@ -22,15 +22,16 @@ Status ShardWriter::error() {
   return error_;
 }
 
-Status ShardWriter::begin(const std::string& path, std::span<const TensorDeclaration> tensors) {
+Status ShardWriter::begin(const std::string& path, std::span<const TensorDeclaration> tensors,
+                          std::string_view belongs_to) {
   FATHOM_CHECK(file_ == nullptr, "{} begins before the file in front of it ends", path);
   FATHOM_RETURN_IF_ERROR(error());
   file_ = std::make_shared<File>();
-  FATHOM_ASSIGN_OR_RETURN(file_->writer, SafetensorsWriter::create(path, tensors));
+  FATHOM_ASSIGN_OR_RETURN(file_->writer, SafetensorsWriter::create(path, tensors, belongs_to));
   const std::string_view header = file_->writer->header();
   file_->shard.header_bytes = header.size();
   file_->shard.header_checksum = checksum_of(header);
-  file_->shard.file_bytes = SafetensorsWriter::file_bytes(tensors);
+  file_->shard.file_bytes = SafetensorsWriter::file_bytes(tensors, belongs_to);
   file_->written.resize(tensors.size());
   file_->checksums.resize(tensors.size());
   return ok_status();

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -36,8 +37,9 @@ class ShardWriter {
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
-  // Begins a file. Precondition: the one before has ended.
-  Status begin(const std::string& path, std::span<const TensorDeclaration> tensors);
+  // Begins a file; belongs_to as SafetensorsWriter::create's. Precondition: the one before has ended.
+  Status begin(const std::string& path, std::span<const TensorDeclaration> tensors,
+               std::string_view belongs_to = {});
   // A buffer of any size and content, to be given to write(); waits until one is free.
   std::vector<std::byte> take_buffer();
   // Writes the bytes to the tensor of the file that was begun, each tensor from its first byte to its last.

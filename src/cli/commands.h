@@ -20,6 +20,7 @@ void add_detokenize_command(CLI::App& app, int& exit_status);
 void add_synth_command(CLI::App& app, int& exit_status);
 void add_show_command(CLI::App& app, int& exit_status);
 void add_quantize_command(CLI::App& app, int& exit_status);
+void add_shard_command(CLI::App& app, int& exit_status);
 void add_verify_command(CLI::App& app, int& exit_status);
 void add_template_command(CLI::App& app, int& exit_status);
 void add_bench_command(CLI::App& app, int& exit_status);

@@ -15,10 +15,11 @@ namespace fathom {
 namespace {
 
 constexpr AddCommand kTopCommands[] = {
-    add_run_command,      add_chat_command, add_serve_command,    add_score_command,
-    add_compare_command,  add_eval_command, add_tokenize_command, add_detokenize_command,
-    add_template_command, add_show_command, add_synth_command,    add_quantize_command,
-    add_verify_command,   add_env_command,  add_bench_command,    add_launch_command,
+    add_run_command,      add_chat_command,   add_serve_command,    add_score_command,
+    add_compare_command,  add_eval_command,   add_tokenize_command, add_detokenize_command,
+    add_template_command, add_show_command,   add_synth_command,    add_quantize_command,
+    add_shard_command,    add_verify_command, add_env_command,      add_bench_command,
+    add_launch_command,
 };
 
 constexpr const char* kFooter = R"(fathom COMMAND --help shows a command's options and examples.

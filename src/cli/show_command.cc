@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
@@ -9,6 +11,7 @@
 #include "cli/console.h"
 #include "engine/drafter.h"
 #include "model/memory_plan.h"
+#include "model/rank_weights.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -19,6 +22,7 @@ constexpr const char* kShowExamples = R"(Examples:
   fathom show deepseek-v2 --tp 8 --max-model-len 32k        a released model's sizes, without its files
   fathom show MODEL --kv-cache-dtype fp32 --json
   fathom show MODEL --tensors                               how each weight is stored and multiplied
+  fathom show FOLDER                                        of fathom shard: for which ranks, and whose files are here
 
 Exit status 1 where one rank does not fit into this machine's memory.)";
 
@@ -26,8 +30,8 @@ struct ShowFlags {
   std::string model;
   std::string max_model_len;
   std::string kv_cache_dtype = "auto";
-  int64_t num_ranks = 1;
-  int64_t num_expert_groups = 1;
+  std::optional<int64_t> num_ranks;
+  std::optional<int64_t> num_expert_groups;
   int64_t max_num_seqs = MemoryPlanOptions().max_num_seqs;
   bool tensors = false;
   bool json = false;
@@ -42,23 +46,63 @@ struct TensorMode {
   int64_t group_size = 0;
 };
 
-// What is shown: a folder with weights, or a config alone.
+// What is shown: a folder with weights, one that is sharded, or a config alone.
 struct Subject {
   ModelConfig config;
-  std::unique_ptr<Checkpoint> checkpoint;  // null for a config alone
-  std::vector<QuantizedPart> quantized;    // empty for a float checkpoint
-  std::vector<TensorMode> tensors;         // in the order of the model; empty for a config alone
-  std::vector<std::string> unused;         // tensors that the model does not need
+  // Of a whole model, or the first rank of a sharded folder whose files are here; null for a config alone.
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::optional<ShardedFolder> sharding;
+  std::vector<int64_t> ranks_here;       // of it
+  std::vector<QuantizedPart> quantized;  // empty for a float checkpoint
+  std::vector<TensorMode> tensors;       // of checkpoint, in the order of the model
+  std::vector<std::string> unused;       // tensors that the model does not need
 };
 
 Result<std::vector<TensorMode>> tensor_modes(const Checkpoint& checkpoint, const ModelConfig& config,
                                              const QuantDescription& description) {
   std::vector<TensorMode> modes;
-  for (const WeightSpec& spec : weight_table(config)) {
+  for (const WeightSpec& spec : stored_table(checkpoint, config)) {
     FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint, description, spec));
     modes.push_back({spec.name, spec.shape, stored.tensor.dtype, stored.type, stored.group_size});
   }
   return modes;
+}
+
+std::vector<int64_t> ranks_in(const std::string& model, const ShardedFolder& folder) {
+  std::vector<int64_t> ranks;
+  for (int64_t rank = 0; rank < folder.num_ranks; ++rank) {
+    const auto& files = folder.files[static_cast<size_t>(rank)];
+    if (std::all_of(files.begin(), files.end(),
+                    [&](const RankFile& file) { return path_exists(join_path(model, file.name)); }))
+      ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+// Of a sharded folder what this machine has of it may be one rank's files, or none.
+Status open_folder(const std::string& model, Subject& subject) {
+  FATHOM_ASSIGN_OR_RETURN(subject.sharding, read_sharding(model));
+  FATHOM_ASSIGN_OR_RETURN(const QuantDescription description, QuantDescription::load(model, subject.config));
+  std::vector<WeightGroup> groups;
+  if (subject.sharding) {
+    FATHOM_RETURN_IF_ERROR(check_sharding(subject.config, sharding_of(*subject.sharding, 0)));
+    FATHOM_ASSIGN_OR_RETURN(groups, weight_groups(model, *subject.sharding, 0));
+    subject.ranks_here = ranks_in(model, *subject.sharding);
+    if (!subject.ranks_here.empty()) {
+      FATHOM_ASSIGN_OR_RETURN(subject.checkpoint,
+                              Checkpoint::open_rank(model, *subject.sharding, subject.ranks_here.front()));
+    }
+  } else {
+    FATHOM_ASSIGN_OR_RETURN(subject.checkpoint, Checkpoint::open(model));
+  }
+  if (subject.checkpoint != nullptr) {
+    FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config, description));
+    FATHOM_ASSIGN_OR_RETURN(subject.tensors, tensor_modes(*subject.checkpoint, subject.config, description));
+    subject.unused = unused_tensors(*subject.checkpoint, subject.config);
+    if (!subject.sharding) groups = weight_groups(subject.config, {}, *subject.checkpoint, description);
+  }
+  if (description.present()) subject.quantized = quantized_parts(groups);
+  return ok_status();
 }
 
 Result<Subject> find_subject(const std::string& model) {
@@ -70,14 +114,7 @@ Result<Subject> find_subject(const std::string& model) {
     FATHOM_ASSIGN_OR_RETURN(subject.config, parse_model_config(json, model));
   } else {
     FATHOM_ASSIGN_OR_RETURN(subject.config, load_model_config(model));
-    FATHOM_ASSIGN_OR_RETURN(subject.checkpoint, Checkpoint::open(model));
-    FATHOM_ASSIGN_OR_RETURN(const QuantDescription description,
-                            QuantDescription::load(model, subject.config));
-    FATHOM_RETURN_IF_ERROR(check_weights(*subject.checkpoint, subject.config, description));
-    if (description.present())
-      subject.quantized = quantized_parts(*subject.checkpoint, subject.config, description);
-    FATHOM_ASSIGN_OR_RETURN(subject.tensors, tensor_modes(*subject.checkpoint, subject.config, description));
-    subject.unused = unused_tensors(*subject.checkpoint, subject.config);
+    FATHOM_RETURN_IF_ERROR(open_folder(model, subject));
   }
   return subject;
 }
@@ -87,14 +124,29 @@ Status check_range(int64_t value, int64_t highest, const char* option) {
   return invalid_argument("{}: {} is outside [1, {}]", option, value, highest);
 }
 
-Result<MemoryPlanOptions> to_plan_options(const ShowFlags& options, const ModelConfig& config) {
+// Of a sharded folder its own, unless the options ask for another.
+Result<Sharding> planned_sharding(const ShowFlags& options, const Subject& subject) {
+  Sharding sharding = subject.sharding ? sharding_of(*subject.sharding, 0) : Sharding();
+  if (options.num_ranks) {
+    FATHOM_RETURN_IF_ERROR(check_range(*options.num_ranks, 1024, "--tp"));
+    sharding.num_slices = subject.sharding && *options.num_ranks == sharding.num_ranks ? sharding.num_slices
+                                                                                       : *options.num_ranks;
+    sharding.num_ranks = *options.num_ranks;
+  }
+  if (options.num_expert_groups) {
+    FATHOM_RETURN_IF_ERROR(check_range(*options.num_expert_groups, 1024, "--moe-ep"));
+    sharding.num_expert_groups = *options.num_expert_groups;
+  }
+  if (subject.sharding) FATHOM_RETURN_IF_ERROR(check_fits(options.model, *subject.sharding, sharding));
+  FATHOM_RETURN_IF_ERROR(check_sharding(subject.config, sharding));
+  if (subject.checkpoint) sharding.width_unit = width_unit_of(*subject.checkpoint, subject.config);
+  return sharding;
+}
+
+Result<MemoryPlanOptions> to_plan_options(const ShowFlags& options, const Subject& subject) {
+  const ModelConfig& config = subject.config;
   MemoryPlanOptions plan;
-  FATHOM_RETURN_IF_ERROR(check_range(options.num_ranks, 1024, "--tp"));
-  FATHOM_RETURN_IF_ERROR(check_range(options.num_expert_groups, 1024, "--moe-ep"));
-  plan.sharding = {.num_ranks = options.num_ranks,
-                   .num_slices = options.num_ranks,
-                   .num_expert_groups = options.num_expert_groups};
-  FATHOM_RETURN_IF_ERROR(check_sharding(config, plan.sharding));
+  FATHOM_ASSIGN_OR_RETURN(plan.sharding, planned_sharding(options, subject));
   FATHOM_RETURN_IF_ERROR(check_range(options.max_num_seqs, 65536, "--max-num-seqs"));
   plan.max_num_seqs = options.max_num_seqs;
   plan.max_num_drafts = Drafter::max_step_drafts(plan.max_num_seqs);
@@ -160,6 +212,27 @@ Json quantized_json(const std::vector<QuantizedPart>& parts) {
         {{"part", part.part}, {"type", quant_type_name(part.type)}, {"tensors", part.num_tensors}});
   }
   return json;
+}
+
+std::string sharding_line(const Subject& subject) {
+  if (!subject.sharding) return "";
+  const ShardedFolder& folder = *subject.sharding;
+  const std::string here = subject.ranks_here.size() == static_cast<size_t>(folder.num_ranks) ? "all"
+                           : subject.ranks_here.empty()
+                               ? "none"
+                               : fmt::format("those of ranks {}", fmt::join(subject.ranks_here, ", "));
+  return fmt::format("{:<24}for {}; of the ranks' files {} are here\n", "sharded",
+                     sharding_text(folder.num_ranks, folder.num_expert_groups, folder.num_slices), here);
+}
+
+Json sharding_json(const Subject& subject) {
+  if (!subject.sharding) return nullptr;
+  const ShardedFolder& folder = *subject.sharding;
+  return {{"ranks", folder.num_ranks},
+          {"moe_ep", folder.num_expert_groups},
+          {"slices", folder.num_slices},
+          {"source_digest", folder.source_digest},
+          {"ranks_here", subject.ranks_here}};
 }
 
 std::string tensors_text(const std::vector<TensorMode>& tensors) {
@@ -229,6 +302,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"tensors", num_tensors},
           {"parameters", num_parameters},
           {"quantization", quantized_json(subject.quantized)},
+          {"sharding", sharding_json(subject)},
           {"unused_tensors", subject.unused.size()},
           {"weights", std::move(weights)},
           {"weight_bytes", plan.weight_bytes},
@@ -250,24 +324,28 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"fits", check_memory(plan, memory).ok()}};
 }
 
+Result<std::vector<WeightGroup>> groups_of(const std::string& model, const Subject& subject,
+                                           const Sharding& sharding) {
+  if (subject.sharding) return weight_groups(model, *subject.sharding, 0);
+  if (subject.checkpoint) return weight_groups(subject.config, sharding, *subject.checkpoint);
+  return weight_groups(subject.config, sharding);
+}
+
 Status run_show(const ShowFlags& options) {
   FATHOM_ASSIGN_OR_RETURN(const Subject subject, find_subject(options.model));
-  FATHOM_ASSIGN_OR_RETURN(MemoryPlanOptions plan_options, to_plan_options(options, subject.config));
-  if (subject.checkpoint)
-    plan_options.sharding.width_unit = width_unit_of(*subject.checkpoint, subject.config);
-  const MemoryPlan plan = plan_memory(
-      subject.config, plan_options,
-      subject.checkpoint ? weight_groups(subject.config, plan_options.sharding, *subject.checkpoint)
-                         : weight_groups(subject.config, plan_options.sharding));
+  FATHOM_ASSIGN_OR_RETURN(MemoryPlanOptions plan_options, to_plan_options(options, subject));
+  FATHOM_ASSIGN_OR_RETURN(std::vector<WeightGroup> groups,
+                          groups_of(options.model, subject, plan_options.sharding));
+  const MemoryPlan plan = plan_memory(subject.config, plan_options, std::move(groups));
   if (options.tensors && !subject.checkpoint)
-    return invalid_argument("--tensors: {} is a config without weights", options.model);
+    return invalid_argument("--tensors: no weights of {} are here", options.model);
   const MemoryInfo memory = read_memory_info();
   if (options.json) {
     Json json = plan_json(subject, plan, plan_options, memory);
     if (options.tensors) json["weight_tensors"] = tensors_json(subject.tensors);
     print_json(json);
   } else {
-    print_text(config_text(subject.config) + quantized_text(subject.quantized) +
+    print_text(config_text(subject.config) + sharding_line(subject) + quantized_text(subject.quantized) +
                plan_text(plan, plan_options, memory));
     if (options.tensors) print_text(tensors_text(subject.tensors));
     if (!subject.unused.empty()) {
@@ -287,9 +365,9 @@ void add_show_command(CLI::App& app, int& exit_status) {
   command
       ->add_option("MODEL", options->model, "checkpoint folder, config.json, deepseek-v2-lite or deepseek-v2")
       ->required();
-  command->add_option("--tp", options->num_ranks, "tensor-parallel ranks")->capture_default_str();
-  command->add_option("--moe-ep", options->num_expert_groups, "groups of ranks that share out whole experts")
-      ->capture_default_str();
+  command->add_option("--tp", options->num_ranks, "tensor-parallel ranks (default 1, or a sharded folder's)");
+  command->add_option("--moe-ep", options->num_expert_groups,
+                      "groups of ranks that share out whole experts (default likewise)");
   command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
   command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")

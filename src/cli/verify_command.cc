@@ -12,13 +12,15 @@ namespace fathom {
 namespace {
 
 constexpr const char* kVerifyExamples = R"(Examples:
-  fathom verify MODEL               every byte against fathom_manifest.json, which fathom quantize has written
+  fathom verify MODEL               every byte against fathom_manifest.json, which fathom quantize or shard has written
   fathom verify MODEL --json
+  fathom verify FOLDER --ranks 0,1  of a folder of fathom shard, on a server that has these ranks' files only
 
 Without a manifest only sizes and headers are looked at. Exit status 1 where anything is damaged, missing or extra.)";
 
 struct VerifyFlags {
   std::string model;
+  std::vector<int64_t> ranks;
   int threads = 0;
   bool json = false;
 };
@@ -57,7 +59,10 @@ Status run_verify(const VerifyFlags& options) {
   {
     ProgressBar bar;
     FATHOM_ASSIGN_OR_RETURN(
-        result, verify_model(options.model, options.threads == 0 ? available_cpus() : options.threads, &bar));
+        result, verify_model({.directory = options.model,
+                              .ranks = options.ranks,
+                              .num_threads = options.threads == 0 ? available_cpus() : options.threads},
+                             &bar));
   }
   const double seconds = monotonic_seconds() - started;
   if (options.json) {
@@ -77,6 +82,9 @@ void add_verify_command(CLI::App& app, int& exit_status) {
   CLI::App* command = app.add_subcommand("verify", "check a model's files for damage");
   command->footer(kVerifyExamples);
   command->add_option("MODEL", options->model, "checkpoint folder")->required();
+  command->add_option("--ranks", options->ranks, "of a sharded folder: these ranks' files (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: all CPUs this process may use")
       ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON document");

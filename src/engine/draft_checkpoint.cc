@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "model/rank_weights.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -42,7 +43,7 @@ Result<DraftCheckpoint> open_draft_checkpoint(const std::string& directory, cons
   DraftCheckpoint draft{.directory = directory, .config = {}, .checkpoint = nullptr, .quantization = {}};
   FATHOM_ASSIGN_OR_RETURN(draft.config, load_model_config(directory));
   FATHOM_RETURN_IF_ERROR(check_vocabulary(directory, draft.config, target));
-  FATHOM_ASSIGN_OR_RETURN(draft.checkpoint, Checkpoint::open(directory));
+  FATHOM_ASSIGN_OR_RETURN(draft.checkpoint, open_checkpoint(directory, Sharding()));
   FATHOM_ASSIGN_OR_RETURN(draft.quantization, QuantDescription::load(directory, draft.config));
   FATHOM_RETURN_IF_ERROR(check_weights(*draft.checkpoint, draft.config, draft.quantization));
   return draft;

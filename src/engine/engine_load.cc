@@ -9,6 +9,7 @@
 #include "engine/engine_ranks.h"
 #include "engine/lookup_drafter.h"
 #include "engine/model_drafter.h"
+#include "model/rank_weights.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -41,7 +42,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_RETURN_IF_ERROR(check_sharding(config, sharding));
   FATHOM_ASSIGN_OR_RETURN(generation_config, load_generation_config(options.model_dir, config));
   FATHOM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.model_dir));
-  FATHOM_ASSIGN_OR_RETURN(checkpoint, Checkpoint::open(options.model_dir));
+  FATHOM_ASSIGN_OR_RETURN(checkpoint, open_checkpoint(options.model_dir, sharding));
   FATHOM_ASSIGN_OR_RETURN(const QuantDescription quantization,
                           QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, quantization));

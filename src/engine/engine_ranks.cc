@@ -4,6 +4,7 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "checkpoint/digests.h"
 #include "engine/engine_impl.h"
 #include "parallel/agreement.h"
 
@@ -12,34 +13,6 @@ namespace {
 
 constexpr size_t kMaxProgramBytes = size_t{1} << 30;
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
-
-// Names, shapes and types of all tensors: what there is without reading it.
-std::string digest_of(const Checkpoint& checkpoint) {
-  std::string text;
-  for (std::string_view name : checkpoint.names()) {
-    const auto view = checkpoint.tensor(name);
-    if (view.ok()) text += fmt::format("{} {} {}\n", name, to_string(view->shape), dtype_name(view->dtype));
-  }
-  return checksum_of(text);
-}
-
-// Of all tensors' values a little here and there: another training of the same model shows, and no start
-// waits for a disk for long.
-std::string digest_of_samples(const Checkpoint& checkpoint) {
-  constexpr size_t kMostTensors = 1024;
-  constexpr size_t kSampleBytes = 64;
-  Checksum sum;
-  const size_t step = checkpoint.names().size() / kMostTensors + 1;
-  for (size_t i = 0; i < checkpoint.names().size(); i += step) {
-    const auto view = checkpoint.tensor(checkpoint.names()[i]);
-    if (!view.ok()) continue;
-    const std::span bytes(static_cast<const std::byte*>(view->data), view->num_bytes());
-    const size_t size = std::min(kSampleBytes, bytes.size());
-    sum.update(bytes.first(size));
-    sum.update(bytes.subspan((bytes.size() - size) / 2, size));
-  }
-  return sum.hex();
-}
 
 std::string digest_of_file(const std::string& path, size_t max_bytes) {
   const Result<std::string> text = read_file(path, max_bytes);
@@ -87,6 +60,7 @@ Status smallest_of_ranks(Communicator& communicator, CacheSize& size) {
 
 Status Engine::Impl::agree() const {
   const auto kv_memory = options.kv_memory_bytes;
+  const Checkpoint::RankPart* part = checkpoint->rank_part();  // has nothing in common with other ranks'
   const NamedValue values[] = {
       {"the program", digest_of_file("/proc/self/exe", kMaxProgramBytes)},
       {"--slices", fmt::to_string(sharding.num_slices)},
@@ -101,8 +75,9 @@ Status Engine::Impl::agree() const {
       {"the length from which prompts are expanded", number_or_auto(options.expanded_prompt_tokens)},
       {"the instruction set", std::string(isa_name(options.isa))},
       {"config.json", digest_of_file(join_path(options.model_dir, "config.json"), kMaxConfigBytes)},
-      {"the weights' names and shapes", digest_of(*checkpoint)},
-      {"the weights' values", digest_of_samples(*checkpoint)},
+      {"sharding.json", part != nullptr ? part->folder.checksum : "none"},
+      {"the weights' names and shapes", part != nullptr ? "a part" : shape_digest(*checkpoint)},
+      {"the weights' values", part != nullptr ? "a part" : sample_digest(*checkpoint)},
   };
   return check_agreement(*communicator, values);
 }

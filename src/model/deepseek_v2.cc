@@ -36,8 +36,11 @@ Result<std::unique_ptr<DeepseekV2>> DeepseekV2::load(Backend& backend, const Che
   std::unique_ptr<DeepseekV2> model(new DeepseekV2(backend, config, options));
   FATHOM_CHECK(options.sharding.num_ranks == (options.communicator ? options.communicator->size() : 1),
                "{} ranks", options.sharding.num_ranks);
-  WeightLoader loader(backend, checkpoint, description, config, options.sharding,
-                      choose_reading(checkpoint, options.sharding), progress);
+  const NodeLayout* layout = options.communicator ? &options.communicator->layout() : nullptr;
+  const size_t ranks_here = layout ? layout->ranks_of(layout->node()).size() : 1;
+  const WeightReading reading =
+      choose_reading(checkpoint, options.sharding, static_cast<int64_t>(ranks_here));
+  WeightLoader loader(backend, checkpoint, description, config, options.sharding, reading, progress);
   FATHOM_ASSIGN_OR_RETURN(model->weights_, loader.load());
   FATHOM_RETURN_IF_ERROR(model->allocate_activations());
   return model;

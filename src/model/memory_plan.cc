@@ -141,8 +141,48 @@ std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding
 
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding,
                                        const Checkpoint& checkpoint, const QuantDescription& description) {
+  if (const Checkpoint::RankPart* part = checkpoint.rank_part()) {
+    auto groups = weight_groups(checkpoint.directory(), part->folder, part->rank);
+    FATHOM_CHECK(groups.ok(), "{}", groups.status().message());
+    return std::move(groups).value();
+  }
   return group_weights(config, sharding,
                        [&](const WeightSpec& spec) { return stored_format(checkpoint, description, spec); });
+}
+
+Result<std::vector<WeightGroup>> weight_groups(const std::string& directory, const ShardedFolder& folder,
+                                               int64_t rank) {
+  std::vector<WeightGroup> groups;
+  for (const ShardedGroup& group : folder.groups) {
+    const auto role = role_from_name(group.role);
+    if (!role) return invalid_data("{}/{}: \"{}\" is no weight", directory, kShardingName, group.role);
+    groups.push_back({.role = *role,
+                      .dtype = group.dtype,
+                      .type = group.type,
+                      .num_tensors = group.num_tensors,
+                      .num_elements = group.num_elements,
+                      .bytes = group.bytes,
+                      .rank_bytes = group.rank_bytes[static_cast<size_t>(rank)]});
+  }
+  return groups;
+}
+
+std::vector<QuantizedPart> quantized_parts(std::span<const WeightGroup> groups) {
+  constexpr std::string_view kParts[] = {"attention", "dense", "experts", "shared experts", "head"};
+  std::vector<QuantizedPart> parts;
+  for (std::string_view part : kParts) {
+    parts.push_back({part, QuantType::kFloat, 0});
+    for (QuantType type : kQuantizedTypes) parts.push_back({part, type, 0});
+  }
+  for (const WeightGroup& group : groups) {
+    if (role_formats(group.role) == WeightFormats::kFloat) continue;
+    for (QuantizedPart& part : parts) {
+      if (part.part == part_name(group.role) && part.type == group.type)
+        part.num_tensors += group.num_tensors;
+    }
+  }
+  std::erase_if(parts, [](const QuantizedPart& part) { return part.num_tensors == 0; });
+  return parts;
 }
 
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/memory_info.h"
@@ -56,11 +58,27 @@ uint64_t cache_bytes_per_token(const ModelConfig& config, DType kv_cache_dtype);
 // torch_dtype, or as default_quant_type() says.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding);
 // As the checkpoint stores them, with the types that its description says; without one, where only sizes
-// matter, int8 counts as W8A8 and int4 as W4A8. Offsets are left out: nothing reads them after the check.
-// Precondition: check_weights() passed.
+// matter, int8 counts as W8A8 and int4 as W4A8. Offsets are left out: nothing reads them after the check. Of
+// a rank's part of a sharded folder: what the folder says of its source. Precondition: check_weights()
+// passed.
 std::vector<WeightGroup> weight_groups(const ModelConfig& config, const Sharding& sharding,
                                        const Checkpoint& checkpoint,
                                        const QuantDescription& description = {});
+
+// As a sharded folder's source stores them. Refused: a role that no weight has.
+Result<std::vector<WeightGroup>> weight_groups(const std::string& directory, const ShardedFolder& folder,
+                                               int64_t rank);
+
+// The linear layers of one part of the model (part_name()) in one type.
+struct QuantizedPart {
+  std::string_view part;
+  QuantType type = QuantType::kFloat;
+  int64_t num_tensors = 0;
+};
+
+// What is quantised how, in the order of the parts; every tensor that could be quantised counts in one of
+// them. Groups with the types of a description.
+std::vector<QuantizedPart> quantized_parts(std::span<const WeightGroup> groups);
 
 // Precondition: options are positive and within the config parser's ranges; sizes beyond 2^63 are cut to it.
 MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& options,

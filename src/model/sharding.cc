@@ -83,6 +83,7 @@ Status check_sharding(const ModelConfig& config, const Sharding& sharding) {
 }
 
 int64_t width_unit_of(const Checkpoint& checkpoint, const ModelConfig& config) {
+  if (const Checkpoint::RankPart* part = checkpoint.rank_part()) return part->folder.width_unit;
   for (const WeightSpec& spec : weight_table(config))
     if (is_down(spec.role) && is_int4(checkpoint, spec.name)) return kernels::kInt4GroupInputs;
   return 1;
@@ -102,9 +103,13 @@ Status check_sliced_groups(const Checkpoint& checkpoint, const ModelConfig& conf
   return ok_status();
 }
 
+TensorSlice whole_of(const WeightSpec& spec) {
+  return {{0, spec.shape[0]}, {0, spec.shape.rank() == 2 ? spec.shape[1] : 1}};
+}
+
 TensorSlice slice_of(const WeightSpec& spec, const ModelConfig& config, const Sharding& sharding,
                      IndexRange slices) {
-  TensorSlice slice{{0, spec.shape[0]}, {0, spec.shape.rank() == 2 ? spec.shape[1] : 1}};
+  TensorSlice slice = whole_of(spec);
   if (spec.shard_axis == ShardAxis::kNone) return slice;
   IndexRange& cut = spec.shard_axis == ShardAxis::kRows ? slice.rows : slice.cols;
   if (spec.expert >= 0) {

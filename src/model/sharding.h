@@ -34,7 +34,7 @@ struct Sharding {
 Status check_sharding(const ModelConfig& config, const Sharding& sharding);
 
 // 32 where a network of the checkpoint is int4, whose inputs share factors in groups that begin at multiples
-// of 32; else 1.
+// of 32; else 1. Of a rank's part of a sharded folder: what its source has.
 int64_t width_unit_of(const Checkpoint& checkpoint, const ModelConfig& config);
 // Refuses, naming the tensor, an int4 o_proj whose slices do not begin at multiples of 32 inputs.
 Status check_sliced_groups(const Checkpoint& checkpoint, const ModelConfig& config, const Sharding& sharding);
@@ -46,6 +46,8 @@ struct TensorSlice {
 
   int64_t num_elements() const { return rows.size() * cols.size(); }
 };
+
+TensorSlice whole_of(const WeightSpec& spec);
 
 // What the slices have of a weight: several at once where it is cut by heads or by tokens of the vocabulary,
 // a single one where it is cut by width. May be empty, of a width that has fewer units than there are slices.

@@ -29,9 +29,7 @@ struct StoredTensor {
   size_t weight = 0;  // index of the planned weight
   Content content = Content::kWeight;
 
-  uint64_t num_bytes() const {
-    return static_cast<uint64_t>(declaration.shape.num_elements()) * dtype_bytes(declaration.dtype);
-  }
+  uint64_t num_bytes() const { return declaration.num_bytes(); }
 };
 
 struct PlannedShard {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/ref/numbers.h"
+#include "model/rank_weights.h"
 
 namespace fathom {
 namespace {
@@ -49,7 +50,7 @@ std::string_view stored_name(DType dtype) {
 // What the description says of a tensor, where that agrees with how the tensor is stored.
 Result<QuantType> find_type(const Checkpoint& checkpoint, const QuantDescription& description,
                             const WeightSpec& spec, DType dtype) {
-  const auto entry = description.find(spec.name);
+  const auto entry = description.find(weight_name(spec.role, spec.layer, spec.expert));
   if (!is_floating(dtype) && !description.present()) {
     return not_found(
         "{}: tensor \"{}\" is {}, and the folder has no {} that says how to use it: copy it from the "
@@ -197,7 +198,7 @@ Result<StoredWeight> stored_weight(const Checkpoint& checkpoint, const QuantDesc
 
 Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
                      const QuantDescription& description) {
-  for (const WeightSpec& spec : weight_table(config)) {
+  for (const WeightSpec& spec : stored_table(checkpoint, config)) {
     FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint, description, spec));
     if (stored.type == QuantType::kFloat) continue;
     FATHOM_RETURN_IF_ERROR(check_scale_values(checkpoint, spec, stored.scale));
@@ -209,7 +210,7 @@ Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
 
 std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
   std::vector<std::string> used;
-  for (WeightSpec& spec : weight_table(config)) {
+  for (WeightSpec& spec : stored_table(checkpoint, config)) {
     const auto view = checkpoint.tensor(spec.name);
     if (view.ok() && !is_floating(view->dtype)) {
       used.push_back(scale_name(spec.name));
@@ -227,26 +228,6 @@ std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const Mode
     unused.emplace_back(name);
   }
   return unused;
-}
-
-std::vector<QuantizedPart> quantized_parts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const QuantDescription& description) {
-  constexpr std::string_view kParts[] = {"attention", "dense", "experts", "shared experts", "head"};
-  std::vector<QuantizedPart> parts;
-  for (std::string_view part : kParts) {
-    parts.push_back({part, QuantType::kFloat, 0});
-    for (QuantType type : kQuantizedTypes) parts.push_back({part, type, 0});
-  }
-  for (const WeightSpec& spec : weight_table(config)) {
-    if (spec.formats == WeightFormats::kFloat) continue;
-    const auto stored = stored_weight(checkpoint, description, spec);
-    FATHOM_CHECK(stored.ok(), "{}", stored.status().message());
-    for (QuantizedPart& part : parts) {
-      if (part.part == part_name(spec.role) && part.type == stored->type) ++part.num_tensors;
-    }
-  }
-  std::erase_if(parts, [](const QuantizedPart& part) { return part.num_tensors == 0; });
-  return parts;
 }
 
 }  // namespace fathom

@@ -25,16 +25,17 @@ struct StoredWeight {
   QuantType type = QuantType::kFloat;  // W8.. exactly where tensor is int8, W4.. exactly where it is uint8
 };
 
-// Looks at headers alone. Refused, naming file and tensor: a tensor that is missing or has another shape or
-// type than the spec allows; int8 or int4 without a description, without an entry in it or with one of other
-// bits; a floating tensor whose entry says otherwise; a scale that is missing, not floating or of another
-// shape; factors that are missing, not uint8 or of a shape that no group size gives.
+// spec is of stored_table() (model/rank_weights.h). Looks at headers alone. Refused, naming file and tensor:
+// a tensor that is missing or has another shape or type than the spec allows; int8 or int4 without a
+// description, without an entry in it or with one of other bits; a floating tensor whose entry says
+// otherwise; a scale that is missing, not floating or of another shape; factors that are missing, not uint8
+// or of a shape that no group size gives.
 Result<StoredWeight> stored_weight(const Checkpoint& checkpoint, const QuantDescription& description,
                                    const WeightSpec& spec);
 
-// Whether the checkpoint holds every weight of the table as stored_weight() wants it, every scale is finite
-// and not negative, no factor is above 15, and every X.weight_offset is 0 everywhere (all is symmetric); the
-// first that is not is named. Reads all scales, factors and offsets, no weights.
+// Whether the checkpoint holds every weight of stored_table() as stored_weight() wants it, every scale is
+// finite and not negative, no factor is above 15, and every X.weight_offset is 0 everywhere (all is
+// symmetric); the first that is not is named. Reads all scales, factors and offsets, no weights.
 Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
                      const QuantDescription& description);
 
@@ -43,22 +44,11 @@ Status check_weights(const Checkpoint& checkpoint, const ModelConfig& config,
 // either.
 std::vector<std::string> unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 
-// The linear layers of one part of the model in one type.
-struct QuantizedPart {
-  std::string_view part;  // "attention", "dense", "experts", "shared experts", "head"
-  QuantType type = QuantType::kFloat;
-  int64_t num_tensors = 0;
-};
-
 // How one weight is stored: a floating type's name, "int8" or "int4".
 std::string_view storage_name(DType dtype);
 
-// What is quantised how, in the order of the parts; every tensor that could be quantised counts in one of
-// them. Precondition: check_weights() passed.
-std::vector<QuantizedPart> quantized_parts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const QuantDescription& description);
-
-// The part of the model that a quantisable weight belongs to, as in QuantizedPart.
+// The part of the model that a quantisable weight belongs to: "attention", "dense", "experts", "shared
+// experts", "head".
 std::string_view part_name(WeightRole role);
 
 // "X.weight_scale", "X.weight_offset" and "X.weight_scale_second" of "X.weight".

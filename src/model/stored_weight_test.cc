@@ -134,7 +134,7 @@ TEST_F(StoredWeightTest, QuantisedWeightsAreFound) {
     EXPECT_EQ(stored->scale.data != nullptr, expected != QuantType::kFloat);
   }
   EXPECT_TRUE(unused_tensors(**checkpoint, config).empty());
-  const auto parts = quantized_parts(**checkpoint, config, *description);
+  const auto parts = quantized_parts(weight_groups(config, {}, **checkpoint, *description));
   std::string text;
   for (const QuantizedPart& part : parts)
     text += fmt::format("{} {} {}, ", part.part, quant_type_name(part.type), part.num_tensors);

@@ -11,11 +11,12 @@ constexpr uint64_t kReadAheadBytes = uint64_t{256} << 20;
 
 }  // namespace
 
-WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding) {
+WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding, int64_t ranks_here) {
   const auto available = read_memory_info().available();
-  return !sharding.is_sliced() && available && *available < 2 * checkpoint.data_bytes()
-             ? WeightReading::kStreamed
-             : WeightReading::kMapped;
+  const bool whole_tensors = !sharding.is_sliced() || checkpoint.rank_part() != nullptr;
+  const uint64_t needed = 2 * checkpoint.data_bytes() * static_cast<uint64_t>(ranks_here);
+  return whole_tensors && available && *available < needed ? WeightReading::kStreamed
+                                                           : WeightReading::kMapped;
 }
 
 WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
@@ -29,33 +30,42 @@ WeightLoader::WeightLoader(Backend& backend, const Checkpoint& checkpoint,
       progress_(progress) {
   plan_reading();
   if (reading == WeightReading::kStreamed) {
-    FATHOM_CHECK(!sharding.is_sliced(), "a stream of {} slices", sharding.num_slices);
+    FATHOM_CHECK(!cuts(), "a stream of {} slices", sharding.num_slices);
     std::vector<std::string> names;
     for (const Ahead& ahead : ahead_) names.push_back(ahead.name);
     stream_ = std::make_unique<TensorStream>(checkpoint, std::move(names), kReadAheadBytes);
   }
 }
 
-// Rows are read where they lie; of cut columns whole rows come with them, for pages hold parts of several.
 void WeightLoader::plan_reading() {
   for (WeightSpec& spec : weight_table(config_)) {
-    const int64_t elements = rank_elements(spec, config_, sharding_);
-    if (checkpoint_.contains(spec.name) && elements > 0) {
-      Ahead ahead{.name = spec.name, .end = checkpoint_.extent_of(spec.name).size};
-      if (spec.shard_axis == ShardAxis::kRows && spec.expert < 0) {
-        const IndexRange rows = slice_of(spec, config_, sharding_, sharding_.slices()).rows;
-        const size_t row_bytes = ahead.end / static_cast<size_t>(spec.shape[0]);
-        ahead.begin = static_cast<size_t>(rows.begin) * row_bytes;
-        ahead.end = static_cast<size_t>(rows.end) * row_bytes;
-      }
-      ahead.packed_bytes = checkpoint_.extent_of(spec.name).size / static_cast<uint64_t>(spec.shape[0]) *
-                           static_cast<uint64_t>(elements) /
-                           static_cast<uint64_t>(spec.shape.num_elements() / spec.shape[0]);
-      total_bytes_ += ahead.packed_bytes;
-      ahead_.push_back(std::move(ahead));
-    }
+    if (cuts()) plan_cut(spec);
     specs_.emplace(spec.name, std::move(spec));
   }
+  if (!cuts()) {
+    for (WeightSpec& spec : stored_table(checkpoint_, config_)) {
+      const size_t bytes = checkpoint_.extent_of(spec.name).size;
+      ahead_.push_back({.name = std::move(spec.name), .end = bytes, .packed_bytes = bytes});
+    }
+  }
+  for (const Ahead& ahead : ahead_) total_bytes_ += ahead.packed_bytes;
+}
+
+// Rows are read where they lie; of cut columns whole rows come with them, for pages hold parts of several.
+void WeightLoader::plan_cut(const WeightSpec& spec) {
+  const int64_t elements = rank_elements(spec, config_, sharding_);
+  if (elements == 0) return;
+  const size_t bytes = checkpoint_.extent_of(spec.name).size;
+  const size_t row_bytes = bytes / static_cast<size_t>(spec.shape[0]);
+  Ahead ahead{.name = spec.name, .end = bytes};
+  if (spec.shard_axis == ShardAxis::kRows && spec.expert < 0) {
+    const IndexRange rows = slice_of(spec, config_, sharding_, sharding_.slices()).rows;
+    ahead.begin = static_cast<size_t>(rows.begin) * row_bytes;
+    ahead.end = static_cast<size_t>(rows.end) * row_bytes;
+  }
+  ahead.packed_bytes = row_bytes * static_cast<uint64_t>(elements) /
+                       static_cast<uint64_t>(spec.shape.num_elements() / spec.shape[0]);
+  ahead_.push_back(std::move(ahead));
 }
 
 void WeightLoader::read_ahead() {
@@ -71,17 +81,18 @@ bool WeightLoader::has(WeightRole role, Place place) const {
 }
 
 Result<WeightWindow> WeightLoader::window(WeightRole role, Place place, IndexRange slices) {
-  const std::string name = weight_name(role, place.layer, place.expert);
-  const WeightSpec& spec = specs_.at(name);
-  FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint_, description_, spec));
-  const TensorSlice slice = slice_of(spec, config_, sharding_, slices);
+  const WeightSpec& spec = specs_.at(weight_name(role, place.layer, place.expert));
+  const WeightPiece piece = weight_piece(spec, config_, sharding_, slices);
+  const WeightSpec& from = cuts() ? spec : piece.spec;
+  const TensorSlice slice = cuts() ? piece.slice : whole_of(from);
+  FATHOM_ASSIGN_OR_RETURN(const StoredWeight stored, stored_weight(checkpoint_, description_, from));
   const void* data = stored.tensor.data;
   if (stream_ != nullptr) {
-    FATHOM_ASSIGN_OR_RETURN(data, stream_->take(name));
+    FATHOM_ASSIGN_OR_RETURN(data, stream_->take(from.name));
   } else {
     read_ahead();
   }
-  return cut_weight(name, stored, data, slice);
+  return cut_weight(from.name, stored, data, slice);
 }
 
 void WeightLoader::finish(const WeightWindow& window) {

@@ -1,6 +1,7 @@
-// From the checkpoint to the backend's weights, layer by layer: all of them, or what one rank has of them.
-// Each tensor's pages of the checkpoint's mapping are given back as soon as it is packed, so that files and
-// packed weights are not in memory both.
+// From the checkpoint to the backend's weights, layer by layer: all of them, or what one rank has of them,
+// cut out of a whole model's tensors or as the rank's own files hold it (rank_weights.h). Each tensor's pages
+// of the checkpoint's mapping are given back as soon as it is packed, so that files and packed weights are
+// not in memory both.
 #pragma once
 
 #include <string>
@@ -11,6 +12,7 @@
 #include "checkpoint/model_config.h"
 #include "checkpoint/tensor_stream.h"
 #include "device/backend.h"
+#include "model/rank_weights.h"
 #include "model/sharding.h"
 #include "model/stored_weight.h"
 #include "model/weight_table.h"
@@ -23,9 +25,10 @@ namespace fathom {
 // next start, or from a stream past it (checkpoint/tensor_stream.h).
 enum class WeightReading : uint8_t { kMapped, kStreamed };
 // kStreamed where memory does not hold the files beside the packed weights: what is cached would be thrown
-// out before it is used again, and keep the system from giving large pages to the weights. Never where the
-// model is cut into slices: they share the cache, and a stream reads whole tensors.
-WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding);
+// out before it is used again, and keep the system from giving large pages to the weights. Never where slices
+// are cut out of a whole model: ranks share the cache, and a stream reads whole tensors. ranks_here: of this
+// node, which load at the same time.
+WeightReading choose_reading(const Checkpoint& checkpoint, const Sharding& sharding, int64_t ranks_here);
 
 class WeightLoader {
  public:
@@ -54,8 +57,11 @@ class WeightLoader {
   };
 
   void plan_reading();
+  void plan_cut(const WeightSpec& spec);
   // Has the system read what will be loaded next while this process packs.
   void read_ahead();
+  // Whether slices have to be cut out of the checkpoint's tensors.
+  bool cuts() const { return sharding_.is_sliced() && checkpoint_.rank_part() == nullptr; }
   bool has(WeightRole role, Place place) const;
   Result<WeightWindow> window(WeightRole role, Place place, IndexRange slices);
   void finish(const WeightWindow& window);

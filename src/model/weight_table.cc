@@ -130,6 +130,14 @@ void add_weights(C config, Place place, int64_t layer, int64_t expert, std::vect
 
 std::string_view role_name(WeightRole role) { return rule_of(role).label; }
 
+std::optional<WeightRole> role_from_name(std::string_view name) {
+  for (const RoleRule& rule : kRoles)
+    if (rule.label == name) return rule.role;
+  return std::nullopt;
+}
+
+WeightFormats role_formats(WeightRole role) { return rule_of(role).formats; }
+
 std::string weight_name(WeightRole role, int64_t layer, int64_t expert) {
   const RoleRule& rule = rule_of(role);
   if (rule.place == Place::kLayer) return fmt::format("model.layers.{}.{}", layer, rule.name);

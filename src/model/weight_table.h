@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,8 @@ struct WeightSpec {
 
 // "q_a_proj", "expert_down", ...: the role in messages and tables.
 std::string_view role_name(WeightRole role);
+std::optional<WeightRole> role_from_name(std::string_view name);
+WeightFormats role_formats(WeightRole role);
 // The tensor's name in a checkpoint; layer and expert are ignored where the role has none.
 std::string weight_name(WeightRole role, int64_t layer = -1, int64_t expert = -1);
 

@@ -20,6 +20,10 @@ StoredColumns stored_columns(const StoredWeight& stored, IndexRange cols) {
   return {cols.begin / per_element, cols.size() / per_element};
 }
 
+int64_t num_stored_columns(const StoredWeight& stored) {
+  return stored.tensor.shape.rank() == 2 ? stored.tensor.shape[1] : 1;
+}
+
 void gather_columns(const std::byte* from, size_t row_bytes, size_t begin, size_t count, int64_t num_rows,
                     std::vector<std::byte>& to) {
   to.resize(static_cast<size_t>(num_rows) * count);
@@ -27,7 +31,7 @@ void gather_columns(const std::byte* from, size_t row_bytes, size_t begin, size_
     std::memcpy(to.data() + row * count, from + row * row_bytes + begin, count);
 }
 
-// The slice's factors by groups of 32, the groups of kernels/packed.h: longer ones say theirs several times.
+// The slice's factors by groups of 32: longer ones say theirs several times.
 void cut_factors(const StoredWeight& stored, const TensorSlice& slice, WeightWindow& window) {
   constexpr int64_t kGroup = kernels::kInt4GroupInputs;
   FATHOM_CHECK(slice.cols.begin % kGroup == 0, "int4 columns from {} on", slice.cols.begin);
@@ -36,10 +40,15 @@ void cut_factors(const StoredWeight& stored, const TensorSlice& slice, WeightWin
   for (int64_t row = slice.rows.begin; row < slice.rows.end; ++row)
     for (int64_t col = slice.cols.begin; col < slice.cols.end; col += kGroup)
       window.factors.push_back(factors[row * groups_of_row + col / stored.group_size]);
-  window.group_size = kGroup;
 }
 
 }  // namespace
+
+int64_t window_group_size(const StoredWeight& stored, IndexRange cols) {
+  if (!is_int4(stored.type)) return 0;
+  const bool all_columns = stored_columns(stored, cols).count == num_stored_columns(stored);
+  return all_columns ? stored.group_size : kernels::kInt4GroupInputs;
+}
 
 WeightSource WeightWindow::source() const {
   return {.tensor = tensor,
@@ -55,7 +64,7 @@ WeightWindow cut_weight(std::string name, const StoredWeight& stored, const void
   window.name = std::move(name);
   window.type = stored.type;
   const bool is_matrix = stored.tensor.shape.rank() == 2;
-  const int64_t stored_cols = is_matrix ? stored.tensor.shape[1] : 1;
+  const int64_t stored_cols = num_stored_columns(stored);
   const size_t element_bytes = dtype_bytes(stored.tensor.dtype);
   const size_t row_bytes = static_cast<size_t>(stored_cols) * element_bytes;
   const StoredColumns cols = stored_columns(stored, slice.cols);
@@ -74,10 +83,10 @@ WeightWindow cut_weight(std::string name, const StoredWeight& stored, const void
       window.scales.push_back(kernels::ref::load_element(stored.scale.data, stored.scale.dtype, row));
   }
   if (!is_int4(stored.type)) return window;
+  window.group_size = window_group_size(stored, slice.cols);
   if (all_columns) {
     window.stored_factors =
         static_cast<const uint8_t*>(stored.factors.data) + slice.rows.begin * stored.factors.shape[1];
-    window.group_size = stored.group_size;
   } else {
     cut_factors(stored, slice, window);
   }

@@ -24,6 +24,10 @@ struct WeightWindow {
   WeightSource source() const;
 };
 
+// Inputs that share a factor in a window of those columns: of cut columns 32, the groups of kernels/packed.h.
+// 0 where the weight is not int4.
+int64_t window_group_size(const StoredWeight& stored, IndexRange cols);
+
 // stored with its data at `data`; cuts of int4 columns begin at multiples of 32.
 WeightWindow cut_weight(std::string name, const StoredWeight& stored, const void* data,
                         const TensorSlice& slice);

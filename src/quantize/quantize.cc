@@ -4,13 +4,12 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/checksum.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/side_files.h"
 #include "model/stored_weight.h"
-#include "quantize/manifest.h"
-#include "quantize/side_files.h"
 #include "quantize/source_weights.h"
 
 namespace fathom {
@@ -21,6 +20,7 @@ namespace fs = std::filesystem;
 constexpr int kVersion = 1;  // of what a run makes: a new one does not go on where an older was interrupted
 constexpr int kNumBuffers = 4;
 constexpr const char* kConfigName = "config.json";
+constexpr OutputKind kQuantizedModel = {"quantised model", "quant_model_description"};
 
 // What is read, checked.
 struct Source {
@@ -68,30 +68,6 @@ Json options_json(const QuantizeOptions& options) {
   json["shard_bytes"] = options.shard_bytes;
   json["version"] = kVersion;
   return json;
-}
-
-Json file_identity(const std::string& path) {
-  std::error_code error;
-  return Json::array({fs::path(path).filename().string(), fs::file_size(path, error),
-                      fs::last_write_time(path, error).time_since_epoch().count()});
-}
-
-Json source_identity(const Source& source) {
-  Json files = Json::array();
-  for (const auto& file : source.checkpoint->files()) {
-    const auto bytes = file->file().bytes();
-    Checksum header;
-    header.update(bytes.first(bytes.size() - file->data_bytes()));
-    files.push_back(file_identity(file->path()));
-    files.back().push_back(header.hex());
-  }
-  const std::string& directory = source.checkpoint->directory();
-  for (const std::string& name : source.side_files)
-    files.push_back(file_identity(join_path(directory, name)));
-  std::error_code error;
-  return {{"folder", fs::canonical(directory, error).string()},
-          {"config", checksum_of(dump_json(source.config_json))},
-          {"files", std::move(files)}};
 }
 
 // A run's parts in one place.
@@ -142,19 +118,16 @@ bool Quantizer::take_record(size_t shard) {
   const std::optional<Json> record = folder_.record(record_name(shard));
   if (!record || !record->is_object() || !record->contains("file") || !record->contains("errors"))
     return false;
-  auto file = manifest_file_from_json((*record)["file"], folder_.path());
-  std::error_code error;
-  const std::string path = folder_.file(layout_.shards[shard].file_name);
-  if (!file.ok() || file->name != layout_.shards[shard].file_name ||
-      fs::file_size(path, error) != file->bytes)
-    return false;
+  std::optional<ManifestFile> file =
+      folder_.recorded_file((*record)["file"], layout_.shards[shard].file_name);
+  if (!file) return false;
   std::vector<TensorError> errors;
   for (const Json& entry : (*record)["errors"]) {
     auto tensor = tensor_error_from_json(entry, folder_.path());
     if (!tensor.ok()) return false;
     errors.push_back(std::move(tensor).value());
   }
-  files_.push_back(std::move(file).value());
+  files_.push_back(std::move(*file));
   std::move(errors.begin(), errors.end(), std::back_inserter(errors_));
   return true;
 }
@@ -185,11 +158,7 @@ Status Quantizer::write_shard(size_t index, ShardWriter& writer) {
         return rows_done(weight, values, rows, errors);
       }));
   return writer.end([this, &shard, index, errors = std::move(errors)](const WrittenShard& written) -> Status {
-    ManifestFile file{shard.file_name, written.file_bytes, written.header_bytes, written.header_checksum, {}};
-    for (size_t i = 0; i < shard.tensors.size(); ++i) {
-      file.tensors.push_back(
-          {shard.tensors[i].declaration.name, shard.tensors[i].num_bytes(), written.tensor_checksums[i]});
-    }
+    ManifestFile file = manifest_file(shard.file_name, shard.declarations(), written);
     Json error_list = Json::array();
     for (const TensorError& error : errors) error_list.push_back(to_json(error));
     FATHOM_RETURN_IF_ERROR(folder_.save_record(record_name(index),
@@ -262,24 +231,12 @@ Status Quantizer::write_rest(std::span<const QuantType> types, const ErrorReport
   return write_file(folder_.file(kManifestName), write_manifest({options_json(options_), files_}));
 }
 
-uint64_t folder_bytes(const std::string& path) {
-  uint64_t sum = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    std::error_code no_size;
-    const uintmax_t size = it->file_size(no_size);
-    if (!no_size) sum += size;
-  }
-  return sum;
-}
-
-// What an interrupted run has written lies there already.
-Status check_room(const Source& source, const StoredLayout& layout, const OutputPaths& paths) {
-  uint64_t needed = layout.file_bytes();
+uint64_t output_bytes(const Source& source, const StoredLayout& layout) {
+  uint64_t sum = layout.file_bytes();
   std::error_code error;
   for (const std::string& name : source.side_files)
-    needed += fs::file_size(join_path(source.checkpoint->directory(), name), error);
-  return check_disk_space(paths.destination, needed - std::min(needed, folder_bytes(paths.partial)));
+    sum += fs::file_size(join_path(source.checkpoint->directory(), name), error);
+  return sum;
 }
 
 }  // namespace
@@ -288,19 +245,16 @@ Result<QuantizeResult> quantize(const QuantizeOptions& options, ProgressSink* pr
   FATHOM_ASSIGN_OR_RETURN(const Source source, open_source(options.source));
   FATHOM_ASSIGN_OR_RETURN(const std::vector<QuantType> types, assign_types(source.table, options.recipe));
   FATHOM_ASSIGN_OR_RETURN(const StoredLayout layout, plan_output(source, types, options));
-  FATHOM_ASSIGN_OR_RETURN(const OutputPaths paths,
-                          check_destination(options.source, options.destination, options.existing));
-  FATHOM_RETURN_IF_ERROR(check_room(source, layout, paths));
+  FATHOM_ASSIGN_OR_RETURN(const OutputPaths paths, check_destination(options.source, options.destination,
+                                                                     kQuantizedModel, options.existing));
+  FATHOM_RETURN_IF_ERROR(check_room(paths, output_bytes(source, layout)));
   FATHOM_ASSIGN_OR_RETURN(
       const auto folder,
-      OutputFolder::open(paths, options.existing, {options_json(options), source_identity(source)}));
+      OutputFolder::open(paths, options.existing,
+                         {options_json(options),
+                          source_identity(*source.checkpoint, source.config_json, source.side_files)}));
   Quantizer quantizer(options, source, layout, *folder, progress);
-  const Status written = quantizer.write_weights();
-  if (written.code() == ErrorCode::kIoError) {
-    return io_error("{}; what is whole is kept in {}, where the same command goes on", written.message(),
-                    folder->path());
-  }
-  FATHOM_RETURN_IF_ERROR(written);
+  FATHOM_RETURN_IF_ERROR(folder->with_advice(quantizer.write_weights()));
   QuantizeResult result{.report = make_report(source.table, quantizer.take_errors(), options_json(options)),
                         .source_bytes = source.checkpoint->data_bytes(),
                         .data_bytes = layout.data_bytes(),

@@ -7,8 +7,8 @@
 
 #include "base/progress.h"
 #include "base/status.h"
+#include "checkpoint/output_folder.h"
 #include "quantize/error_report.h"
-#include "quantize/output_folder.h"
 #include "quantize/recipe.h"
 
 namespace fathom {

@@ -68,7 +68,8 @@ class QuantizeTest : public ::testing::Test {
     EXPECT_TRUE(result.ok()) << result.status().message();
     if (!result.ok()) return {};
     EXPECT_FALSE(path_exists(wanted.destination + ".partial"));
-    const auto verified = verify_model(wanted.destination, 2, nullptr);
+    const auto verified =
+        verify_model({.directory = wanted.destination, .ranks = {}, .num_threads = 2}, nullptr);
     EXPECT_TRUE(verified.ok() && verified->has_checksums);
     for (const Damage& damage : verified->damages) ADD_FAILURE() << damage.file << ": " << damage.what;
     return std::move(result).value();
@@ -216,7 +217,7 @@ TEST_F(QuantizeTest, ARelabelledDescriptionCounts) {
   EXPECT_TRUE(check_weights(**checkpoint, *config, *edited).ok());
   EXPECT_EQ(edited->find("model.layers.0.self_attn.o_proj.weight"), QuantType::kW8A16);
   // The manifest sees the edit.
-  const auto verified = verify_model(wanted.destination, 1, nullptr);
+  const auto verified = verify_model({.directory = wanted.destination, .ranks = {}}, nullptr);
   ASSERT_TRUE(verified.ok());
   ASSERT_EQ(verified->damages.size(), 1u);
   EXPECT_EQ(verified->damages[0].file, "quant_model_description_w8a8_dynamic.json");

@@ -8,9 +8,9 @@
 #include "base/checksum.h"
 #include "base/file.h"
 #include "base/thread_team.h"
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
+#include "model/rank_weights.h"
 #include "model/stored_weight.h"
-#include "quantize/manifest.h"
 
 namespace fathom {
 namespace {
@@ -110,8 +110,8 @@ bool is_model_file(const std::string& name) {
          (name.starts_with("quant_model_description") && name.ends_with(".json"));
 }
 
-Status find_extra_files(const std::string& directory, const Manifest& manifest, VerifyResult& result) {
-  std::set<std::string> known;
+Status find_extra_files(const std::string& directory, const Manifest& manifest, std::set<std::string> known,
+                        VerifyResult& result) {
   for (const ManifestFile& file : manifest.files) known.insert(file.name);
   std::set<std::string> extra;
   std::error_code error;
@@ -127,36 +127,104 @@ Status find_extra_files(const std::string& directory, const Manifest& manifest, 
 }
 
 // Sizes and headers, and whether they make a model.
-Status open_model(const std::string& directory, VerifyResult& result) {
+Status open_model(const VerifyOptions& options, const std::optional<ShardedFolder>& folder,
+                  VerifyResult& result) {
+  const std::string& directory = options.directory;
   FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(directory));
-  FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(directory));
   FATHOM_ASSIGN_OR_RETURN(const QuantDescription description, QuantDescription::load(directory, config));
-  FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
-  if (result.has_checksums) return ok_status();
-  result.num_files = checkpoint->files().size();
-  result.num_tensors = checkpoint->names().size();
-  for (const auto& file : checkpoint->files()) result.num_bytes += file->file().bytes().size();
+  const auto open_part = [&](const Sharding& sharding) -> Status {
+    FATHOM_RETURN_IF_ERROR(check_sharding(config, sharding));
+    FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(directory, sharding));
+    FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
+    if (result.has_checksums) return ok_status();
+    result.num_files += checkpoint->files().size();
+    result.num_tensors += checkpoint->names().size();
+    for (const auto& file : checkpoint->files()) result.num_bytes += file->file().bytes().size();
+    return ok_status();
+  };
+  if (!folder) return open_part(Sharding());
+  for (const int64_t rank : options.ranks) FATHOM_RETURN_IF_ERROR(open_part(sharding_of(*folder, rank)));
+  return ok_status();
+}
+
+Result<Manifest> load_manifest(const std::string& path) {
+  FATHOM_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxManifestBytes));
+  return parse_manifest(text, path);
+}
+
+// What the ranks that are looked at have, each by a manifest of its own. Those of other ranks may be
+// elsewhere.
+void add_rank_files(const VerifyOptions& options, const ShardedFolder& folder, Manifest& manifest,
+                    VerifyResult& result) {
+  for (int64_t rank = 0; rank < folder.num_ranks; ++rank) {
+    const std::string name = rank_manifest_name(rank, folder.num_ranks);
+    const bool wanted = std::find(options.ranks.begin(), options.ranks.end(), rank) != options.ranks.end();
+    if (!wanted) {
+      std::erase_if(manifest.files, [&](const ManifestFile& file) { return file.name == name; });
+      continue;
+    }
+    const std::string path = join_path(options.directory, name);
+    if (!path_exists(path)) continue;  // it is missed as a file
+    auto own = load_manifest(path);
+    if (own.ok()) {
+      std::move(own->files.begin(), own->files.end(), std::back_inserter(manifest.files));
+    } else {
+      result.damages.push_back({name, "", own.status().message()});
+    }
+  }
+}
+
+// Files of ranks that are not looked at are no surprise.
+std::set<std::string> files_of_others(const VerifyOptions& options,
+                                      const std::optional<ShardedFolder>& folder) {
+  std::set<std::string> names;
+  if (!folder) return names;
+  for (int64_t rank = 0; rank < folder->num_ranks; ++rank) {
+    if (std::find(options.ranks.begin(), options.ranks.end(), rank) != options.ranks.end()) continue;
+    for (const RankFile& file : folder->files[static_cast<size_t>(rank)]) names.insert(file.name);
+  }
+  return names;
+}
+
+Status choose_ranks(const std::optional<ShardedFolder>& folder, VerifyOptions& options) {
+  const int64_t num_ranks = folder ? folder->num_ranks : 0;
+  for (const int64_t rank : options.ranks) {
+    if (rank >= 0 && rank < num_ranks) continue;
+    return invalid_argument("--ranks: {} is no rank of {}, which {}", rank, options.directory,
+                            folder ? fmt::format("is sharded for {}", num_ranks) : "is not sharded");
+  }
+  if (options.ranks.empty()) {
+    for (int64_t rank = 0; rank < num_ranks; ++rank) options.ranks.push_back(rank);
+  }
   return ok_status();
 }
 
 }  // namespace
 
-Result<VerifyResult> verify_model(const std::string& directory, int num_threads, ProgressSink* progress) {
+Result<VerifyResult> verify_model(const VerifyOptions& wanted, ProgressSink* progress) {
+  VerifyOptions options = wanted;
+  const std::string& directory = options.directory;
   if (!directory_exists(directory)) return not_found("{}: no such folder", directory);
   VerifyResult result;
+  const auto sharding = read_sharding(directory);  // what is wrong with it is told below, like any damage
+  const std::optional<ShardedFolder> folder = sharding.ok() ? *sharding : std::nullopt;
+  if (sharding.ok()) FATHOM_RETURN_IF_ERROR(choose_ranks(folder, options));
   const std::string path = join_path(directory, kManifestName);
   if (path_exists(path)) {
     result.has_checksums = true;
-    const auto text = read_file(path, kMaxManifestBytes);
-    const auto manifest = text.ok() ? parse_manifest(*text, path) : Result<Manifest>(text.status());
+    auto manifest = load_manifest(path);
     if (manifest.ok()) {
-      check_manifest(directory, *manifest, num_threads, progress, result);
-      FATHOM_RETURN_IF_ERROR(find_extra_files(directory, *manifest, result));
+      if (folder) add_rank_files(options, *folder, *manifest, result);
+      check_manifest(directory, *manifest, options.num_threads, progress, result);
+      if (sharding.ok()) {
+        FATHOM_RETURN_IF_ERROR(
+            find_extra_files(directory, *manifest, files_of_others(options, folder), result));
+      }
     } else {
       result.damages.push_back({kManifestName, "", manifest.status().message()});
     }
   }
-  const Status opened = open_model(directory, result);
+  const Status opened = open_model(options, folder, result);
   if (!opened.ok() && result.damages.empty()) result.damages.push_back({"", "", opened.message()});
   return result;
 }

@@ -25,9 +25,16 @@ struct VerifyResult {
   std::vector<Damage> damages;  // by file, in the order of its data
 };
 
+struct VerifyOptions {
+  std::string directory;
+  // Of a sharded folder (checkpoint/sharded_folder.h): those whose files are looked at; empty: all.
+  std::vector<int64_t> ranks;
+  int num_threads = 1;
+};
+
 // Compares every file with the manifest, several at a time; looks for files of weights that it does not name;
-// and opens the folder as a model. An error only where the folder itself cannot be read. progress may be
-// null.
-Result<VerifyResult> verify_model(const std::string& directory, int num_threads, ProgressSink* progress);
+// and opens the folder as a model, a sharded one as each rank does. An error only where the folder itself
+// cannot be read, or has no such ranks. progress may be null.
+Result<VerifyResult> verify_model(const VerifyOptions& options, ProgressSink* progress);
 
 }  // namespace fathom

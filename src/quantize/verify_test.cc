@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "quantize/manifest.h"
+#include "checkpoint/manifest.h"
 #include "quantize/quantize.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
@@ -34,7 +34,7 @@ class VerifyTest : public ::testing::Test {
     ASSERT_TRUE(result.ok()) << result.status().message();
   }
   VerifyResult verify() {
-    const auto result = verify_model(folder_, 2, nullptr);
+    const auto result = verify_model({.directory = folder_, .ranks = {}, .num_threads = 2}, nullptr);
     EXPECT_TRUE(result.ok()) << result.status().message();
     return result.ok() ? *result : VerifyResult();
   }
@@ -127,7 +127,7 @@ TEST_F(VerifyTest, WithoutAManifestHeadersCount) {
   fs::remove(join_path(folder_, "quant_model_description_w8a8_dynamic.json"));
   result = verify();
   ASSERT_EQ(result.damages.size(), 1u);
-  EXPECT_FALSE(verify_model(dir_.file("nowhere"), 1, nullptr).ok());
+  EXPECT_FALSE(verify_model({.directory = dir_.file("nowhere"), .ranks = {}}, nullptr).ok());
 }
 
 // Any bytes with a right checksum of their own give an answer, never a crash.

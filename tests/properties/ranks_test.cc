@@ -3,7 +3,11 @@
 // (D1).
 #include <gtest/gtest.h>
 
+#include "kernels/packed.h"
+#include "model/rank_weights.h"
+#include "model/weight_loader.h"
 #include "properties/determinism_cases.h"
+#include "shard/shard.h"
 #include "support/ranks.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
@@ -124,6 +128,80 @@ TEST_P(Ranks, AnyNumberOfThemGivesTheSameBits) {
   }
 }
 
+// Each rank loads its own files instead of cutting its part out of the model's (`fathom shard`).
+TEST_P(Ranks, ShardedFoldersGiveTheSameBits) {
+  const TempDir folder;
+  const EngineOptions whole = options();
+  for (int num_ranks = 1; num_ranks <= GetParam().num_slices; num_ranks *= 2) {
+    EngineOptions sharded = whole;
+    sharded.model_dir = folder.file(fmt::to_string(num_ranks));
+    const auto made = shard_model({.source = whole.model_dir,
+                                   .destination = sharded.model_dir,
+                                   .num_ranks = num_ranks,
+                                   .num_expert_groups = whole.num_expert_groups,
+                                   .num_slices = whole.num_slices,
+                                   .file_bytes = 20000},
+                                  nullptr);
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    Outcome want, got;
+    with_ranks(num_ranks, whole, [&](Engine& engine) { want = outcome_of(engine); });
+    with_ranks(num_ranks, sharded, [&](Engine& engine) { got = outcome_of(engine); });
+    ASSERT_FALSE(got.logits.empty()) << num_ranks << " ranks";
+    EXPECT_EQ(got.together, want.together) << num_ranks << " ranks";
+    EXPECT_TRUE(got.logits == want.logits) << num_ranks << " ranks";
+    EXPECT_EQ(got.prompt_logprob, want.prompt_logprob) << num_ranks << " ranks";
+  }
+}
+
+void expect_same_panels(const Weight& a, const Weight& b) {
+  ASSERT_EQ(a.num_panels, b.num_panels);
+  const auto bytes = static_cast<size_t>(a.num_panels * kernels::panel_bytes(a.cols, a.format));
+  if (bytes == 0) return;
+  EXPECT_EQ(std::memcmp(a.parts[0].panels, b.parts[0].panels, bytes), 0);
+}
+
+// Cut out of the whole model, mapped, and from the rank's files, mapped and as a stream past the cache.
+TEST(ShardedFolder, ARanksFilesAreReadInEitherWay) {
+  const TempDir folder;
+  ModelConfig config = tiny_config();
+  config.num_attention_heads = config.num_key_value_heads = 4;
+  const std::string source = folder.file("source"), destination = folder.file("sharded");
+  write_tiny_checkpoint({config, source});
+  const auto made =
+      shard_model({.source = source, .destination = destination, .num_ranks = 2, .num_slices = 4}, nullptr);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  Sharding sharding = made->sharding;
+  sharding.rank = 1;
+  const auto whole = Checkpoint::open(source);
+  const auto own = open_checkpoint(destination, sharding);
+  ASSERT_TRUE(whole.ok() && own.ok());
+  std::vector<std::unique_ptr<Backend>> backends;
+  const auto load = [&](const Checkpoint& checkpoint, WeightReading reading) {
+    backends.push_back(std::move(make_cpu_backend({.num_threads = 1})).value());
+    return WeightLoader(*backends.back(), checkpoint, {}, config, sharding, reading, nullptr).load();
+  };
+  const auto want = load(**whole, WeightReading::kMapped);
+  ASSERT_TRUE(want.ok()) << want.status().message();
+  for (WeightReading reading : {WeightReading::kMapped, WeightReading::kStreamed}) {
+    const auto got = load(**own, reading);
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    expect_same_panels(want->lm_head, got->lm_head);
+    EXPECT_EQ(want->embed_tokens.first_row, got->embed_tokens.first_row);
+    for (size_t layer = 0; layer < want->layers.size(); ++layer) {
+      const LayerWeights& a = want->layers[layer];
+      const LayerWeights& b = got->layers[layer];
+      ASSERT_EQ(b.network.size(), 2u);
+      for (size_t slice = 0; slice < 2; ++slice) {
+        expect_same_panels(a.attention.o_proj[slice], b.attention.o_proj[slice]);
+        expect_same_panels(a.network[slice].dense.down, b.network[slice].dense.down);
+        expect_same_panels(a.network[slice].shared.down, b.network[slice].shared.down);
+        for (size_t e = 0; e < a.network[slice].experts.size(); ++e)
+          expect_same_panels(a.network[slice].experts[e].down, b.network[slice].experts[e].down);
+      }
+    }
+  }
+}
+
 class RankRefusal : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -175,6 +253,23 @@ TEST_F(RankRefusal, OtherValuesOfTheSameWeightsAreNoticed) {
   ASSERT_TRUE(synthesize(synth, nullptr).ok());
   for (const std::string& message : messages([&](EngineOptions& options) { options.model_dir = other; }))
     EXPECT_EQ(message.find("ranks 0 and 1 differ in the weights' values: "), 0u) << message;
+}
+
+TEST_F(RankRefusal, RanksOfTwoShardingsAreNoticed) {
+  const std::string sharded = folder_.file("sharded"), other = folder_.file("other");
+  for (const auto& [destination, file_bytes] : {std::pair{sharded, 1}, {other, 1 << 30}}) {
+    ASSERT_TRUE(shard_model({.source = model_,
+                             .destination = destination,
+                             .num_ranks = 2,
+                             .file_bytes = static_cast<uint64_t>(file_bytes)},
+                            nullptr)
+                    .ok());
+  }
+  for (const std::string& message : messages([&](EngineOptions& options) { options.model_dir = sharded; }))
+    EXPECT_EQ(message.find("ranks 0 and 1 differ in sharding.json: none on rank 0, "), 0u) << message;
+  model_ = other;
+  for (const std::string& message : messages([&](EngineOptions& options) { options.model_dir = sharded; }))
+    EXPECT_EQ(message.find("ranks 0 and 1 differ in sharding.json: "), 0u) << message;
 }
 
 TEST_F(RankRefusal, AFailureOfOneIsAFailureOfAll) {

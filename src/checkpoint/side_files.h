@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "base/status.h"
-#include "quantize/manifest.h"
+#include "checkpoint/manifest.h"
 
 namespace fathom {
 
-// Names of the regular files in the folder that a quantised copy takes along, sorted: not config.json,
+// Names of the regular files in the folder that a copy in other weights takes along, sorted: not config.json,
 // weights of any format, their indices and descriptions, reports of earlier runs, nor hidden files.
 Result<std::vector<std::string>> side_files(const std::string& directory);
 

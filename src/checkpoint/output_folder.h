@@ -4,33 +4,52 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
 
 namespace fathom {
 
 enum class ExistingModel {
   kRefuse,   // unless the folder is empty
-  kReplace,  // a folder with a quantised model, at the very end
+  kReplace,  // a folder of the kind that the run makes, at the very end
+};
+
+// What a run makes a folder of: "quantised model" in messages, told by a file of that name's beginning that
+// ends in .json.
+struct OutputKind {
+  const char* name;
+  const char* mark;
 };
 
 struct OutputPaths {
   std::string destination;  // absolute, without links
   std::string partial;
+  OutputKind kind;
 };
 
 // Refused: a destination that is the source, in it or around it; one that exists and may not be replaced.
 Result<OutputPaths> check_destination(const std::string& source, const std::string& destination,
-                                      ExistingModel existing);
+                                      OutputKind kind, ExistingModel existing);
+
+// Whether the disk has room for a folder of so many bytes. What an interrupted run has written lies there
+// already.
+Status check_room(const OutputPaths& paths, uint64_t needed_bytes);
 
 // What must be the same for a run to go on where another was interrupted.
 struct RunIdentity {
   Json options;
   Json source;
 };
+
+// The source's folder, config, files of weights (size, time, header) and those other files (size, time).
+Json source_identity(const Checkpoint& checkpoint, const Json& config_json,
+                     std::span<const std::string> other_files);
 
 class OutputFolder {
  public:
@@ -50,8 +69,13 @@ class OutputFolder {
   // use.
   std::optional<Json> record(const std::string& name) const;
   Status save_record(const std::string& name, const Json& record) const;
+  // What a record says of a file of weights, where it is of that name and size; else nullopt.
+  std::optional<ManifestFile> recorded_file(const Json& record, const std::string& name) const;
   // Removes every other file: what an interrupted run has left half done.
   Status keep_only(const std::vector<std::string>& names) const;
+
+  // The status of writing, told where the run can go on.
+  Status with_advice(const Status& status) const;
 
   // Gives the folder its final name. Precondition: every file is on disk.
   Status publish();

@@ -1,4 +1,4 @@
-#include "quantize/manifest.h"
+#include "checkpoint/manifest.h"
 
 #include "base/checked_math.h"
 #include "base/checksum.h"
@@ -8,7 +8,8 @@ namespace fathom {
 namespace {
 
 constexpr int kManifestVersion = 1;
-constexpr JsonLimits kLimits = {.max_bytes = size_t{512} << 20, .max_depth = 16, .max_object_keys = 64};
+constexpr JsonLimits kManifestLimits = {
+    .max_bytes = size_t{512} << 20, .max_depth = 16, .max_object_keys = 64};
 // The last line but one holds the checksum of everything in front of it.
 constexpr std::string_view kChecksumBegin = ",\n \"checksum\": \"";
 constexpr std::string_view kChecksumEnd = "\"\n}\n";
@@ -44,6 +45,20 @@ Status read_tensors(const Json& json, const std::string& where, ManifestFile& fi
 }
 
 }  // namespace
+
+ManifestFile manifest_file(std::string name, std::span<const TensorDeclaration> tensors,
+                           const WrittenShard& written) {
+  ManifestFile file{std::move(name), written.file_bytes, written.header_bytes, written.header_checksum, {}};
+  for (size_t i = 0; i < tensors.size(); ++i)
+    file.tensors.push_back({tensors[i].name, tensors[i].num_bytes(), written.tensor_checksums[i]});
+  return file;
+}
+
+std::string content_digest(const ManifestFile& file) {
+  std::string text = file.checksum;
+  for (const ManifestTensor& tensor : file.tensors) text += tensor.checksum;
+  return checksum_of(text);
+}
 
 Json to_json(const ManifestFile& file) {
   Json json = {{"name", file.name}, {"bytes", file.bytes}};
@@ -96,7 +111,7 @@ Result<Manifest> parse_manifest(const std::string& text, const std::string& path
   const std::string_view body = std::string_view(text).substr(0, text.size() - std::min(tail, text.size()));
   if (text != fmt::format("{}{}{}{}", body, kChecksumBegin, checksum_of(body), kChecksumEnd))
     return invalid_data("{}: does not agree with its own checksum", path);
-  FATHOM_ASSIGN_OR_RETURN(const Json json, parse_json(text, path, kLimits));
+  FATHOM_ASSIGN_OR_RETURN(const Json json, parse_json(text, path, kManifestLimits));
   const auto version = json.is_object() ? json.find("version") : json.end();
   if (version == json.end() || *version != kManifestVersion)
     return unsupported("{}: not a manifest of version {}", path, kManifestVersion);

@@ -1,13 +1,15 @@
-// fathom_manifest.json: what a quantised folder consists of and what its bytes sum up to (XXH3-128), itself
-// included.
+// fathom_manifest.json: what a folder that we have made consists of and what its bytes sum up to (XXH3-128),
+// itself included.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
+#include "checkpoint/shard_writer.h"
 
 namespace fathom {
 
@@ -35,6 +37,13 @@ struct Manifest {
   Json options;
   std::vector<ManifestFile> files;
 };
+
+// Of a file of weights with those tensors.
+ManifestFile manifest_file(std::string name, std::span<const TensorDeclaration> tensors,
+                           const WrittenShard& written);
+
+// Of all bytes of a file of weights: the checksum of its checksums, those of the header and of each tensor.
+std::string content_digest(const ManifestFile& file);
 
 Json to_json(const ManifestFile& file);
 // where starts every message. Refused: anything that to_json() does not write, a name that is a path, tensors

@@ -1,4 +1,4 @@
-#include "quantize/side_files.h"
+#include "checkpoint/side_files.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -1,4 +1,4 @@
-#include "quantize/output_folder.h"
+#include "checkpoint/output_folder.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,9 +11,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "quantize/manifest.h"
 
 namespace fathom {
 namespace {
@@ -28,11 +28,11 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
 
-bool is_quantized_model(const std::string& folder) {
+bool is_of_kind(const std::string& folder, const OutputKind& kind) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name.starts_with("quant_model_description") && name.ends_with(".json")) return true;
+    if (name.starts_with(kind.mark) && name.ends_with(".json")) return true;
   }
   return false;
 }
@@ -48,17 +48,34 @@ Status remove_all(const std::string& path) {
   return error ? io_error("{}: cannot remove: {}", path, error.message()) : ok_status();
 }
 
+uint64_t folder_bytes(const std::string& path) {
+  uint64_t sum = 0;
+  std::error_code error;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    std::error_code no_size;
+    const uintmax_t size = it->file_size(no_size);
+    if (!no_size) sum += size;
+  }
+  return sum;
+}
+
+Json file_identity(const std::string& path) {
+  std::error_code error;
+  return Json::array({fs::path(path).filename().string(), fs::file_size(path, error),
+                      fs::last_write_time(path, error).time_since_epoch().count()});
+}
+
 }  // namespace
 
 Result<OutputPaths> check_destination(const std::string& source, const std::string& destination,
-                                      ExistingModel existing) {
+                                      OutputKind kind, ExistingModel existing) {
   std::error_code error;
   const fs::path from = fs::canonical(source, error);
   if (error) return not_found("{}: {}", source, error.message());
   fs::path to = fs::weakly_canonical(fs::absolute(destination, error), error);
   if (error) return io_error("{}: {}", destination, error.message());
   if (!to.has_filename()) to = to.parent_path();
-  const OutputPaths paths{to.string(), to.string() + ".partial"};
+  const OutputPaths paths{to.string(), to.string() + ".partial", kind};
   for (const fs::path& path : {to, fs::path(paths.partial)}) {
     if (is_inside(path, from) || is_inside(from, path)) {
       return invalid_argument("{}: is the source {}, inside it or around it: choose a folder beside it",
@@ -69,14 +86,34 @@ Result<OutputPaths> check_destination(const std::string& source, const std::stri
   if (!directory_exists(paths.destination))
     return invalid_argument("{}: is there and not a folder", destination);
   if (existing == ExistingModel::kRefuse) {
-    return invalid_argument(
-        "{}: folder is not empty: choose another, or replace its quantised model with --force", destination);
+    return invalid_argument("{}: folder is not empty: choose another, or replace its {} with --force",
+                            destination, kind.name);
   }
-  if (!is_quantized_model(paths.destination)) {
-    return invalid_argument("{}: --force replaces folders with a quantised model only, this has no {}",
-                            destination, "quant_model_description");
+  if (!is_of_kind(paths.destination, kind)) {
+    return invalid_argument("{}: --force replaces folders with a {} only, this has no {}", destination,
+                            kind.name, kind.mark);
   }
   return paths;
+}
+
+Status check_room(const OutputPaths& paths, uint64_t needed_bytes) {
+  return check_disk_space(paths.destination,
+                          needed_bytes - std::min(needed_bytes, folder_bytes(paths.partial)));
+}
+
+Json source_identity(const Checkpoint& checkpoint, const Json& config_json,
+                     std::span<const std::string> other_files) {
+  Json files = Json::array();
+  for (const auto& file : checkpoint.files()) {
+    files.push_back(file_identity(file->path()));
+    files.back().push_back(file->header_checksum());
+  }
+  for (const std::string& name : other_files)
+    files.push_back(file_identity(join_path(checkpoint.directory(), name)));
+  std::error_code error;
+  return {{"folder", fs::canonical(checkpoint.directory(), error).string()},
+          {"config", checksum_of(dump_json(config_json))},
+          {"files", std::move(files)}};
 }
 
 Result<std::unique_ptr<OutputFolder>> OutputFolder::open(const OutputPaths& paths, ExistingModel existing,
@@ -112,7 +149,7 @@ Status OutputFolder::take_over(ExistingModel existing, const RunIdentity& identi
   const bool has_records = directory_exists(file(kRecords));
   // A run that was stopped at its very end has left a manifest, or the model that it replaced.
   const bool is_ours = has_records || is_empty_folder(path()) || path_exists(file(kManifestName)) ||
-                       (existing == ExistingModel::kReplace && is_quantized_model(path()));
+                       (existing == ExistingModel::kReplace && is_of_kind(path(), paths_.kind));
   if (!is_ours) {
     return invalid_argument("{}: is in the way and not what an interrupted run leaves: move it away", path());
   }
@@ -138,6 +175,20 @@ std::optional<Json> OutputFolder::record(const std::string& name) const {
 
 Status OutputFolder::save_record(const std::string& name, const Json& record) const {
   return write_file(join_path(file(kRecords), name + ".json"), dump_json(record));
+}
+
+std::optional<ManifestFile> OutputFolder::recorded_file(const Json& record, const std::string& name) const {
+  auto entry = manifest_file_from_json(record, path());
+  std::error_code error;
+  if (!entry.ok() || entry->name != name || fs::file_size(file(name), error) != entry->bytes)
+    return std::nullopt;
+  return std::move(entry).value();
+}
+
+Status OutputFolder::with_advice(const Status& status) const {
+  if (status.code() != ErrorCode::kIoError) return status;
+  return io_error("{}; what is whole is kept in {}, where the same command goes on", status.message(),
+                  path());
 }
 
 Status OutputFolder::keep_only(const std::vector<std::string>& names) const {
