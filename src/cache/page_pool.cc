@@ -35,6 +35,7 @@ void PagePool::enter_line(PageId page) {
   if (entering.content == PageContent::kBlank) {
     link(page, pages_.back().next);
     link(ring(), page);
+    ++num_blank_;
   } else {
     link(pages_.back().previous, page);
     link(page, ring());
@@ -48,6 +49,7 @@ void PagePool::leave_line(PageId page) {
   pages_[static_cast<size_t>(leaving.next)].previous = leaving.previous;
   leaving.previous = leaving.next = kNotInLine;
   --num_free_;
+  num_blank_ -= leaving.content == PageContent::kBlank ? 1 : 0;
 }
 
 std::optional<PageId> PagePool::allocate() {
@@ -96,6 +98,7 @@ Status PagePool::check_integrity(std::span<const PageId> held) const {
   }
   std::vector<int32_t> times_free(count, 0);
   int32_t length = 0;
+  int32_t num_blank = 0;
   PageContent last = PageContent::kBlank;
   for (PageId page = pages_.back().next; page != ring(); page = at(page).next) {
     if (++length > num_free_) return invalid_data("more than {} pages stand in line", num_free_);
@@ -103,8 +106,11 @@ Status PagePool::check_integrity(std::span<const PageId> held) const {
     if (last == PageContent::kKept && at(page).content == PageContent::kBlank)
       return invalid_data("blank page {} stands behind one with content", page);
     last = at(page).content;
+    num_blank += last == PageContent::kBlank ? 1 : 0;
   }
-  if (length != num_free_) return invalid_data("{} pages stand in line, {} are free", length, num_free_);
+  if (length != num_free_ || num_blank != num_blank_)
+    return invalid_data("{} pages stand in line, {} of them blank; {} and {} are counted", length, num_blank,
+                        num_free_, num_blank_);
   for (size_t page = 0; page < count; ++page) {
     if (pages_[page].num_holders != holders[page])
       return invalid_data("page {}: counted {} holders, has {}", page, pages_[page].num_holders,

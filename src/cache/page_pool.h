@@ -36,6 +36,8 @@ class PagePool {
   int32_t num_pages() const { return static_cast<int32_t>(pages_.size()) - 1; }
   int32_t block_size() const { return block_size_; }
   int32_t num_free() const { return num_free_; }
+  // Free pages without content: so many can be taken before content is lost.
+  int32_t num_blank() const { return num_blank_; }
   int32_t num_used() const { return num_pages() - num_free(); }
   // Pages taken that still had content, since the start.
   int64_t num_evictions() const { return num_evictions_; }
@@ -84,6 +86,7 @@ class PagePool {
 
   int32_t block_size_;
   int32_t num_free_ = 0;
+  int32_t num_blank_ = 0;  // of these
   int64_t num_evictions_ = 0;
   std::vector<Page> pages_;  // [num_pages + 1]
   std::function<void(PageId)> on_eviction_;

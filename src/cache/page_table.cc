@@ -4,6 +4,11 @@
 
 namespace fathom {
 
+void PageTable::move_to(PagePool& pool) {
+  FATHOM_CHECK(pages_.empty(), "{} pages", pages_.size());
+  pool_ = &pool;
+}
+
 bool PageTable::grow(int64_t num_tokens) {
   const int64_t missing = pool_->num_pages_for(num_tokens) - static_cast<int64_t>(pages_.size());
   if (missing > pool_->num_free()) return false;

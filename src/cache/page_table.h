@@ -13,6 +13,8 @@ class PageTable {
  public:
   // An empty table. The pool must outlive it.
   explicit PageTable(PagePool& pool) : pool_(&pool) {}
+  // An empty table's next pages are of this pool.
+  void move_to(PagePool& pool);
   // Releases the pages.
   ~PageTable() { release(); }
   PageTable(const PageTable&) = delete;

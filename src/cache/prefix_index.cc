@@ -6,21 +6,8 @@
 #include "base/check.h"
 
 namespace fathom {
-namespace {
-
-template <typename T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return std::as_bytes(std::span(&value, 1));
-}
-
-// What a key is made of comes first in it, so that a salt never reads like a page.
-enum class KeyKind : uint8_t { kRoot, kPage };
-
-}  // namespace
-
-PrefixIndex::PrefixIndex(PagePool& pool, KeyedHash hash, int64_t min_copy_tokens)
+PrefixIndex::PrefixIndex(PagePool& pool, int64_t min_copy_tokens)
     : pool_(&pool),
-      hash_(std::move(hash)),
       min_copy_tokens_(min_copy_tokens),
       entries_(static_cast<size_t>(pool.num_pages())),
       tokens_(static_cast<size_t>(pool.capacity())),
@@ -34,36 +21,12 @@ PrefixIndex::~PrefixIndex() {
   for (PageId page = 0; page < pool_->num_pages(); ++page) pool_->set_content(page, PageContent::kBlank);
 }
 
-PrefixKey PrefixIndex::root(std::string_view salt) {
-  return hash_({bytes_of(KeyKind::kRoot), std::as_bytes(std::span(salt))});
-}
-
-PrefixKey PrefixIndex::key_of(const Beginning& page) {
-  return hash_({bytes_of(KeyKind::kPage), bytes_of(page.before), bytes_of(page.run.num_expanded),
-                std::as_bytes(page.run.tokens)});
-}
-
-PrefixIndex::Beginning PrefixIndex::part_of(const TokenRun& run, const PrefixKey& before, int64_t begin,
-                                            int64_t end) {
-  const auto size = static_cast<size_t>(end - begin);
-  return {.before = before,
-          .run = {.tokens = run.tokens.subspan(static_cast<size_t>(begin), size),
-                  .num_expanded = std::clamp<int64_t>(run.num_expanded - begin, 0, end - begin)}};
-}
-
 PrefixIndex::Beginning PrefixIndex::beginning(PageId page) const {
   const Entry& entry = entries_[static_cast<size_t>(page)];
   const int32_t* first = tokens_.data() + int64_t{page} * pool_->block_size();
   return {
       .before = entry.before,
       .run = {.tokens = {first, static_cast<size_t>(entry.num_tokens)}, .num_expanded = entry.num_expanded}};
-}
-
-void PrefixIndex::extend(std::vector<PrefixKey>& keys, const TokenRun& run) {
-  const int64_t block_size = pool_->block_size();
-  const auto num_full = static_cast<int64_t>(run.tokens.size()) / block_size;
-  for (auto i = static_cast<int64_t>(keys.size()) - 1; i < num_full; ++i)
-    keys.push_back(key_of(part_of(run, keys.back(), i * block_size, (i + 1) * block_size)));
 }
 
 // The forms of two runs part where the shorter expanded part ends, unless it is the end of its run.
@@ -102,13 +65,13 @@ PrefixMatch PrefixIndex::match(std::span<const PrefixKey> keys, const TokenRun& 
   for (size_t i = 0; begin + block_size <= limit; ++i, begin += block_size) {
     const auto found = full_.find(keys[i + 1]);
     if (found == full_.end()) break;
-    const Beginning wanted = part_of(run, keys[i], begin, begin + block_size);
+    const Beginning wanted{keys[i], run.part(begin, begin + block_size)};
     if (compare(beginning(found->second), wanted) != 0) break;
     match.pages.push_back(found->second);
     match.num_pages_free_before += pool_->num_holders(found->second) == 0 ? 1 : 0;
   }
   const int64_t end = std::min(limit, begin + block_size);
-  find_source(part_of(run, keys[match.pages.size()], begin, end), match);
+  find_source({keys[match.pages.size()], run.part(begin, end)}, match);
   match.num_tokens = begin + match.num_copied;
   return match;
 }
@@ -141,7 +104,7 @@ void PrefixIndex::insert(PageId page, int64_t number, std::span<const PrefixKey>
   pool_->set_content(page, is_known || is_too_short ? PageContent::kBlank : PageContent::kKept);
   if (is_known || is_too_short) return;
 
-  const Beginning part = part_of(run, keys[before], begin, end);
+  const Beginning part{keys[before], run.part(begin, end)};
   std::copy(part.run.tokens.begin(), part.run.tokens.end(),
             tokens_.begin() + int64_t{page} * pool_->block_size());
   entry = {.before = part.before, .num_tokens = end - begin, .num_expanded = part.run.num_expanded};
@@ -189,7 +152,7 @@ Status PrefixIndex::check_page(PageId page, int64_t number, std::span<const Pref
   if (end == begin) return ok_status();
   if (end > static_cast<int64_t>(run.tokens.size()))
     return invalid_data("page {} has tokens indexed that position {} does not know", page, begin);
-  const Beginning expected = part_of(run, keys[static_cast<size_t>(number)], begin, end);
+  const Beginning expected{keys[static_cast<size_t>(number)], run.part(begin, end)};
   if (compare(beginning(page), expected) != 0)
     return invalid_data("page {} is not indexed as what it holds at position {}", page, begin);
   return ok_status();

@@ -16,24 +16,14 @@
 #include <optional>
 #include <set>
 #include <span>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "base/keyed_hash.h"
 #include "base/status.h"
 #include "cache/page_pool.h"
+#include "cache/prefix_keys.h"
 
 namespace fathom {
-
-// A sequence's known tokens, and how many from the first on are computed in the expanded form; the others in
-// the absorbed one.
-struct TokenRun {
-  std::span<const int32_t> tokens = {};
-  int64_t num_expanded = 0;
-};
-
-using PrefixKey = Hash128;
 
 // What a sequence can take over.
 struct PrefixMatch {
@@ -48,21 +38,14 @@ class PrefixIndex {
  public:
   // Beginnings of fewer than min_copy_tokens >= 1 tokens are not worth a copy. The pool must outlive the
   // index, which is its eviction listener.
-  PrefixIndex(PagePool& pool, KeyedHash hash, int64_t min_copy_tokens);
+  PrefixIndex(PagePool& pool, int64_t min_copy_tokens);
   // No page has content afterwards.
   ~PrefixIndex();
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
-  // The key that stands before a sequence's first page: of its salt, so that users with different salts share
-  // nothing, nor learn from the time an answer takes what others have asked.
-  PrefixKey root(std::string_view salt);
-  // keys[i] stands before page i, keys[0] being the root; appends those that the known tokens' full pages
-  // give.
-  void extend(std::vector<PrefixKey>& keys, const TokenRun& run);
-
-  // What is there of the first `limit` tokens; keys as extend() left them. Nothing is held: the caller takes
-  // pages and source before anything else uses the pool.
+  // What is there of the first `limit` tokens; keys as PrefixKeys::extend() left them. Nothing is held: the
+  // caller takes pages and source before anything else uses the pool.
   PrefixMatch match(std::span<const PrefixKey> keys, const TokenRun& run, int64_t limit) const;
 
   // Page `number` of a sequence, whose latents are computed for its first num_computed tokens, can be found
@@ -98,16 +81,13 @@ class PrefixIndex {
     bool operator()(PageId page, const Beginning& wanted) const;
   };
 
-  static Beginning part_of(const TokenRun& run, const PrefixKey& before, int64_t begin, int64_t end);
   static int64_t num_common(const TokenRun& a, const TokenRun& b);
   static int compare(const Beginning& a, const Beginning& b);
   Beginning beginning(PageId page) const;
-  PrefixKey key_of(const Beginning& page);
   void find_source(const Beginning& wanted, PrefixMatch& match) const;
   void forget(PageId page);
 
   PagePool* pool_;
-  KeyedHash hash_;
   int64_t min_copy_tokens_;
   std::vector<Entry> entries_;   // [num_pages]
   std::vector<int32_t> tokens_;  // [num_pages, block_size]

@@ -16,14 +16,14 @@ using Tokens = std::vector<int32_t>;
 class PrefixIndexTest : public ::testing::Test {
  protected:
   // Pages of four tokens; beginnings of two and more are copied.
-  PrefixIndexTest() : pool_(8, 4), index_(pool_, KeyedHash::create().value(), 2) {}
+  PrefixIndexTest() : pool_(8, 4), keys_(KeyedHash::create().value(), 4), index_(pool_, 2) {}
 
   // Pages with the latents of num_computed tokens, held by the table.
   void compute(PageTable& pages, const Tokens& tokens, int64_t num_computed, int64_t num_expanded = 0,
                std::string_view salt = "") {
-    std::vector<PrefixKey> keys = {index_.root(salt)};
+    std::vector<PrefixKey> keys = {keys_.root(salt)};
     const TokenRun run{.tokens = tokens, .num_expanded = num_expanded};
-    index_.extend(keys, run);
+    keys_.extend(keys, run);
     ASSERT_TRUE(pages.grow(num_computed));
     for (int64_t i = 0; i * 4 < num_computed; ++i)
       index_.insert(pages.pages()[static_cast<size_t>(i)], i, keys, run, num_computed);
@@ -31,9 +31,9 @@ class PrefixIndexTest : public ::testing::Test {
   }
 
   PrefixMatch match(const Tokens& tokens, int64_t num_expanded = 0, std::string_view salt = "") {
-    std::vector<PrefixKey> keys = {index_.root(salt)};
+    std::vector<PrefixKey> keys = {keys_.root(salt)};
     const TokenRun run{.tokens = tokens, .num_expanded = num_expanded};
-    index_.extend(keys, run);
+    keys_.extend(keys, run);
     return index_.match(keys, run, static_cast<int64_t>(tokens.size()));
   }
 
@@ -43,6 +43,7 @@ class PrefixIndexTest : public ::testing::Test {
   }
 
   PagePool pool_;
+  PrefixKeys keys_;
   PrefixIndex index_;
 };
 
@@ -127,18 +128,19 @@ TEST_F(PrefixIndexTest, IntegrityNoticesWhatThePoolDoesNotKnow) {
   pool_.set_content(0, PageContent::kBlank);
   EXPECT_FALSE(index_.check_integrity().ok());
   const Tokens tokens = {1, 2, 9, 4};
-  EXPECT_FALSE(index_.check_page(0, 0, std::vector{index_.root("")}, {.tokens = tokens}).ok());
+  EXPECT_FALSE(index_.check_page(0, 0, std::vector{keys_.root("")}, {.tokens = tokens}).ok());
 }
 
 TEST(PrefixIndex, LeavesThePoolBlank) {
   PagePool pool(2, 4);
   PageTable pages(pool);
   {
-    PrefixIndex index(pool, KeyedHash::create().value(), 1);
+    PrefixKeys maker(KeyedHash::create().value(), 4);
+    PrefixIndex index(pool, 1);
     ASSERT_TRUE(pages.grow(4));
     const Tokens tokens = {1, 2, 3, 4};
-    std::vector<PrefixKey> keys = {index.root("")};
-    index.extend(keys, {.tokens = tokens});
+    std::vector<PrefixKey> keys = {maker.root("")};
+    maker.extend(keys, {.tokens = tokens});
     index.insert(0, 0, keys, {.tokens = tokens}, 4);
     EXPECT_EQ(pool.content(0), PageContent::kKept);
   }
@@ -166,15 +168,16 @@ class RandomUse {
         block_size_(draw(1, 8)),
         min_copy_tokens_(draw(1, 3)),
         pool_(30, static_cast<int32_t>(block_size_)),
-        index_(pool_, KeyedHash::create().value(), min_copy_tokens_) {}
+        keys_(KeyedHash::create().value(), block_size_),
+        index_(pool_, min_copy_tokens_) {}
 
   void step() {
     Tokens tokens(static_cast<size_t>(draw(1, 24)));
     for (int32_t& token : tokens) token = draw(0, 9) == 0 ? 1 : 0;
     const auto size = static_cast<int64_t>(tokens.size());
     const TokenRun run{.tokens = tokens, .num_expanded = draw(0, 3) == 0 ? draw(0, size) : 0};
-    std::vector<PrefixKey> keys = {index_.root("")};
-    index_.extend(keys, run);
+    std::vector<PrefixKey> keys = {keys_.root("")};
+    keys_.extend(keys, run);
     const PrefixMatch match = index_.match(keys, run, size);
     const std::vector<uint64_t> chain = latents(run);
     check(match, chain);
@@ -236,6 +239,7 @@ class RandomUse {
   int64_t block_size_;
   int64_t min_copy_tokens_;
   PagePool pool_;
+  PrefixKeys keys_;
   PrefixIndex index_;
   std::map<PageId, Content> contents_;
 };

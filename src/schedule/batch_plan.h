@@ -19,11 +19,12 @@ struct Segment {
   int64_t num_logits = 0;
 };
 
-// The latents of a page's first num_tokens tokens, in every layer.
+// The latents of a page's first num_tokens tokens, in every layer, to another page of the same pool.
 struct PageCopy {
   PageId from = 0;
   PageId to = 0;
   int64_t num_tokens = 0;
+  int64_t home = 0;  // the pool
 };
 
 // One step. Segments of one generated token, with or without drafts, come first, then the others; each group

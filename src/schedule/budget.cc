@@ -53,12 +53,15 @@ int64_t Scheduler::reserve_drafts(SequenceId id, int64_t num_drafts) {
   Sequence* sequence = find_mutable(id);
   if (sequence == nullptr || sequence->state != SequenceState::kRunning || !sequence->is_decode()) return 0;
   const int64_t known = sequence->num_tokens();
-  const int64_t num_spare = std::max<int64_t>(0, pool_->num_free() - std::ssize(running_));
-  const int64_t room = sequence->pages.capacity() + num_spare * pool_->block_size();
+  const PagePool& pool = home_of(*sequence).pool;
+  const int64_t num_beside = std::count_if(
+      running_.begin(), running_.end(), [&](const Sequence* other) { return other->home == sequence->home; });
+  const int64_t num_spare = std::max<int64_t>(0, pool.num_free() - num_beside);
+  const int64_t room = sequence->pages.capacity() + num_spare * pool.block_size();
   const int64_t count = std::min({num_drafts, sequence->max_len - known - 1, room - known});
   if (count <= 0) return 0;
   const bool grown = sequence->pages.grow(known + count);
-  FATHOM_CHECK(grown, "{} tokens, {} pages free", known + count, pool_->num_free());
+  FATHOM_CHECK(grown, "{} tokens, {} pages free", known + count, pool.num_free());
   return count;
 }
 
@@ -69,14 +72,15 @@ int64_t Scheduler::grant_drafts(int64_t budget) {
     Sequence& sequence = *grant.sequence;
     if (sequence.drafts.empty()) continue;
     const int64_t known = sequence.num_tokens();
-    const int64_t room = sequence.pages.capacity() + int64_t{pool_->num_free()} * pool_->block_size();
+    const PagePool& pool = home_of(sequence).pool;
+    const int64_t room = sequence.pages.capacity() + int64_t{pool.num_free()} * pool.block_size();
     // Each draft that holds gives one token more; the last token's latent is never needed.
     const int64_t count = grant.is_decode ? std::min({static_cast<int64_t>(sequence.drafts.size()),
                                                       sequence.max_len - known - 1, room - known, budget})
                                           : 0;
     sequence.drafts.resize(static_cast<size_t>(count));
     const bool grown = sequence.pages.grow(known + count);
-    FATHOM_CHECK(grown, "{} tokens, {} pages free", known + count, pool_->num_free());
+    FATHOM_CHECK(grown, "{} tokens, {} pages free", known + count, pool.num_free());
     grant.num_tokens += count;
     budget -= count;
   }

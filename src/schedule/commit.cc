@@ -60,24 +60,25 @@ void Scheduler::accept(const Segment& segment, std::span<const int32_t> tokens) 
 }
 
 void Scheduler::index_computed(Sequence& sequence) {
-  const int64_t num_full = sequence.num_computed / pool_->block_size();
+  const int64_t num_full = sequence.num_computed / any_pool().block_size();
   if (num_full == sequence.num_indexed) return;
-  index_.extend(sequence.keys, sequence.run());
+  keys_.extend(sequence.keys, sequence.run());
   for (int64_t& i = sequence.num_indexed; i < num_full; ++i) {
     const PageId page = sequence.pages.pages()[static_cast<size_t>(i)];
-    index_.insert(page, i, sequence.keys, sequence.run(), sequence.num_computed);
+    home_of(sequence).index.insert(page, i, sequence.keys, sequence.run(), sequence.num_computed);
   }
 }
 
 void Scheduler::index_last_page(const Sequence& sequence) {
-  const int64_t number = sequence.num_computed / pool_->block_size();
-  if (number * pool_->block_size() == sequence.num_computed) return;
+  const int64_t block_size = any_pool().block_size();
+  const int64_t number = sequence.num_computed / block_size;
+  if (number * block_size == sequence.num_computed) return;
   const PageId page = sequence.pages.pages()[static_cast<size_t>(number)];
-  index_.insert(page, number, sequence.keys, sequence.run(), sequence.num_computed);
+  home_of(sequence).index.insert(page, number, sequence.keys, sequence.run(), sequence.num_computed);
 }
 
 void Scheduler::release_copies() {
-  for (const PageCopy& copy : plan_.copies) pool_->release(copy.from);
+  for (const PageCopy& copy : plan_.copies) homes_[static_cast<size_t>(copy.home)].pool.release(copy.from);
   plan_.copies.clear();
 }
 

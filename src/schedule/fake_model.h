@@ -31,23 +31,26 @@ class FakeModel {
     }
   };
 
-  explicit FakeModel(const PagePool& pool)
-      : block_size_(pool.block_size()), latents_(static_cast<size_t>(pool.capacity())) {}
+  // A cache for each of num_homes pools of this size.
+  explicit FakeModel(const PagePool& pool, size_t num_homes)
+      : block_size_(pool.block_size()),
+        latents_(num_homes, std::vector<uint64_t>(static_cast<size_t>(pool.capacity()))) {}
 
   void copy(const PageCopy& copy) {
     for (int64_t row = 0; row < copy.num_tokens; ++row)
-      latent(copy.to * block_size_ + row) = latent(copy.from * block_size_ + row);
+      latent(copy.home, copy.to * block_size_ + row) = latent(copy.home, copy.from * block_size_ + row);
   }
 
-  // Computes positions [begin, begin + tokens.size()) in the pages; the tokens that follow each of them.
-  std::vector<int32_t> compute(const Request& request, const PageTable& pages, int64_t begin,
+  // Computes positions [begin, begin + tokens.size()) in the sequence's pages; the tokens that follow each of
+  // them.
+  std::vector<int32_t> compute(const Request& request, const Sequence& sequence, int64_t begin,
                                std::span<const int32_t> tokens) {
     uint64_t state = start(request);
     for (int64_t position = 0; position < begin; ++position)
-      state = read(state, latent(pages.slot(position)));
+      state = read(state, latent(sequence.home, sequence.pages.slot(position)));
     std::vector<int32_t> next;
     for (int32_t token : tokens) {
-      uint64_t& written = latent(pages.slot(begin));
+      uint64_t& written = latent(sequence.home, sequence.pages.slot(begin));
       written = latent_of(state, token, request.is_expanded(begin++));
       state = read(state, written);
       next.push_back(token_after(state));
@@ -75,10 +78,12 @@ class FakeModel {
     return mix_bits(state + mix_bits(static_cast<uint64_t>(token) * 2 + (is_expanded ? 1 : 0)));
   }
   static int32_t token_after(uint64_t state) { return static_cast<int32_t>(mix_bits(state) % kVocabulary); }
-  uint64_t& latent(int64_t slot) { return latents_[static_cast<size_t>(slot)]; }
+  uint64_t& latent(int64_t home, int64_t slot) {
+    return latents_[static_cast<size_t>(home)][static_cast<size_t>(slot)];
+  }
 
   int64_t block_size_;
-  std::vector<uint64_t> latents_;  // [slots]
+  std::vector<std::vector<uint64_t>> latents_;  // [homes][slots]
 };
 
 }  // namespace fathom

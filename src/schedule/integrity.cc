@@ -10,8 +10,11 @@ Status Scheduler::check_integrity() const {
   FATHOM_RETURN_IF_ERROR(line_.check_integrity());
   FATHOM_RETURN_IF_ERROR(check_states());
   for (const auto& [id, sequence] : sequences_) FATHOM_RETURN_IF_ERROR(check_sequence(*sequence));
-  FATHOM_RETURN_IF_ERROR(check_pages());
-  return index_.check_integrity();
+  for (size_t home = 0; home < homes_.size(); ++home) {
+    FATHOM_RETURN_IF_ERROR(check_pages(static_cast<int64_t>(home)));
+    FATHOM_RETURN_IF_ERROR(homes_[home].index.check_integrity());
+  }
+  return ok_status();
 }
 
 // Every sequence is where its state says, and nothing else is there.
@@ -72,26 +75,29 @@ Status Scheduler::check_sequence(const Sequence& sequence) const {
   if (is_settled(sequence) && sequence.pages.capacity() < sequence.max_len - 1)
     return invalid_data("sequence {} is settled with room for {} of {} tokens", sequence.id,
                         sequence.pages.capacity(), sequence.max_len - 1);
-  if (sequence.num_indexed != sequence.num_computed / pool_->block_size())
+  if (sequence.num_indexed != sequence.num_computed / any_pool().block_size())
     return invalid_data("sequence {}: {} pages indexed of {} tokens", sequence.id, sequence.num_indexed,
                         sequence.num_computed);
   for (size_t i = 0; i < pages.size(); ++i)
     FATHOM_RETURN_IF_ERROR(
-        index_.check_page(pages[i], static_cast<int64_t>(i), sequence.keys, sequence.run()));
+        home_of(sequence).index.check_page(pages[i], static_cast<int64_t>(i), sequence.keys, sequence.run()));
   return ok_status();
 }
 
 // Each page has the holders it counts, and what is still to be written has one.
-Status Scheduler::check_pages() const {
+Status Scheduler::check_pages(int64_t home) const {
+  const PagePool& pool = homes_[static_cast<size_t>(home)].pool;
   std::vector<PageId> held;
   std::map<PageId, int> num_sequences;
   for (const Sequence* sequence : running_) {
+    if (sequence->home != home) continue;
     for (PageId page : sequence->pages.pages()) {
       held.push_back(page);
       ++num_sequences[page];
     }
   }
   for (const Sequence* sequence : running_) {
+    if (sequence->home != home) continue;
     const std::span<const PageId> pages = sequence->pages.pages();
     for (auto i = static_cast<size_t>(sequence->num_indexed); i < pages.size(); ++i) {
       if (num_sequences[pages[i]] != 1)
@@ -102,12 +108,13 @@ Status Scheduler::check_pages() const {
   if (plan_state_ == PlanState::kCommitted && !plan_.copies.empty())
     return invalid_data("{} copies outlive their step", plan_.copies.size());
   for (const PageCopy& copy : plan_.copies) {
+    if (copy.home != home) continue;
     held.push_back(copy.from);
     if (copy.from == copy.to || copy.num_tokens < config_.min_copy_tokens ||
-        copy.num_tokens > pool_->block_size())
+        copy.num_tokens > pool.block_size())
       return invalid_data("copy of {} tokens from page {} to {}", copy.num_tokens, copy.from, copy.to);
   }
-  return pool_->check_integrity(held);
+  return pool.check_integrity(held);
 }
 
 }  // namespace fathom

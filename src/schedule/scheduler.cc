@@ -1,6 +1,7 @@
 #include "schedule/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -33,14 +34,22 @@ Status SchedulerConfig::validate() const {
   return ok_status();
 }
 
-Scheduler::Scheduler(const SchedulerConfig& config, PagePool& pool, KeyedHash hash)
+Scheduler::Scheduler(const SchedulerConfig& config, std::span<PagePool* const> pools, KeyedHash hash)
     : config_(config),
-      pool_(&pool),
-      index_(pool, std::move(hash), config.min_copy_tokens),
+      keys_(std::move(hash), pools.front()->block_size()),
       step_tokens_(config.max_num_batched_tokens) {
   const Status status = config.validate();
   FATHOM_CHECK(status.ok(), "{}", status.message());
+  for (PagePool* pool : pools) {
+    homes_.emplace_back(*pool, config.min_copy_tokens);
+    FATHOM_CHECK(pool->num_pages() == any_pool().num_pages() && pool->block_size() == any_pool().block_size(),
+                 "{} pages of {} tokens beside {} of {}", pool->num_pages(), pool->block_size(),
+                 any_pool().num_pages(), any_pool().block_size());
+  }
 }
+
+Scheduler::Scheduler(const SchedulerConfig& config, PagePool& pool, KeyedHash hash)
+    : Scheduler(config, std::array{&pool}, std::move(hash)) {}
 
 Scheduler::~Scheduler() { release_copies(); }
 
@@ -54,20 +63,21 @@ Result<std::vector<SequenceId>> Scheduler::submit(SubmitOptions options) {
   if (prompt_len >= config_.max_model_len)
     return invalid_argument("the prompt must have fewer tokens than max_model_len {}, has {}",
                             config_.max_model_len, prompt_len);
-  if (prompt_len > pool_->capacity())
+  const PagePool& pool = any_pool();
+  if (prompt_len > pool.capacity())
     return invalid_argument("the prompt needs {} cache pages, the cache has {} of {} tokens",
-                            pool_->num_pages_for(prompt_len), pool_->num_pages(), pool_->block_size());
+                            pool.num_pages_for(prompt_len), pool.num_pages(), pool.block_size());
   const int64_t num_waiting = statistics().num_waiting;
   if (options.num_sequences > config_.max_num_waiting - num_waiting)
     return resource_exhausted("{} sequences wait and {} more come, max_num_waiting is {}", num_waiting,
                               options.num_sequences, config_.max_num_waiting);
 
   // The last token's latent is never needed, so a pool holds sequences of one token more than its capacity.
-  const int64_t room = std::min(config_.max_model_len, pool_->capacity() + 1) - prompt_len;
-  const PrefixKey root = index_.root(options.salt);
+  const int64_t room = std::min(config_.max_model_len, pool.capacity() + 1) - prompt_len;
+  const PrefixKey root = keys_.root(options.salt);
   std::vector<SequenceId> ids;
   for (int64_t i = 0; i < options.num_sequences; ++i) {
-    auto sequence = std::make_unique<Sequence>(*pool_);
+    auto sequence = std::make_unique<Sequence>(homes_.front().pool);
     sequence->id = next_id_++;
     sequence->priority = options.priority;
     if (i == 0) sequence->max_cached = options.max_cached_tokens;
@@ -122,9 +132,11 @@ SchedulerStatistics Scheduler::statistics() const {
   SchedulerStatistics statistics = counts_;
   statistics.num_waiting = line_.size() + static_cast<int64_t>(followers_.size());
   statistics.num_running = static_cast<int64_t>(running_.size());
-  statistics.num_evictions = pool_->num_evictions();
-  statistics.num_pages_used = pool_->num_used();
-  statistics.num_pages = pool_->num_pages();
+  for (const Home& home : homes_) {
+    statistics.num_evictions += home.pool.num_evictions();
+    statistics.num_pages_used += home.pool.num_used();
+    statistics.num_pages += home.pool.num_pages();
+  }
   return statistics;
 }
 

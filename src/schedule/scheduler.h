@@ -1,12 +1,15 @@
 // Continuous batching: which tokens of which sequences the next step computes. Integers only: it knows no
-// tensor, no text and no clock. One thread owns the scheduler and its page pool.
+// tensor, no text and no clock. One thread owns the scheduler and its page pools.
+//
+// There may be several pools, of caches that share nothing. A running sequence has all its pages in one of
+// them, its home, which it gets at its admission; what is said of pages below holds in each home by itself.
 //
 // The rules, in the order in which plan() applies them:
 // - Pages. A running sequence holds pages for all its known tokens, a prompt's from its admission on. When a
-//   generated token needs a page and none is free, a sequence is preempted: of those with the largest
-//   priority value the one submitted last, which may be the one in need. Its pages are released and it waits
-//   to be computed again; its generated tokens stay, none is sampled twice. What it had computed stays to be
-//   found as a prefix, so that it is mostly not computed again.
+//   generated token needs a page and none is free, a sequence is preempted: of those of its home with the
+//   largest priority value the one submitted last, which may be the one in need. Its pages are released and
+//   it waits to be computed again; its generated tokens stay, none is sampled twice. What it had computed
+//   stays to be found as a prefix, so that it is mostly not computed again.
 // - Preemptions are bounded. A sequence that has been preempted max_preemptions times is settled: it is
 //   admitted with pages up to its max_len at once and never preempted any more. So it needs no page later,
 //   and whoever does need one may itself be preempted: the pages always suffice.
@@ -14,6 +17,10 @@
 //   when its pages, less those it finds in the cache, are free, and one more for each running sequence that
 //   is not yet at its last page. That room to grow keeps it from being preempted again at once. Where nobody
 //   runs, it starts without that room. It also needs a token in the step: see Budget.
+// - Homes. Of those that have the pages, the next in line gets the one where it costs least: tokens that are
+//   not found there, to be computed; tokens that those who run there have, whose keys are read in each step;
+//   tokens of others that are forgotten for its pages (home_cost() in admission.cc). So what shares a prefix
+//   stays together as far as that is worth the load.
 // - Prefixes. What the cache holds of a sequence's beginning (cache/prefix_index.h) counts as computed. Full
 //   pages are shared; the first rows of one more page are copied. One known token at least is left to
 //   compute, for its logits. A page is written by one sequence only, and shared when it is full.
@@ -33,6 +40,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <span>
@@ -91,18 +99,19 @@ struct SchedulerStatistics {
 
 class Scheduler {
  public:
-  // Precondition: config.validate().ok(). The pool must outlive the scheduler. The hash keeps users from
-  // making their tokens pass for another's.
+  // Precondition: config.validate().ok(); one pool at least, all of one size. The pools must outlive the
+  // scheduler. The hash keeps users from making their tokens pass for another's.
+  Scheduler(const SchedulerConfig& config, std::span<PagePool* const> pools, KeyedHash hash);
   Scheduler(const SchedulerConfig& config, PagePool& pool, KeyedHash hash);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Puts num_sequences sequences in line and returns their ids, which are consecutive. Each ends with kLength
-  // after max_tokens generated tokens, at max_model_len tokens, or when the pool, all its own, has no place
-  // for one more. The first computes the prompt; the others wait until then, outside the line, and find it in
+  // after max_tokens generated tokens, at max_model_len tokens, or when a pool, all its own, has no place for
+  // one more. The first computes the prompt; the others wait until then, outside the line, and find it in
   // the cache. Refused: an empty prompt; max_tokens < 1; num_sequences < 1; a prompt of max_model_len or more
-  // tokens or of more pages than the pool has (kInvalidArgument); more sequences waiting than max_num_waiting
+  // tokens or of more pages than a pool has (kInvalidArgument); more sequences waiting than max_num_waiting
   // (kResourceExhausted). Token ids are not looked at.
   Result<std::vector<SequenceId>> submit(SubmitOptions options);
 
@@ -114,8 +123,8 @@ class Scheduler {
 
   // Takes pages for num_drafts drafts of a running sequence with one generated token to compute, for whoever
   // computes something there before the plan; returns how many have room. One page for each running sequence
-  // stays free, so that none is preempted for them. What is not drafted goes back with the commit.
-  // Precondition: the last plan is committed.
+  // of its home stays free, so that none is preempted for them. What is not drafted goes back with the
+  // commit. Precondition: the last plan is committed.
   int64_t reserve_drafts(SequenceId id, int64_t num_drafts);
   // For the next plan only, if the running sequence then has one generated token to compute; ignored
   // otherwise. Precondition: the last plan is committed. What of them is computed, plan() leaves in
@@ -157,27 +166,48 @@ class Scheduler {
     int64_t num_left = 0;  // tokens up to its next boundary that are not granted yet
     int64_t num_tokens = 0;
   };
+  struct Home {
+    Home(PagePool& pages, int64_t min_copy_tokens) : pool(pages), index(pages, min_copy_tokens) {}
+    PagePool& pool;
+    PrefixIndex index;
+  };
   // What admissions are decided by.
+  struct HomeDemand {
+    int64_t num_running = 0;
+    int64_t num_tokens = 0;   // of those who run
+    int64_t num_growing = 0;  // of them, that will need another page
+  };
   struct Demand {
     int64_t num_decodes = 0;
     int64_t num_prefills = 0;
     int64_t prefill_tokens = 0;  // that prefills are promised in this step
-    int64_t num_growing = 0;     // sequences that will need another page
+    std::vector<HomeDemand> homes;
+  };
+  // A home that a sequence may get.
+  struct Place {
+    int64_t home = 0;
+    PrefixMatch match;
+    int64_t cost = 0;
   };
 
   Sequence* find_mutable(SequenceId id);
   void forget_finished();
+  Home& home_of(const Sequence& sequence) { return homes_[static_cast<size_t>(sequence.home)]; }
+  const Home& home_of(const Sequence& sequence) const { return homes_[static_cast<size_t>(sequence.home)]; }
+  const PagePool& any_pool() const { return homes_.front().pool; }  // where only its size matters
   bool is_settled(const Sequence& sequence) const;
   int64_t tokens_to_boundary(const Sequence& sequence) const;
 
   // admission.cc: pages and who runs.
   void extend_running();
-  size_t victim() const;
+  size_t victim(int64_t home) const;
   void preempt(size_t running_index);
   void admit();
   bool has_tokens_left(const Demand& demand) const;
-  bool fits(const PrefixMatch& match, int64_t num_pages, int64_t num_growing) const;
-  bool take_pages(Sequence& sequence, const Demand& demand);
+  bool settle_in(Sequence& sequence, const Demand& demand);
+  int64_t home_cost(const Sequence& sequence, const Place& place, const HomeDemand& demand) const;
+  bool fits(const Place& place, int64_t num_pages, int64_t num_growing) const;
+  bool take_pages(Sequence& sequence, Place& place, const HomeDemand& demand);
   void add_demand(const Sequence& sequence, Demand& demand) const;
   int64_t num_pages_at_admission(const Sequence& sequence) const;
   bool will_grow(const Sequence& sequence, int64_t num_pages) const;
@@ -201,11 +231,11 @@ class Scheduler {
   // integrity.cc
   Status check_states() const;
   Status check_sequence(const Sequence& sequence) const;
-  Status check_pages() const;
+  Status check_pages(int64_t home) const;
 
   SchedulerConfig config_;
-  PagePool* pool_;
-  PrefixIndex index_;
+  PrefixKeys keys_;
+  std::deque<Home> homes_;
   SequenceId next_id_ = 1;
   int64_t step_ = 0;
   int64_t step_tokens_;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cache/page_table.h"
-#include "cache/prefix_index.h"
+#include "cache/prefix_keys.h"
 
 namespace fathom {
 
@@ -54,6 +54,7 @@ struct Sequence {
   int64_t max_cached = std::numeric_limits<int64_t>::max();
   // Guesses at the tokens to come, which a plan has a segment compute behind the known ones.
   std::vector<int32_t> drafts;
+  int64_t home = 0;  // the pool that its pages are of, from its admission on
   PageTable pages;
   SequenceState state = SequenceState::kWaiting;
   FinishReason finish_reason = FinishReason::kNone;
@@ -61,7 +62,7 @@ struct Sequence {
   // The scheduler's own.
   int64_t num_admissions = 0;
   int64_t num_preemptions = 0;
-  std::vector<PrefixKey> keys;  // PrefixIndex::extend
+  std::vector<PrefixKey> keys;  // PrefixKeys::extend
   int64_t num_indexed = 0;      // of the first pages, full and in the index where they are worth it
   SequenceId leader = 0;        // whose prompt, once computed, is this one's too; 0: nobody's
   int64_t patience = 0;         // steps that it may still stand in line before it starves

@@ -1,6 +1,7 @@
-// The scheduler under random arrivals, forks, priorities, salts, drafts and cancels, in small pools, with a
-// model that notices every wrong page (schedule/fake_model.h). Whatever happens, each sequence's tokens are
-// those of its request alone. A seed decides everything; one seed alone is run by --gtest_random_seed=SEED.
+// The scheduler under random arrivals, forks, priorities, salts, drafts and cancels, in one or several small
+// pools, with a model that notices every wrong page (schedule/fake_model.h). Whatever happens, each
+// sequence's tokens are those of its request alone. A seed decides everything; one seed alone is run by
+// --gtest_random_seed=SEED.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,6 +28,8 @@ struct Tally {
   int64_t num_drafts_failed = 0;
   int64_t num_starved = 0;
   int64_t num_cancelled = 0;
+  int64_t num_elsewhere = 0;  // that did not begin in the first home
+  int64_t num_moved = 0;      // to another home when they were preempted
 };
 
 class Simulation {
@@ -34,11 +37,10 @@ class Simulation {
   explicit Simulation(uint64_t seed)
       : key_(random_key(seed, "simulation")),
         is_tight_(draw(0, 1) == 0),
-        pool_(static_cast<int32_t>(is_tight_ ? draw(2, 16) : draw(2, 60)),
-              static_cast<int32_t>(is_tight_ ? draw(1, 6) : draw(1, 16))),
+        pools_(draw_pools()),
         config_(draw_config()),
-        scheduler_(config_, pool_, KeyedHash::create().value()),
-        model_(pool_) {}
+        scheduler_(config_, borrowed(pools_), KeyedHash::create().value()),
+        model_(*pools_[0], pools_.size()) {}
 
   void run(Tally& tally) {
     const int64_t num_requests = draw(1, 30);
@@ -59,7 +61,7 @@ class Simulation {
     EXPECT_TRUE(scheduler_.plan().segments.empty());
     scheduler_.commit({}, {});
     check_integrity();
-    EXPECT_EQ(pool_.num_used(), 0);
+    for (const auto& pool : pools_) EXPECT_EQ(pool->num_used(), 0);
     EXPECT_TRUE(live_.empty());
     add_to(tally);
   }
@@ -70,10 +72,29 @@ class Simulation {
     std::vector<int32_t> tokens = {};  // that it will have
     FinishReason reason = FinishReason::kNone;
     int64_t num_waited = 0;  // steps in line
+    int64_t num_admissions = 0;
+    int64_t home = 0;  // of the last one
   };
 
   int64_t draw(int64_t low, int64_t high) {
     return low + static_cast<int64_t>(random_bits(key_, counter_++) % static_cast<uint64_t>(high - low + 1));
+  }
+
+  using Pools = std::vector<std::unique_ptr<PagePool>>;
+
+  Pools draw_pools() {
+    const auto num_pages = static_cast<int32_t>(is_tight_ ? draw(2, 16) : draw(2, 60));
+    const auto block_size = static_cast<int32_t>(is_tight_ ? draw(1, 6) : draw(1, 16));
+    Pools pools;
+    for (int64_t i = draw(0, 1) == 0 ? 1 : draw(2, 4); i > 0; --i)
+      pools.push_back(std::make_unique<PagePool>(num_pages, block_size));
+    return pools;
+  }
+
+  static std::vector<PagePool*> borrowed(const Pools& pools) {
+    std::vector<PagePool*> all;
+    for (const auto& pool : pools) all.push_back(pool.get());
+    return all;
   }
 
   SchedulerConfig draw_config() {
@@ -115,7 +136,7 @@ class Simulation {
                           .num_sequences = draw(0, 3) == 0 ? draw(2, 4) : 1};
     const auto prompt_len = static_cast<int64_t>(options.prompt.size());
     const bool valid = prompt_len >= 1 && options.max_tokens >= 1 && prompt_len < config_.max_model_len &&
-                       prompt_len <= pool_.capacity();
+                       prompt_len <= pools_[0]->capacity();
     const bool has_room =
         scheduler_.statistics().num_waiting + options.num_sequences <= config_.max_num_waiting;
     const auto ids = scheduler_.submit(options);
@@ -126,7 +147,7 @@ class Simulation {
                           .salt = options.salt,
                           .expanded_prompt_tokens = config_.expanded_prompt_tokens}};
     const int64_t max_len =
-        std::min({prompt_len + options.max_tokens, config_.max_model_len, pool_.capacity() + 1});
+        std::min({prompt_len + options.max_tokens, config_.max_model_len, pools_[0]->capacity() + 1});
     live.tokens = FakeModel::answer_alone(live.request, max_len - prompt_len);
     const auto stop = std::find_if(live.tokens.begin() + prompt_len, live.tokens.end(), is_stop);
     live.reason = stop == live.tokens.end() ? FinishReason::kLength : FinishReason::kStop;
@@ -237,6 +258,7 @@ class Simulation {
     for (const Segment& segment : plan.segments) {
       const Sequence* sequence = scheduler_.find(segment.sequence_id);
       ASSERT_NE(sequence, nullptr);
+      check_home(*sequence);
       ASSERT_EQ(sequence->state, SequenceState::kRunning);
       ASSERT_TRUE(ids.insert(segment.sequence_id).second) << "two segments of " << segment.sequence_id;
       const auto num_drafts = static_cast<int64_t>(sequence->drafts.size());
@@ -267,6 +289,22 @@ class Simulation {
     ASSERT_LE(num_prefill_tokens, limit(config_.max_prefill_tokens));
   }
 
+  // A sequence stays where it is until it is preempted.
+  void check_home(const Sequence& sequence) {
+    ASSERT_GE(sequence.home, 0);
+    ASSERT_LT(sequence.home, std::ssize(pools_));
+    Live* live = live_.contains(sequence.id) ? &live_.at(sequence.id) : nullptr;
+    if (live == nullptr) return;
+    tally_.num_elsewhere += live->num_admissions == 0 && sequence.home > 0 ? 1 : 0;
+    if (live->num_admissions == sequence.num_admissions) {
+      ASSERT_EQ(live->home, sequence.home) << sequence.id;
+    } else if (live->num_admissions > 0 && live->home != sequence.home) {
+      ++tally_.num_moved;
+    }
+    live->num_admissions = sequence.num_admissions;
+    live->home = sequence.home;
+  }
+
   void check_integrity() {
     const Status status = scheduler_.check_integrity();
     ASSERT_TRUE(status.ok()) << status.message();
@@ -289,7 +327,7 @@ class Simulation {
       std::vector<int32_t> known = sequence.tokens;
       known.insert(known.end(), sequence.drafts.begin(), sequence.drafts.end());
       const std::vector<int32_t> next =
-          model_.compute(live->second.request, sequence.pages, segment.begin,
+          model_.compute(live->second.request, sequence, segment.begin,
                          std::span(known).subspan(static_cast<size_t>(segment.begin),
                                                   static_cast<size_t>(segment.end - segment.begin)));
       if (segment.num_logits > 0)
@@ -343,12 +381,14 @@ class Simulation {
     total.num_drafts_failed += tally_.num_drafts_failed;
     total.num_starved += tally_.num_starved;
     total.num_cancelled += tally_.num_cancelled;
+    total.num_elsewhere += tally_.num_elsewhere;
+    total.num_moved += tally_.num_moved;
   }
 
   uint64_t key_;
   uint64_t counter_ = 0;
   bool is_tight_;  // answers that are long against the pool
-  PagePool pool_;
+  Pools pools_;
   SchedulerConfig config_;
   Scheduler scheduler_;
   FakeModel model_;
@@ -381,13 +421,17 @@ TEST(SchedulerSimulation, EveryOutputIsThatOfTheRequestAlone) {
                                                      {"drafts held", tally.num_drafts_held},
                                                      {"drafts failed", tally.num_drafts_failed},
                                                      {"starved", tally.num_starved},
-                                                     {"cancelled", tally.num_cancelled}};
+                                                     {"cancelled", tally.num_cancelled},
+                                                     {"elsewhere", tally.num_elsewhere}};
   for (const auto& [name, count] : reached) {
     RecordProperty(name, std::to_string(count));
     // The simulation must reach what it is meant to test.
     if (only == 0) {
       EXPECT_GT(count, static_cast<int64_t>(kNumSeeds) / 2) << name;
     }
+  }
+  if (only == 0) {
+    EXPECT_GT(tally.num_moved, static_cast<int64_t>(kNumSeeds) / 10);
   }
 }
 
