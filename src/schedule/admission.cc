@@ -106,7 +106,7 @@ bool Scheduler::will_grow(const Sequence& sequence, int64_t num_pages) const {
 
 // In keys: see kKeysPerToken.
 int64_t Scheduler::home_cost(const Sequence& sequence, const Place& place, const HomeDemand& demand) const {
-  const PagePool& pool = homes_[static_cast<size_t>(place.home)].pool;
+  const PagePool& pool = homes_[static_cast<size_t>(place.home)]->pool;
   const int64_t num_new = num_pages_at_admission(sequence) - static_cast<int64_t>(place.match.pages.size());
   const int64_t num_forgotten = std::max<int64_t>(0, num_new - pool.num_blank()) * pool.block_size();
   return kKeysPerToken * (sequence.num_tokens() - place.match.num_tokens) + demand.num_tokens + num_forgotten;
@@ -123,7 +123,7 @@ bool Scheduler::settle_in(Sequence& sequence, const Demand& demand) {
   for (size_t home = 0; home < homes_.size(); ++home) {
     Place& place = places.emplace_back();
     place.home = static_cast<int64_t>(home);
-    place.match = homes_[home].index.match(sequence.keys, sequence.run(), most);
+    place.match = homes_[home]->index.match(sequence.keys, sequence.run(), most);
     place.cost = home_cost(sequence, place, demand.homes[home]);
   }
   std::stable_sort(places.begin(), places.end(),
@@ -135,7 +135,7 @@ bool Scheduler::settle_in(Sequence& sequence, const Demand& demand) {
 
 // Pages without a holder that are found in the cache stop being free as well.
 bool Scheduler::fits(const Place& place, int64_t num_pages, int64_t num_growing) const {
-  const PagePool& pool = homes_[static_cast<size_t>(place.home)].pool;
+  const PagePool& pool = homes_[static_cast<size_t>(place.home)]->pool;
   const PrefixMatch& match = place.match;
   const bool source_is_free = match.source && pool.num_holders(*match.source) == 0;
   const int64_t num_new = num_pages - static_cast<int64_t>(match.pages.size());

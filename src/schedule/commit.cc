@@ -78,7 +78,7 @@ void Scheduler::index_last_page(const Sequence& sequence) {
 }
 
 void Scheduler::release_copies() {
-  for (const PageCopy& copy : plan_.copies) homes_[static_cast<size_t>(copy.home)].pool.release(copy.from);
+  for (const PageCopy& copy : plan_.copies) homes_[static_cast<size_t>(copy.home)]->pool.release(copy.from);
   plan_.copies.clear();
 }
 

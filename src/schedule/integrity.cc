@@ -12,7 +12,7 @@ Status Scheduler::check_integrity() const {
   for (const auto& [id, sequence] : sequences_) FATHOM_RETURN_IF_ERROR(check_sequence(*sequence));
   for (size_t home = 0; home < homes_.size(); ++home) {
     FATHOM_RETURN_IF_ERROR(check_pages(static_cast<int64_t>(home)));
-    FATHOM_RETURN_IF_ERROR(homes_[home].index.check_integrity());
+    FATHOM_RETURN_IF_ERROR(homes_[home]->index.check_integrity());
   }
   return ok_status();
 }
@@ -86,7 +86,7 @@ Status Scheduler::check_sequence(const Sequence& sequence) const {
 
 // Each page has the holders it counts, and what is still to be written has one.
 Status Scheduler::check_pages(int64_t home) const {
-  const PagePool& pool = homes_[static_cast<size_t>(home)].pool;
+  const PagePool& pool = homes_[static_cast<size_t>(home)]->pool;
   std::vector<PageId> held;
   std::map<PageId, int> num_sequences;
   for (const Sequence* sequence : running_) {

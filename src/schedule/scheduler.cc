@@ -41,7 +41,7 @@ Scheduler::Scheduler(const SchedulerConfig& config, std::span<PagePool* const> p
   const Status status = config.validate();
   FATHOM_CHECK(status.ok(), "{}", status.message());
   for (PagePool* pool : pools) {
-    homes_.emplace_back(*pool, config.min_copy_tokens);
+    homes_.emplace_back(new Home{*pool, PrefixIndex(*pool, config.min_copy_tokens)});
     FATHOM_CHECK(pool->num_pages() == any_pool().num_pages() && pool->block_size() == any_pool().block_size(),
                  "{} pages of {} tokens beside {} of {}", pool->num_pages(), pool->block_size(),
                  any_pool().num_pages(), any_pool().block_size());
@@ -77,7 +77,7 @@ Result<std::vector<SequenceId>> Scheduler::submit(SubmitOptions options) {
   const PrefixKey root = keys_.root(options.salt);
   std::vector<SequenceId> ids;
   for (int64_t i = 0; i < options.num_sequences; ++i) {
-    auto sequence = std::make_unique<Sequence>(homes_.front().pool);
+    auto sequence = std::make_unique<Sequence>(homes_.front()->pool);
     sequence->id = next_id_++;
     sequence->priority = options.priority;
     if (i == 0) sequence->max_cached = options.max_cached_tokens;
@@ -132,10 +132,10 @@ SchedulerStatistics Scheduler::statistics() const {
   SchedulerStatistics statistics = counts_;
   statistics.num_waiting = line_.size() + static_cast<int64_t>(followers_.size());
   statistics.num_running = static_cast<int64_t>(running_.size());
-  for (const Home& home : homes_) {
-    statistics.num_evictions += home.pool.num_evictions();
-    statistics.num_pages_used += home.pool.num_used();
-    statistics.num_pages += home.pool.num_pages();
+  for (const auto& home : homes_) {
+    statistics.num_evictions += home->pool.num_evictions();
+    statistics.num_pages_used += home->pool.num_used();
+    statistics.num_pages += home->pool.num_pages();
   }
   return statistics;
 }

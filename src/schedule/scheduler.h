@@ -1,8 +1,8 @@
 // Continuous batching: which tokens of which sequences the next step computes. Integers only: it knows no
 // tensor, no text and no clock. One thread owns the scheduler and its page pools.
 //
-// There may be several pools, of caches that share nothing. A running sequence has all its pages in one of
-// them, its home, which it gets at its admission; what is said of pages below holds in each home by itself.
+// There may be several pools, of caches that share nothing. A running sequence has its pages in one of them,
+// its home, which it gets at its admission; what is said of pages holds in each home by itself.
 //
 // The rules, in the order in which plan() applies them:
 // - Pages. A running sequence holds pages for all its known tokens, a prompt's from its admission on. When a
@@ -17,10 +17,9 @@
 //   when its pages, less those it finds in the cache, are free, and one more for each running sequence that
 //   is not yet at its last page. That room to grow keeps it from being preempted again at once. Where nobody
 //   runs, it starts without that room. It also needs a token in the step: see Budget.
-// - Homes. Of those that have the pages, the next in line gets the one where it costs least: tokens that are
-//   not found there, to be computed; tokens that those who run there have, whose keys are read in each step;
-//   tokens of others that are forgotten for its pages (home_cost() in admission.cc). So what shares a prefix
-//   stays together as far as that is worth the load.
+// - Homes. The next in line gets the one that costs least of those with the pages: by its tokens that are not
+//   found there, by those that others run there, by those that are forgotten for it (admission.cc). So what
+//   shares a prefix stays together as far as that is worth the load.
 // - Prefixes. What the cache holds of a sequence's beginning (cache/prefix_index.h) counts as computed. Full
 //   pages are shared; the first rows of one more page are copied. One known token at least is left to
 //   compute, for its logits. A page is written by one sequence only, and shared when it is full.
@@ -40,7 +39,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <memory>
 #include <span>
@@ -122,9 +120,9 @@ class Scheduler {
   bool cancel(SequenceId id) { return finish(id, FinishReason::kCancelled); }
 
   // Takes pages for num_drafts drafts of a running sequence with one generated token to compute, for whoever
-  // computes something there before the plan; returns how many have room. One page for each running sequence
-  // of its home stays free, so that none is preempted for them. What is not drafted goes back with the
-  // commit. Precondition: the last plan is committed.
+  // computes something there before the plan; returns how many have room. One page for each sequence that
+  // runs there stays free, so that none is preempted for them. What is not drafted goes back with the commit.
+  // Precondition: the last plan is committed.
   int64_t reserve_drafts(SequenceId id, int64_t num_drafts);
   // For the next plan only, if the running sequence then has one generated token to compute; ignored
   // otherwise. Precondition: the last plan is committed. What of them is computed, plan() leaves in
@@ -167,7 +165,6 @@ class Scheduler {
     int64_t num_tokens = 0;
   };
   struct Home {
-    Home(PagePool& pages, int64_t min_copy_tokens) : pool(pages), index(pages, min_copy_tokens) {}
     PagePool& pool;
     PrefixIndex index;
   };
@@ -192,9 +189,8 @@ class Scheduler {
 
   Sequence* find_mutable(SequenceId id);
   void forget_finished();
-  Home& home_of(const Sequence& sequence) { return homes_[static_cast<size_t>(sequence.home)]; }
-  const Home& home_of(const Sequence& sequence) const { return homes_[static_cast<size_t>(sequence.home)]; }
-  const PagePool& any_pool() const { return homes_.front().pool; }  // where only its size matters
+  Home& home_of(const Sequence& sequence) const { return *homes_[static_cast<size_t>(sequence.home)]; }
+  const PagePool& any_pool() const { return homes_.front()->pool; }  // where only its size matters
   bool is_settled(const Sequence& sequence) const;
   int64_t tokens_to_boundary(const Sequence& sequence) const;
 
@@ -235,7 +231,7 @@ class Scheduler {
 
   SchedulerConfig config_;
   PrefixKeys keys_;
-  std::deque<Home> homes_;
+  std::vector<std::unique_ptr<Home>> homes_;
   SequenceId next_id_ = 1;
   int64_t step_ = 0;
   int64_t step_tokens_;
