@@ -45,8 +45,10 @@ Result<MaxBatchRound> run_round(Engine& engine, const MaxBatchOptions& options, 
                                 int64_t batch, ProgressSink* progress) {
   const auto [input, output] = wanted.lengths;
   MaxBatchRound round{.batch = batch};
-  round.has_room =
-      batch * ceil_div(input + output, options.engine.block_size) <= engine.statistics().pages_total;
+  const EngineStatistics statistics = engine.statistics();
+  const int64_t pages = statistics.pages_total / statistics.num_caches;
+  const int64_t most = pages / ceil_div(input + output, options.engine.block_size) * statistics.num_caches;
+  round.has_room = batch <= most;
   if (!round.has_room) return round;
   const uint64_t key = random_key(options.seed, fmt::format("max batch {} {} {}", input, output, batch));
   FATHOM_ASSIGN_OR_RETURN(

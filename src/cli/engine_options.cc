@@ -117,6 +117,10 @@ void add_engine_options(CLI::App& command, EngineFlags& flags) {
       ->capture_default_str()
       ->group(group);
   command
+      .add_flag("--dp-attention", flags.dp_attention,
+                "each rank has the attention and the cache of its own sequences: N times the cache")
+      ->group(group);
+  command
       .add_option("--slices", flags.num_slices,
                   "slices the model is cut into, equal bits on any ranks; 0: one a rank")
       ->capture_default_str()
@@ -181,6 +185,8 @@ Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::str
   FATHOM_ASSIGN_OR_RETURN(options.num_expert_groups,
                           in_range(flags.num_expert_groups, 1, kMaxSlices, "--moe-ep"));
   FATHOM_RETURN_IF_ERROR(in_range(flags.num_ranks, 0, kMaxSlices, "--tp").status());
+  options.data_parallel_attention =
+      flags.dp_attention ? DataParallelAttention::kOn : DataParallelAttention::kOff;
   FATHOM_ASSIGN_OR_RETURN(options.isa, isa_in_use(detect_cpu_features()));
   return options;
 }

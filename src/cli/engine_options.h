@@ -30,6 +30,7 @@ struct EngineFlags {
   int num_ranks = 0;   // 0: as many as there are
   int num_slices = 0;  // 0: one a rank
   int num_expert_groups = 1;
+  bool dp_attention = false;
 };
 
 // The heading of these options in --help.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/checked_math.h"
 #include "base/file.h"
 #include "checkpoint/known_configs.h"
 #include "cli/commands.h"
@@ -32,6 +33,7 @@ struct ShowFlags {
   std::string kv_cache_dtype = "auto";
   std::optional<int64_t> num_ranks;
   std::optional<int64_t> num_expert_groups;
+  bool dp_attention = false;
   int64_t max_num_seqs = MemoryPlanOptions().max_num_seqs;
   bool tensors = false;
   bool json = false;
@@ -137,6 +139,7 @@ Result<Sharding> planned_sharding(const ShowFlags& options, const Subject& subje
     FATHOM_RETURN_IF_ERROR(check_range(*options.num_expert_groups, 1024, "--moe-ep"));
     sharding.num_expert_groups = *options.num_expert_groups;
   }
+  if (options.dp_attention) sharding.attention = AttentionShare::kSequences;
   if (subject.sharding) FATHOM_RETURN_IF_ERROR(check_fits(options.model, *subject.sharding, sharding));
   FATHOM_RETURN_IF_ERROR(check_sharding(subject.config, sharding));
   if (subject.checkpoint) sharding.width_unit = width_unit_of(*subject.checkpoint, subject.config);
@@ -270,8 +273,11 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
                       format_bytes(plan.rank_weight_bytes));
   text += fmt::format("\n{:<24}{} a token in {}\n", "cache", format_bytes(plan.cache_bytes_per_token),
                       dtype_name(options.kv_cache_dtype));
-  text += fmt::format("\nmemory of one rank of {}, {} sequences of {} tokens\n", options.sharding.num_ranks,
-                      options.max_num_seqs, options.max_model_len);
+  const int64_t num_homes = options.sharding.num_homes();
+  text += fmt::format(
+      "\nmemory of one rank of {}, {} sequences of {} tokens{}\n", options.sharding.num_ranks,
+      options.max_num_seqs, options.max_model_len,
+      num_homes > 1 ? fmt::format(", {} of them its own", ceil_div(options.max_num_seqs, num_homes)) : "");
   text +=
       fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
                   format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
@@ -309,6 +315,7 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"cache_bytes_per_token", plan.cache_bytes_per_token},
           {"plan",
            {{"ranks", options.sharding.num_ranks},
+            {"dp_attention", options.sharding.shares_sequences()},
             {"max_model_len", options.max_model_len},
             {"max_num_seqs", options.max_num_seqs},
             {"kv_cache_dtype", dtype_name(options.kv_cache_dtype)},
@@ -368,6 +375,8 @@ void add_show_command(CLI::App& app, int& exit_status) {
   command->add_option("--tp", options->num_ranks, "tensor-parallel ranks (default 1, or a sharded folder's)");
   command->add_option("--moe-ep", options->num_expert_groups,
                       "groups of ranks that share out whole experts (default likewise)");
+  command->add_flag("--dp-attention", options->dp_attention,
+                    "each rank has the attention and the cache of its own sequences");
   command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
   command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")

@@ -22,7 +22,10 @@ struct Batch {
   std::span<const AttentionForm> forms;        // [B]
   std::span<const int32_t> page_tables;        // all segments' page ids, one after another
   std::span<const int32_t> page_table_starts;  // [B + 1] into page_tables
-  std::span<const int32_t> logits_rows;        // rows of [0, T) whose logits are wanted, ascending
+  std::span<const int32_t> logits_rows;        // rows of [0, T) whose logits are wanted, in any order
+  // Where attention is shared out by sequences (model/sharding.h): segments [home_starts[h], home_starts[h +
+  // 1]) are of home h, whose cache their slots and pages are of; [homes + 1]. Else empty.
+  std::span<const int32_t> home_starts = {};
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
   int64_t num_segments() const { return static_cast<int64_t>(forms.size()); }

@@ -62,7 +62,8 @@ Result<CacheSize> choose_cache_size(const EngineOptions& options, const CacheUse
   const uint64_t page_bytes = plan.cache_bytes_per_token * static_cast<uint64_t>(options.block_size);
   FATHOM_RETURN_IF_ERROR(check_options(options, config, page_bytes));
   const int64_t pages_per_sequence = ceil_div(size.max_model_len, options.block_size);
-  size.num_pages = std::min(kMaxPages, options.max_num_seqs * pages_per_sequence);
+  const int64_t num_sequences = ceil_div(options.max_num_seqs, user.sharding.num_homes());
+  size.num_pages = std::min(kMaxPages, num_sequences * pages_per_sequence);
   const uint64_t without_cache = plan.rank_weight_bytes + plan.workspace_bytes;
   if (options.kv_memory_bytes) {
     size.num_pages =

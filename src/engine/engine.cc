@@ -153,11 +153,14 @@ Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
     return invalid_argument("prompt: {} tokens are over the limit of {} (max_model_len)", num_tokens,
                             impl.max_model_len);
   }
-  PageTable pages(*impl.pool);
+  const auto most_free =
+      std::max_element(impl.pools.begin(), impl.pools.end(),
+                       [](const auto& a, const auto& b) { return a->num_free() < b->num_free(); });
+  PageTable pages(**most_free);
   if (!pages.grow(num_tokens)) {
     return resource_exhausted(
         "prompt: {} tokens do not fit into the latent cache of {} tokens; give more --kv-memory", num_tokens,
-        impl.pool->capacity());
+        (*most_free)->capacity());
   }
   const int64_t chunk = std::min(impl.model->options().max_tokens, impl.model->options().max_logits_rows);
   for (int64_t begin = 0; begin < num_tokens; begin += chunk) {
@@ -166,7 +169,8 @@ Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
                                .begin = begin,
                                .end = std::min(num_tokens, begin + chunk),
                                .prompt_len = num_tokens,
-                               .num_logits = std::min(num_tokens, begin + chunk) - begin};
+                               .num_logits = std::min(num_tokens, begin + chunk) - begin,
+                               .home = most_free - impl.pools.begin()};
     FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, impl.runner->run({&segment, 1}));
     FATHOM_RETURN_IF_ERROR(sink(begin, logits));
   }
@@ -186,7 +190,8 @@ EngineStatistics Engine::statistics() const {
           .last_step = impl_->last_step,
           .speculation = impl_->drafter ? impl_->drafter->statistics() : SpeculationStatistics(),
           .pages_used = scheduler.num_pages_used,
-          .pages_total = scheduler.num_pages};
+          .pages_total = scheduler.num_pages,
+          .num_caches = std::ssize(impl_->pools)};
 }
 
 }  // namespace fathom

@@ -42,6 +42,10 @@ enum class Speculation : uint8_t {
 // The choices of one request share their prompt all the same.
 enum class PrefixCaching : uint8_t { kOn, kOff };
 
+// Whether each rank has the attention of its own sequences, and their cache, instead of a part of all
+// sequences' attention and a copy of the whole cache.
+enum class DataParallelAttention : uint8_t { kOff, kOn };
+
 // How long a step with prompts may be; no result depends on it.
 enum class StepLength : uint8_t {
   kBalanced,  // while others wait for their next token, no longer than makes prompts efficient
@@ -79,6 +83,8 @@ struct EngineOptions {
   // Slices that the model is cut into (model/sharding.h), on which bits depend; 0: one a rank.
   int64_t num_slices = 0;
   int64_t num_expert_groups = 1;  // groups of ranks between which whole experts are shared out
+  // Of several ranks. With slices, results are those without it; without, attention is in one piece.
+  DataParallelAttention data_parallel_attention = DataParallelAttention::kOff;
 };
 
 // Log-probabilities a request asks for besides its tokens: natural logarithms of the softmax of the logits as
@@ -161,8 +167,9 @@ struct EngineStatistics {
   double model_seconds = 0;         // of all steps, in the model's forward pass
   StepWork last_step = {};
   SpeculationStatistics speculation = {};
-  int64_t pages_used = 0;
+  int64_t pages_used = 0;  // of all caches
   int64_t pages_total = 0;
+  int64_t num_caches = 1;  // of pages_total / num_caches pages; a sequence has all its pages in one
 };
 
 class Engine {

@@ -41,7 +41,7 @@ struct Engine::Impl {
   std::unique_ptr<DeepseekV2> model;
   std::unique_ptr<LatentCache> cache;
   std::unique_ptr<Runner> runner;
-  std::unique_ptr<PagePool> pool;
+  std::vector<std::unique_ptr<PagePool>> pools;  // one a cache that has sequences of its own
   std::unique_ptr<Scheduler> scheduler;
   std::unique_ptr<Drafter> drafter;  // or null
 

@@ -112,14 +112,19 @@ Status Engine::Impl::open(ProgressSink* progress) {
   cache = std::make_unique<LatentCache>(std::move(made));
   runner = std::make_unique<Runner>(*backend, *model, *cache, communicator);
   runner->set_expanded_prompt_tokens(expanded_prompt_tokens);
-  pool = std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
-                                    static_cast<int32_t>(options.block_size));
+  std::vector<PagePool*> borrowed;
+  for (int64_t home = 0; home < sharding.num_homes(); ++home) {
+    pools.push_back(std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
+                                               static_cast<int32_t>(options.block_size)));
+    borrowed.push_back(pools.back().get());
+  }
   FATHOM_ASSIGN_OR_RETURN(KeyedHash hash, KeyedHash::create());
-  scheduler = std::make_unique<Scheduler>(scheduler_config, *pool, std::move(hash));
+  scheduler = std::make_unique<Scheduler>(scheduler_config, borrowed, std::move(hash));
   FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
-           checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages, options.block_size);
+           checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages * sharding.num_homes(),
+           options.block_size);
   return ok_status();
 }
 

@@ -35,6 +35,10 @@ Sharding sharding_of(const EngineOptions& options) {
   }
   sharding.num_slices = options.num_slices != 0 ? options.num_slices : sharding.num_ranks;
   sharding.num_expert_groups = options.num_expert_groups;
+  if (options.data_parallel_attention == DataParallelAttention::kOn) {
+    sharding.attention =
+        options.num_slices != 0 ? AttentionShare::kSlicedSequences : AttentionShare::kSequences;
+  }
   return sharding;
 }
 
@@ -65,6 +69,7 @@ Status Engine::Impl::agree() const {
       {"the program", digest_of_file("/proc/self/exe", kMaxProgramBytes)},
       {"--slices", fmt::to_string(sharding.num_slices)},
       {"--moe-ep", fmt::to_string(sharding.num_expert_groups)},
+      {"--dp-attention", sharding.shares_sequences() ? "on" : "off"},
       {"--dtype", name_or_auto(options.dtype)},
       {"--kv-cache-dtype", name_or_auto(options.kv_cache_dtype)},
       {"--block-size", fmt::to_string(options.block_size)},

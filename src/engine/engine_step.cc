@@ -31,7 +31,8 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
                         .end = segment.end,
                         .prompt_len = sequence.prompt_len,
                         .drafts = sequence.drafts,
-                        .num_logits = segment.num_logits});
+                        .num_logits = segment.num_logits,
+                        .home = sequence.home});
   }
 }
 

@@ -25,6 +25,7 @@ struct SegmentInput {
   int64_t prompt_len = 0;
   std::span<const int32_t> drafts = {};  // behind the tokens
   int64_t num_logits = 0;                // rows whose logits are wanted: the last ones
+  int64_t home = 0;  // of the model's homes (model/sharding.h), the one whose pages these are
 };
 
 class Runner {
@@ -61,6 +62,7 @@ class Runner {
 
  private:
   void lay_out(std::span<const SegmentInput> segments);
+  void lay_out(const SegmentInput& segment);
   // The order's logits on the device; of rank 0 with all others.
   Result<const float*> lead();
   Result<const float*> carry_out();
@@ -74,6 +76,9 @@ class Runner {
   double model_seconds_ = 0;
   int64_t expanded_prompt_tokens_ = kExpandedPromptTokens;
   StepOrder order_;  // its arrays are reused from step to step
+  // Of the last run(), whose batch has the segments of one home after those of another.
+  std::vector<int32_t> segment_rows_;  // the first row of each segment in the batch
+  std::vector<int32_t> batch_rows_;    // the batch's row of each row, counted in segment order
   std::vector<std::byte> room_;
 };
 

@@ -6,7 +6,7 @@
 namespace fathom {
 namespace {
 
-constexpr size_t kNumArrays = 9;
+constexpr size_t kNumArrays = 10;
 using Header = std::array<int64_t, 1 + kNumArrays>;  // kind, sizes in elements
 
 template <typename Order, typename Function>
@@ -20,6 +20,7 @@ void for_each_array(Order& order, const Function& function) {
   function(order.page_tables);
   function(order.page_table_starts);
   function(order.logits_rows);
+  function(order.home_starts);
 }
 
 std::span<std::byte> bytes_of(Header& header) { return std::as_writable_bytes(std::span(header)); }
@@ -34,7 +35,8 @@ Batch StepOrder::batch() const {
           .forms = forms,
           .page_tables = page_tables,
           .page_table_starts = page_table_starts,
-          .logits_rows = logits_rows};
+          .logits_rows = logits_rows,
+          .home_starts = home_starts};
 }
 
 Status send_order(Communicator& communicator, const StepOrder& order) {

@@ -1,5 +1,5 @@
-// What rank 0 tells the other ranks to compute: one step, as flat as the device takes it. Every rank has the
-// same weights' slices and the same cache, so that nothing comes back.
+// What rank 0 tells the other ranks to compute: one step, as flat as the device takes it. Every rank knows
+// its part of the weights and which sequences it caches, so that nothing comes back.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ struct StepOrder {
   std::vector<int32_t> page_tables;
   std::vector<int32_t> page_table_starts;
   std::vector<int32_t> logits_rows;
+  std::vector<int32_t> home_starts;
 
   // Valid as long as the order is not changed.
   Batch batch() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "base/check.h"
 #include "model/rope.h"
@@ -60,7 +61,8 @@ Status DeepseekV2::allocate_activations() {
   FATHOM_RETURN_IF_ERROR(allocate(kv_a_, tokens, config_.kv_lora_rank + config_.qk_rope_head_dim));
   FATHOM_RETURN_IF_ERROR(allocate(attended_, tokens, heads * config_.v_head_dim));
   if (options_.sharding.is_sliced())
-    FATHOM_RETURN_IF_ERROR(allocate(partials_, tokens, num_local_slices() * config_.hidden_size));
+    FATHOM_RETURN_IF_ERROR(
+        allocate(partials_, tokens, options_.sharding.num_partial_sums() * config_.hidden_size));
   FATHOM_RETURN_IF_ERROR(allocate(logits_, options_.max_logits_rows, config_.vocab_size));
   if (options_.communicator != nullptr) {
     const int64_t share = vocabulary_share(0).size();
@@ -83,7 +85,7 @@ Norm DeepseekV2::norm(const VectorWeight& weight) const {
 
 void DeepseekV2::project(const float* x, const Norm& norm, std::span<const Projection> outputs) {
   backend_.project(
-      {.x = x, .norm = norm, .outputs = outputs, .num_tokens = num_tokens_, .rounding = rounding_});
+      {.x = x, .norm = norm, .outputs = outputs, .num_tokens = own_rows_.size(), .rounding = rounding_});
 }
 
 // q = q_proj(x), or q_b_proj(norm(q_a_proj(x))), [T, H, n + r] before rotation; kv_a = kv_a_proj_with_mqa(x);
@@ -94,18 +96,28 @@ void DeepseekV2::query_and_latent(const LayerWeights& layer) {
       .weight = &weights.kv_a_proj, .bias = bias_or_null(weights.kv_a_bias), .y = kv_a_.floats()};
   if (!config_.q_lora_rank) {
     const Projection query{.weight = &weights.q_proj, .y = q_.floats()};
-    project(hidden_.floats(), norm(layer.input_norm), std::array{query, latent});
+    project(own_hidden(), norm(layer.input_norm), std::array{query, latent});
     return;
   }
   const Projection reduced{
       .weight = &weights.q_a_proj, .bias = bias_or_null(weights.q_a_bias), .y = q_lora_.floats()};
-  project(hidden_.floats(), norm(layer.input_norm), std::array{reduced, latent});
+  project(own_hidden(), norm(layer.input_norm), std::array{reduced, latent});
   const Projection query{.weight = &weights.q_b_proj, .y = q_.floats()};
   project(q_lora_.floats(), {.weight = &weights.q_a_norm, .eps = kLoraNormEps}, {&query, 1});
 }
 
 // hidden += o_proj(attention(norm(hidden)))
 Status DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheView& cache) {
+  if (own_rows_.size() > 0) {
+    attend(layer, cache);
+    output_projection(layer.attention);
+  }
+  if (options_.sharding.shares_sequences()) return share_rows();
+  return options_.sharding.is_sliced() ? add_sum_of_ranks() : ok_status();
+}
+
+// attended = attention(norm(hidden)), of this rank's rows and heads
+void DeepseekV2::attend(const LayerWeights& layer, const LatentCacheView& cache) {
   const AttentionWeights& weights = layer.attention;
   query_and_latent(layer);
   backend_.store_latent({.q = q_.floats(),
@@ -124,33 +136,44 @@ Status DeepseekV2::attention_block(const LayerWeights& layer, const LatentCacheV
                    .v_dim = config_.v_head_dim,
                    .scale = scale_,
                    .rounding = rounding_});
-  return output_projection(weights);
 }
 
-// hidden += o_proj(attended); of several slices the first adds the bias.
-Status DeepseekV2::output_projection(const AttentionWeights& weights) {
-  if (!options_.sharding.is_sliced()) {
+// hidden += o_proj(attended) where this rank has all heads, else partial(0) = o_proj(attended); of several
+// slices the first adds the bias.
+void DeepseekV2::output_projection(const AttentionWeights& weights) {
+  const Sharding& sharding = options_.sharding;
+  if (sharding.num_head_slices() == 1) {
     const Projection output{.weight = &weights.o_proj[0],
                             .bias = bias_or_null(weights.o_bias),
-                            .y = hidden_.floats(),
+                            .y = own_hidden(),
                             .output = Projection::Output::kAdd};
     project(attended_.floats(), {}, {&output, 1});
-    return ok_status();
+    return;
   }
+  const int64_t num_rows = own_rows_.size();
+  const int64_t num_slices = sharding.head_slices().size();
   const int64_t width = num_local_heads() * config_.v_head_dim;
-  for (int64_t i = 0; i < num_local_slices(); ++i) {
-    const bool is_first = options_.sharding.slices().begin + i == 0;
+  for (int64_t i = 0; i < num_slices; ++i) {
+    const bool is_first = sharding.head_slices().begin + i == 0;
     const Projection output{.weight = &weights.o_proj[static_cast<size_t>(i)],
                             .bias = is_first ? bias_or_null(weights.o_bias) : nullptr,
-                            .y = partial(i)};
-    backend_.project({.x = attended_.floats() + i * (width / num_local_slices()),
+                            .y = partial(i, num_rows)};
+    backend_.project({.x = attended_.floats() + i * (width / num_slices),
                       .x_stride = width,
                       .norm = {},
                       .outputs = {&output, 1},
-                      .num_tokens = num_tokens_,
+                      .num_tokens = num_rows,
                       .rounding = rounding_});
   }
-  return add_partials();
+  sum_partials(0, num_slices, num_rows);
+  if (sharding.shares_sequences()) backend_.add(partial(0, num_rows), own_hidden(), floats_of(num_rows));
+}
+
+Status DeepseekV2::share_rows() {
+  if (options_.communicator == nullptr) return ok_status();
+  return options_.communicator->all_gather_parts(
+      std::as_writable_bytes(std::span(hidden_.floats(), static_cast<size_t>(floats_of(num_tokens_)))),
+      home_row_bytes_);
 }
 
 // hidden += network(norm(hidden)): dense, or routed and shared experts.
@@ -160,10 +183,11 @@ Status DeepseekV2::feed_forward_block(const LayerWeights& layer) {
     return ok_status();
   }
   for (int64_t i = 0; i < num_local_slices(); ++i) {
-    backend_.clear(partial(i), hidden_floats());
-    network_of(layer, layer.network[static_cast<size_t>(i)], partial(i));
+    backend_.clear(partial(i, num_tokens_), floats_of(num_tokens_));
+    network_of(layer, layer.network[static_cast<size_t>(i)], partial(i, num_tokens_));
   }
-  return add_partials();
+  sum_partials(0, num_local_slices(), num_tokens_);
+  return add_sum_of_ranks();
 }
 
 void DeepseekV2::network_of(const LayerWeights& layer, const NetworkSlice& network, float* sum) {
@@ -201,13 +225,19 @@ void DeepseekV2::network_of(const LayerWeights& layer, const NetworkSlice& netwo
                 .rounding = rounding_});
 }
 
+void DeepseekV2::sum_partials(int64_t begin, int64_t end, int64_t num_rows) {
+  if (end - begin == 1) return;
+  const int64_t middle = begin + static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(end - begin - 1)));
+  sum_partials(begin, middle, num_rows);
+  sum_partials(middle, end, num_rows);
+  backend_.add(partial(middle, num_rows), partial(begin, num_rows), floats_of(num_rows));
+}
+
 // A rank's slices are as many as a power of two, so that they are whole branches of the tree over all.
-Status DeepseekV2::add_partials() {
-  for (int64_t step = 1; step < num_local_slices(); step *= 2)
-    for (int64_t i = 0; i < num_local_slices(); i += 2 * step)
-      backend_.add(partial(i + step), partial(i), hidden_floats());
-  FATHOM_RETURN_IF_ERROR(reduce(partial(0), hidden_floats()));
-  backend_.add(partial(0), hidden_.floats(), hidden_floats());
+Status DeepseekV2::add_sum_of_ranks() {
+  float* sum = partial(0, num_tokens_);
+  FATHOM_RETURN_IF_ERROR(reduce(sum, floats_of(num_tokens_)));
+  backend_.add(sum, hidden_.floats(), floats_of(num_tokens_));
   return ok_status();
 }
 
@@ -229,16 +259,51 @@ Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& 
   }
   FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));
   backend_.embed(weights_.embed_tokens, hidden_.floats());
-  FATHOM_RETURN_IF_ERROR(
-      reduce(hidden_.floats(), hidden_floats()));  // one rank has a token, the others zeros
+  // One rank has a token, the others zeros.
+  FATHOM_RETURN_IF_ERROR(reduce(hidden_.floats(), floats_of(num_tokens_)));
+  FATHOM_RETURN_IF_ERROR(begin_attention(batch));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
     FATHOM_RETURN_IF_ERROR(attention_block(layer, cache.layer(i)));
     FATHOM_RETURN_IF_ERROR(feed_forward_block(layer));
     if (observer_) observer_(i, hidden_.floats());
   }
-  if (num_logits > 0) FATHOM_RETURN_IF_ERROR(head(num_logits));
+  if (num_logits > 0) {
+    if (options_.sharding.num_homes() > 1) FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));
+    FATHOM_RETURN_IF_ERROR(head(num_logits));
+  }
   return logits_.floats();
+}
+
+Status DeepseekV2::begin_attention(const Batch& batch) {
+  own_rows_ = {0, num_tokens_};
+  if (options_.sharding.num_homes() == 1) return ok_status();
+  const std::span<const int32_t> homes = batch.home_starts;
+  FATHOM_CHECK(std::ssize(homes) == options_.sharding.num_homes() + 1, "{} starts of {} homes", homes.size(),
+               options_.sharding.num_homes());
+  home_row_bytes_.clear();
+  for (int32_t segment : homes) {
+    const int64_t row = batch.starts[static_cast<size_t>(segment)];
+    home_row_bytes_.push_back(static_cast<size_t>(floats_of(row)) * sizeof(float));
+  }
+  const auto rank = static_cast<size_t>(options_.sharding.rank);
+  const auto first = static_cast<size_t>(homes[rank]);
+  const auto count = static_cast<size_t>(homes[rank + 1]) - first;
+  own_rows_ = {batch.starts[first], batch.starts[first + count]};
+  if (count == 0) return ok_status();
+  own_starts_.clear();
+  for (int32_t start : batch.starts.subspan(first, count + 1))
+    own_starts_.push_back(start - static_cast<int32_t>(own_rows_.begin));
+  const auto row = static_cast<size_t>(own_rows_.begin);
+  const auto num_rows = static_cast<size_t>(own_rows_.size());
+  return backend_.begin_step({.token_ids = batch.token_ids.subspan(row, num_rows),
+                              .positions = batch.positions.subspan(row, num_rows),
+                              .slots = batch.slots.subspan(row, num_rows),
+                              .starts = own_starts_,
+                              .forms = batch.forms.subspan(first, count),
+                              .page_tables = batch.page_tables,
+                              .page_table_starts = batch.page_table_starts.subspan(first, count + 1),
+                              .logits_rows = {}});
 }
 
 Result<const float*> DeepseekV2::more_logits(const Batch& batch) {

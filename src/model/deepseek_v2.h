@@ -3,7 +3,7 @@
 // Not here: scheduling, paging, sampling. One thread at a time calls forward().
 //
 // Several ranks compute one model together (model/sharding.h): all call the same with the same batch, each
-// with its own weights and its own copy of the cache, and all get the same bits.
+// with its own weights and its own copy of the cache, or its own sequences' cache, and all get the same bits.
 #pragma once
 
 #include <functional>
@@ -62,25 +62,34 @@ class DeepseekV2 {
  private:
   DeepseekV2(Backend& backend, const ModelConfig& config, const ModelOptions& options);
   Status allocate_activations();
+  // The rows of the batch whose attention this rank computes, which becomes the backend's batch.
+  Status begin_attention(const Batch& batch);
   Status attention_block(const LayerWeights& layer, const LatentCacheView& cache);
+  void attend(const LayerWeights& layer, const LatentCacheView& cache);
   void query_and_latent(const LayerWeights& layer);
-  Status output_projection(const AttentionWeights& weights);
+  void output_projection(const AttentionWeights& weights);
+  // Has every rank get the rows of hidden_ that another one has computed.
+  Status share_rows();
   Status feed_forward_block(const LayerWeights& layer);
   // network(norm(residual)) of one slice, added to sum.
   void network_of(const LayerWeights& layer, const NetworkSlice& network, float* sum);
   Status head(int64_t num_rows);
   Status gather_logits(int64_t num_rows);
   IndexRange vocabulary_share(int64_t rank) const;
+  // Of the rows that this rank attends for.
   void project(const float* x, const Norm& norm, std::span<const Projection> outputs);
   Norm norm(const VectorWeight& weight) const;
 
   int64_t num_local_slices() const { return options_.sharding.slices_per_rank(); }
-  int64_t num_local_heads() const { return config_.num_attention_heads / options_.sharding.num_ranks; }
-  int64_t hidden_floats() const { return num_tokens_ * config_.hidden_size; }  // of the batch
-  // Where slice i of this rank leaves its part of a sum, [T, D].
-  float* partial(int64_t i) const { return partials_.floats() + i * hidden_floats(); }
-  // residual += the sum of all slices' parts, in the order of parallel/sum_tree.h.
-  Status add_partials();
+  int64_t num_local_heads() const { return options_.sharding.rank_heads(config_); }
+  int64_t floats_of(int64_t num_rows) const { return num_rows * config_.hidden_size; }
+  float* own_hidden() const { return hidden_.floats() + floats_of(own_rows_.begin); }
+  // Where slice i of this rank leaves its part of a sum over num_rows rows, [num_rows, D].
+  float* partial(int64_t i, int64_t num_rows) const { return partials_.floats() + i * floats_of(num_rows); }
+  // partial(begin) becomes the sum of slices [begin, end), in the order of parallel/sum_tree.h.
+  void sum_partials(int64_t begin, int64_t end, int64_t num_rows);
+  // residual += the sum of all ranks' partial(0), in the same order, over the whole batch.
+  Status add_sum_of_ranks();
   Status reduce(float* values, int64_t count);
 
   Backend& backend_;
@@ -91,7 +100,11 @@ class DeepseekV2 {
   float scale_ = 0;
   DeviceBuffer rope_storage_;
   RopeTables rope_;
-  int64_t num_tokens_ = 0;  // of the batch under way
+  // Of the batch under way.
+  int64_t num_tokens_ = 0;
+  IndexRange own_rows_;                 // that this rank attends for
+  std::vector<int32_t> own_starts_;     // Batch::starts of these
+  std::vector<size_t> home_row_bytes_;  // where each home's rows begin in hidden_; and their end
   LayerObserver observer_;
 
   // Activations, [max_tokens, ...].
@@ -100,7 +113,7 @@ class DeepseekV2 {
   DeviceBuffer q_;         // H (n + r)
   DeviceBuffer kv_a_;      // R + r
   DeviceBuffer attended_;  // H v
-  DeviceBuffer partials_;  // slices of D; where the model is sliced
+  DeviceBuffer partials_;  // Sharding::num_partial_sums() of D
   // [max_logits_rows, ...]
   DeviceBuffer logits_;  // vocab_size
   // Of several ranks: rank 0's share of the vocabulary, the largest.

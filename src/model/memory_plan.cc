@@ -99,9 +99,9 @@ uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   constexpr int64_t kFloat = sizeof(float);
   constexpr int64_t kSplit = 256, kMinSplitBytes = int64_t{64} << 20;
   const int64_t ranks = o.sharding.num_ranks;
-  const int64_t heads = ceil_div(c.num_attention_heads, ranks);
+  const int64_t heads = o.sharding.rank_heads(c);
   // Of each slice its product, of a share of the vocabulary also what is gathered of all.
-  const int64_t partial = o.sharding.is_sliced() ? o.sharding.slices_per_rank() * c.hidden_size : 0;
+  const int64_t partial = o.sharding.num_partial_sums() * c.hidden_size;
   const int64_t gathered = ranks > 1 ? c.vocab_size + ceil_div(c.vocab_size, ranks) : 0;
   const int64_t attention = 2 * c.hidden_size + c.q_lora_rank.value_or(0) + c.cache_dim() +
                             heads * (c.qk_head_dim() + c.v_head_dim);
@@ -195,7 +195,8 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& optio
   }
   plan.cache_bytes_per_token = cache_bytes_per_token(config, options.kv_cache_dtype);
   const int64_t sequence_tokens = round_up(options.max_model_len, options.block_size);
-  plan.num_cache_tokens = static_cast<int64_t>(saturating_product({sequence_tokens, options.max_num_seqs}));
+  plan.num_cache_tokens = static_cast<int64_t>(
+      saturating_product({sequence_tokens, ceil_div(options.max_num_seqs, options.sharding.num_homes())}));
   plan.cache_bytes =
       saturating_product({plan.num_cache_tokens, static_cast<int64_t>(plan.cache_bytes_per_token)});
   plan.workspace_bytes = workspace(config, options);

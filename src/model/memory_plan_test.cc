@@ -37,6 +37,27 @@ TEST(MemoryPlan, WeightsOfTheReleasedModels) {
   EXPECT_LT(eight.rank_weight_bytes, one.weight_bytes / 7);
 }
 
+TEST(MemoryPlan, WholeAttentionAndAShareOfTheCache) {
+  const ModelConfig lite = *known_config("deepseek-v2-lite");
+  const auto plan_of = [&](AttentionShare attention) {
+    const Sharding sharding{.num_ranks = 8, .num_slices = 8, .attention = attention};
+    return plan_memory(lite, {.sharding = sharding, .max_model_len = 4096, .max_num_seqs = 20},
+                       weight_groups(lite, sharding));
+  };
+  const MemoryPlan heads = plan_of(AttentionShare::kHeads), own = plan_of(AttentionShare::kSequences);
+  // Three of 20 sequences.
+  EXPECT_EQ(heads.num_cache_tokens, 20 * 4096);
+  EXPECT_EQ(own.num_cache_tokens, 3 * 4096);
+  EXPECT_EQ(own.cache_bytes, uint64_t{3} * 4096 * 31104);
+  // Seven eighths more of q_proj, kv_b_proj and o_proj in bf16.
+  const uint64_t cut = 2 * 27 * (uint64_t{2048} * 3072 + 512 * 4096 + 2048 * 2048);
+  EXPECT_EQ(own.rank_weight_bytes - heads.rank_weight_bytes, cut / 8 * 7);
+  EXPECT_GT(own.workspace_bytes, heads.workspace_bytes);
+  // Slices of the sums lie side by side.
+  EXPECT_EQ(plan_of(AttentionShare::kSlicedSequences).workspace_bytes - own.workspace_bytes,
+            uint64_t{7} * 2048 * 512 * sizeof(float));
+}
+
 TEST(MemoryPlan, TheFullestRankCounts) {
   ModelConfig config = tiny_config();
   config.n_routed_experts = 5;

@@ -44,6 +44,11 @@ IndexRange expert_part(const WeightSpec& spec, const ModelConfig& config, const 
   return even_part(size, sharding.width_unit, slice % group_slices, group_slices);
 }
 
+bool is_cut_by_heads(WeightRole role) {
+  return role == WeightRole::kQProj || role == WeightRole::kQBProj || role == WeightRole::kKvBProj ||
+         role == WeightRole::kOProj;
+}
+
 bool is_int4(const Checkpoint& checkpoint, const std::string& name) {
   const auto view = checkpoint.tensor(name);
   return view.ok() && view->dtype == DType::kUint8;
@@ -64,12 +69,12 @@ IndexRange even_part(int64_t size, int64_t unit, int64_t index, int64_t count) {
 }
 
 Status check_sharding(const ModelConfig& config, const Sharding& sharding) {
-  const auto [ranks, rank, slices, groups, unit] = sharding;
+  const int64_t ranks = sharding.num_ranks, slices = sharding.num_slices, groups = sharding.num_expert_groups;
   if (slices < ranks || slices % ranks != 0 || !std::has_single_bit(static_cast<uint64_t>(slices / ranks))) {
     return invalid_argument("--slices: {} is not the {} ranks times a power of two", slices, ranks);
   }
   const char* option = slices == ranks ? "--tp" : "--slices";
-  if (config.num_attention_heads % slices != 0) {
+  if (config.num_attention_heads % sharding.num_head_slices() != 0) {
     return invalid_argument("{}: {} does not divide num_attention_heads {}", option, slices,
                             config.num_attention_heads);
   }
@@ -91,14 +96,15 @@ int64_t width_unit_of(const Checkpoint& checkpoint, const ModelConfig& config) {
 
 Status check_sliced_groups(const Checkpoint& checkpoint, const ModelConfig& config,
                            const Sharding& sharding) {
-  const int64_t inputs = config.num_attention_heads / sharding.num_slices * config.v_head_dim;
-  if (!sharding.is_sliced() || inputs % kernels::kInt4GroupInputs == 0) return ok_status();
+  const int64_t num_slices = sharding.num_head_slices();
+  const int64_t inputs = config.num_attention_heads / num_slices * config.v_head_dim;
+  if (num_slices == 1 || inputs % kernels::kInt4GroupInputs == 0) return ok_status();
   for (const WeightSpec& spec : weight_table(config)) {
     if (spec.role != WeightRole::kOProj || !is_int4(checkpoint, spec.name)) continue;
     return unsupported(
         "{}: tensor \"{}\" is int4, and one of {} slices has {} of its inputs: not a multiple "
         "of {}, over which factors reach",
-        checkpoint.file_of(spec.name), spec.name, sharding.num_slices, inputs, kernels::kInt4GroupInputs);
+        checkpoint.file_of(spec.name), spec.name, num_slices, inputs, kernels::kInt4GroupInputs);
   }
   return ok_status();
 }
@@ -116,15 +122,22 @@ TensorSlice slice_of(const WeightSpec& spec, const ModelConfig& config, const Sh
     FATHOM_CHECK(slices.size() == 1, "{} slices of an expert", slices.size());
     cut = expert_part(spec, config, sharding, cut.end, slices.begin);
   } else {
-    cut = parts(cut.end, unit_of(spec.role, config, sharding), slices, sharding.num_slices);
+    const bool by_heads = is_cut_by_heads(spec.role);
+    cut = parts(cut.end, unit_of(spec.role, config, sharding), slices,
+                by_heads ? sharding.num_head_slices() : sharding.num_slices);
   }
   return slice;
+}
+
+IndexRange rank_slices(const WeightSpec& spec, const Sharding& sharding) {
+  return is_cut_by_heads(spec.role) ? sharding.head_slices() : sharding.slices();
 }
 
 int64_t rank_elements(const WeightSpec& spec, const ModelConfig& config, const Sharding& sharding) {
   if (spec.shard_axis == ShardAxis::kNone) return spec.shape.num_elements();
   int64_t elements = 0;
-  for (int64_t slice = sharding.slices().begin; slice < sharding.slices().end; ++slice)
+  const IndexRange slices = rank_slices(spec, sharding);
+  for (int64_t slice = slices.begin; slice < slices.end; ++slice)
     elements += slice_of(spec, config, sharding, {slice, slice + 1}).num_elements();
   return elements;
 }

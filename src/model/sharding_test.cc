@@ -117,6 +117,34 @@ TEST(Sharding, SlicesDoNotDependOnRanks) {
   }
 }
 
+TEST(Sharding, ASequencesHomeHasWholeAttention) {
+  const ModelConfig config = tiny_config();
+  for (const AttentionShare attention : {AttentionShare::kSequences, AttentionShare::kSlicedSequences}) {
+    const Sharding sharding{.num_ranks = 2, .rank = 1, .num_slices = 2, .attention = attention};
+    EXPECT_EQ(sharding.num_homes(), 2);
+    EXPECT_EQ(sharding.rank_heads(config), config.num_attention_heads);
+    const bool sliced = attention == AttentionShare::kSlicedSequences;
+    EXPECT_EQ(sharding.head_slices().size(), sliced ? 2 : 1);
+    for (const WeightSpec& spec : weight_table(config)) {
+      const bool by_heads = spec.role == WeightRole::kQProj || spec.role == WeightRole::kQBProj ||
+                            spec.role == WeightRole::kKvBProj || spec.role == WeightRole::kOProj;
+      const bool is_whole = by_heads || spec.shard_axis == ShardAxis::kNone;
+      EXPECT_EQ(rank_elements(spec, config, sharding) == spec.shape.num_elements(), is_whole) << spec.name;
+      if (spec.role == WeightRole::kOProj) {
+        EXPECT_EQ(slice_of(spec, config, sharding, {0, 1}).cols.size(), spec.shape[1] / (sliced ? 2 : 1));
+      }
+    }
+  }
+  // The widths of a third rank, but no heads to divide among three.
+  EXPECT_TRUE(
+      check_sharding(config, {.num_ranks = 3, .num_slices = 3, .attention = AttentionShare::kSequences})
+          .ok());
+  EXPECT_EQ(
+      check_sharding(config, {.num_ranks = 3, .num_slices = 3, .attention = AttentionShare::kSlicedSequences})
+          .message(),
+      "--tp: 3 does not divide num_attention_heads 2");
+}
+
 TEST(Sharding, RefusesWhatDoesNotFit) {
   const auto message = [](const Sharding& sharding) {
     return check_sharding(tiny_config(), sharding).message();

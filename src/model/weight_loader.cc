@@ -59,7 +59,7 @@ void WeightLoader::plan_cut(const WeightSpec& spec) {
   const size_t row_bytes = bytes / static_cast<size_t>(spec.shape[0]);
   Ahead ahead{.name = spec.name, .end = bytes};
   if (spec.shard_axis == ShardAxis::kRows && spec.expert < 0) {
-    const IndexRange rows = slice_of(spec, config_, sharding_, sharding_.slices()).rows;
+    const IndexRange rows = slice_of(spec, config_, sharding_, rank_slices(spec, sharding_)).rows;
     ahead.begin = static_cast<size_t>(rows.begin) * row_bytes;
     ahead.end = static_cast<size_t>(rows.end) * row_bytes;
   }
@@ -106,7 +106,8 @@ void WeightLoader::finish(const WeightWindow& window) {
 }
 
 Status WeightLoader::load_matrix(WeightRole role, Place place, Weight& weight) {
-  return load_matrix(role, place, sharding_.slices(), weight);
+  const WeightSpec& spec = specs_.at(weight_name(role, place.layer, place.expert));
+  return load_matrix(role, place, rank_slices(spec, sharding_), weight);
 }
 
 Status WeightLoader::load_matrix(WeightRole role, Place place, IndexRange slices, Weight& weight) {
@@ -143,9 +144,10 @@ Status WeightLoader::load_mlp(WeightRole gate, WeightRole up, WeightRole down, P
 }
 
 Status WeightLoader::load_kv_b(Place place, KvBWeights& weights) {
-  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from, window(WeightRole::kKvBProj, place, sharding_.slices()));
-  Result<KvBWeights> made = backend_.load_kv_b(from.tensor, config_.num_attention_heads / sharding_.num_ranks,
-                                               config_.qk_nope_head_dim);
+  FATHOM_ASSIGN_OR_RETURN(const WeightWindow from,
+                          window(WeightRole::kKvBProj, place, sharding_.head_slices()));
+  Result<KvBWeights> made =
+      backend_.load_kv_b(from.tensor, sharding_.rank_heads(config_), config_.qk_nope_head_dim);
   if (!made.ok()) return made.status().with_context(from.name);
   weights = std::move(made).value();
   finish(from);
@@ -165,7 +167,7 @@ Status WeightLoader::load_attention(Place place, AttentionWeights& weights) {
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kKvABias, place, weights.kv_a_bias));
   FATHOM_RETURN_IF_ERROR(load_vector(WeightRole::kKvANorm, place, weights.kv_a_norm));
   FATHOM_RETURN_IF_ERROR(load_kv_b(place, weights.kv_b_proj));
-  for (int64_t slice = sharding_.slices().begin; slice < sharding_.slices().end; ++slice) {
+  for (int64_t slice = sharding_.head_slices().begin; slice < sharding_.head_slices().end; ++slice) {
     FATHOM_RETURN_IF_ERROR(
         load_matrix(WeightRole::kOProj, place, {slice, slice + 1}, weights.o_proj.emplace_back()));
   }

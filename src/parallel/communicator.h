@@ -49,6 +49,9 @@ class Communicator {
   virtual Status all_reduce_sum(std::span<float> values) = 0;
   // all becomes the ranks' mine in rank order; all.size() == mine.size() * size(), the same on each.
   virtual Status all_gather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
+  // The same of parts of any size, where they lie: rank r's part of all is [starts[r], starts[r + 1]), which
+  // the others get from it. starts: size() + 1, the same on each.
+  virtual Status all_gather_parts(std::span<std::byte> all, std::span<const size_t> starts) = 0;
 
   // Whether the group can go on, as far as this rank knows by now. Any thread.
   virtual Status health() const = 0;

@@ -39,6 +39,8 @@ struct Share {
   size_t end;
 };
 
+size_t as_index(int number) { return static_cast<size_t>(number); }
+
 float* floats(std::byte* bytes) { return reinterpret_cast<float*>(bytes); }
 const float* floats(const std::byte* bytes) { return reinterpret_cast<const float*>(bytes); }
 
@@ -66,6 +68,7 @@ class GroupCommunicator : public Communicator {
   Status broadcast(std::span<std::byte> bytes, int root) override;
   Status all_reduce_sum(std::span<float> values) override;
   Status all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override;
+  Status all_gather_parts(std::span<std::byte> all, std::span<const size_t> starts) override;
   Status health() const override { return window_.is_lost() ? lost() : ok_status(); }
   std::optional<int> lost_rank() const override {
     const std::optional<Loss> loss = window_.loss();
@@ -170,35 +173,58 @@ Status GroupCommunicator::broadcast(std::span<std::byte> bytes, int root) {
 Status GroupCommunicator::all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
   FATHOM_CHECK(all.size() == mine.size() * static_cast<size_t>(size()), "{} bytes for {} ranks' {}",
                all.size(), size(), mine.size());
-  const uint64_t purpose = purpose_of(Operation::kAllGather, mine.size());
+  std::vector<size_t> starts;
+  for (int of_rank = 0; of_rank <= size(); ++of_rank)
+    starts.push_back(static_cast<size_t>(of_rank) * mine.size());
+  std::copy(mine.begin(), mine.end(), all.begin() + static_cast<std::ptrdiff_t>(starts[as_index(rank())]));
+  return all_gather_parts(all, starts);
+}
+
+Status GroupCommunicator::all_gather_parts(std::span<std::byte> all, std::span<const size_t> starts) {
+  FATHOM_CHECK(std::ssize(starts) == size() + 1 && starts.back() <= all.size(), "{} starts, {} of {} bytes",
+               starts.size(), starts.back(), all.size());
+  const uint64_t purpose = purpose_of(Operation::kAllGather, starts.back());
   const size_t chunk_bytes = area_bytes() / static_cast<size_t>(size());
-  for (size_t begin = 0; begin < mine.size(); begin += chunk_bytes) {
-    const size_t count = std::min(chunk_bytes, mine.size() - begin);
-    std::memcpy(window_.slot_to_write(place_.index), mine.data() + begin, count);
-    FATHOM_RETURN_IF_ERROR(meet(purpose));
-    const auto put = [&](int of_rank, const std::byte* bytes) {
-      std::memcpy(all.data() + static_cast<size_t>(of_rank) * mine.size() + begin, bytes, count);
+  size_t longest = 0;
+  for (size_t i = 0; i + 1 < starts.size(); ++i) longest = std::max(longest, starts[i + 1] - starts[i]);
+  for (size_t begin = 0; begin < longest; begin += chunk_bytes) {
+    const auto piece_of = [&](int of_rank) {
+      const size_t end = starts[as_index(of_rank) + 1];
+      const size_t first = std::min(starts[as_index(of_rank)] + begin, end);
+      return all.subspan(first, std::min(chunk_bytes, end - first));
     };
+    const std::span<const std::byte> own = piece_of(rank());
+    std::copy(own.begin(), own.end(), window_.slot_to_write(place_.index));
+    FATHOM_RETURN_IF_ERROR(meet(purpose));
     if (one_node()) {
-      for (int i = 0; i < num_local(); ++i) put(i, window_.slot_met(i));
+      for (int i = 0; i < num_local(); ++i)
+        std::copy_n(window_.slot_met(i), piece_of(i).size(), piece_of(i).data());
       continue;
     }
     // In the area: node by node, rank by rank.
     std::byte* area = window_.slot_to_write(0);
     std::vector<size_t> offsets{0};
     std::vector<int> order;
+    size_t num_bytes = 0;
     for (int node = 0; node < layout().num_nodes(); ++node) {
-      for (int of_rank : layout().ranks_of(node)) order.push_back(of_rank);
-      offsets.push_back(order.size() * count);
+      for (int of_rank : layout().ranks_of(node)) {
+        order.push_back(of_rank);
+        num_bytes += piece_of(of_rank).size();
+      }
+      offsets.push_back(num_bytes);
     }
     if (is_leader()) {
-      std::byte* own = area + offsets[static_cast<size_t>(layout().node())];
+      std::byte* to = area + offsets[as_index(layout().node())];
       for (int i = 0; i < num_local(); ++i)
-        std::memcpy(own + static_cast<size_t>(i) * count, window_.slot_met(i), count);
+        to = std::copy_n(window_.slot_met(i), piece_of(place_.ranks[as_index(i)]).size(), to);
       FATHOM_RETURN_IF_ERROR(lost_unless(leaders_.all_to_all(area, offsets)));
     }
     FATHOM_RETURN_IF_ERROR(meet(purpose));
-    for (size_t i = 0; i < order.size(); ++i) put(order[i], area + i * count);
+    for (int of_rank : order) {
+      const std::span<std::byte> piece = piece_of(of_rank);
+      std::copy_n(area, piece.size(), piece.data());
+      area += piece.size();
+    }
   }
   return ok_status();
 }

@@ -159,6 +159,35 @@ TEST(GroupCommunicator, LongBroadcastAndGather) {
   }
 }
 
+// Of unlike sizes, none at all, beyond a slot; what lies around the parts stays.
+TEST(GroupCommunicator, GathersPartsWhereTheyLie) {
+  const auto byte_of = [](int rank, size_t i) {
+    return static_cast<std::byte>(i * 37 + i / 1000 + static_cast<size_t>(rank) * 11);
+  };
+  for (const auto& layout : kLayouts) {
+    for (size_t round = 0; round < 6; ++round) {
+      std::vector<size_t> starts{5};
+      for (size_t rank = 0; rank < layout.size(); ++rank) {
+        const size_t turn = (rank + round) % 4;
+        starts.push_back(starts.back() + (turn == 0 ? 0 : turn == 1 ? 13 : turn == 2 ? 300'001 : 4'000));
+      }
+      run_ranks(layout, [&](Communicator& group) {
+        std::vector<std::byte> all(starts.back() + 3), expected(all.size());
+        for (size_t rank = 0; rank < layout.size(); ++rank) {
+          for (size_t i = starts[rank]; i < starts[rank + 1]; ++i) {
+            expected[i] = byte_of(static_cast<int>(rank), i);
+            if (static_cast<int>(rank) == group.rank()) all[i] = expected[i];
+          }
+        }
+        expect_ok(group.all_gather_parts(all, starts));
+        EXPECT_TRUE(all == expected) << text_of(layout) << ", rank " << group.rank() << ", round " << round;
+        expect_ok(group.all_gather_parts(all, std::vector<size_t>(layout.size() + 1, 0)));
+        expect_ok(group.finish());
+      });
+    }
+  }
+}
+
 TEST(GroupCommunicator, ManySmallSumsBackToBack) {
   constexpr int kRounds = 10'000;
   for (const std::vector<int>& layout : {std::vector<int>{0, 0}, {0, 0, 0, 0}}) {
@@ -241,6 +270,8 @@ TEST(SoloCommunicator, IsAGroupOfOne) {
   expect_ok(group->all_reduce_sum(values));
   EXPECT_EQ(values, (std::vector<float>{1, 2}));
   expect_ok(group->all_gather(std::as_bytes(std::span(values)), std::as_writable_bytes(std::span(all))));
+  EXPECT_EQ(all, values);
+  expect_ok(group->all_gather_parts(std::as_writable_bytes(std::span(all)), std::vector<size_t>{0, 8}));
   EXPECT_EQ(all, values);
   expect_ok(group->broadcast({}, 0));
   expect_ok(group->barrier());

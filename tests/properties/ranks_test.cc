@@ -113,18 +113,29 @@ Outcome outcome_of(Engine& engine) {
   return outcome;
 }
 
+void expect_outcome(const Outcome& got, const Outcome& want, const std::string& what) {
+  ASSERT_FALSE(got.logits.empty()) << what;
+  EXPECT_EQ(got.together, got.alone) << what;
+  EXPECT_GT(got.num_cached_tokens, 0) << what << ": no prefix was taken over";
+  EXPECT_EQ(got.together, want.together) << what;
+  EXPECT_TRUE(got.logits == want.logits) << what;
+  EXPECT_EQ(got.prompt_logprob, want.prompt_logprob) << what;
+}
+
 TEST_P(Ranks, AnyNumberOfThemGivesTheSameBits) {
   Outcome want;
   for (int num_ranks = 1; num_ranks <= GetParam().num_slices; num_ranks *= 2) {
     Outcome got;
     with_ranks(num_ranks, options(), [&](Engine& engine) { got = outcome_of(engine); });
-    ASSERT_FALSE(got.logits.empty()) << num_ranks << " ranks";
-    EXPECT_EQ(got.together, got.alone) << num_ranks << " ranks";
-    EXPECT_GT(got.num_cached_tokens, 0) << "no prefix was taken over";
     if (num_ranks == 1) want = got;
-    EXPECT_EQ(got.together, want.together) << num_ranks << " ranks";
-    EXPECT_TRUE(got.logits == want.logits) << num_ranks << " ranks";
-    EXPECT_EQ(got.prompt_logprob, want.prompt_logprob) << num_ranks << " ranks";
+    expect_outcome(got, want, fmt::format("{} ranks", num_ranks));
+  }
+  EngineOptions shared = options();
+  shared.data_parallel_attention = DataParallelAttention::kOn;
+  for (int num_ranks : {1, 2, 4}) {
+    Outcome got;
+    with_ranks(num_ranks, shared, [&](Engine& engine) { got = outcome_of(engine); });
+    expect_outcome(got, want, fmt::format("{} ranks that share sequences", num_ranks));
   }
 }
 
@@ -230,6 +241,9 @@ TEST_F(RankRefusal, OptionsThatDifferAreNamed) {
     EXPECT_EQ(message, "ranks 0 and 1 differ in --block-size: 16 on rank 0, 8 on rank 1");
   for (const std::string& message : messages([](EngineOptions& options) { options.dtype = DType::kFloat16; }))
     EXPECT_EQ(message, "ranks 0 and 1 differ in --dtype: auto on rank 0, fp16 on rank 1");
+  for (const std::string& message :
+       messages([](EngineOptions& options) { options.data_parallel_attention = DataParallelAttention::kOn; }))
+    EXPECT_EQ(message, "ranks 0 and 1 differ in --dp-attention: off on rank 0, on on rank 1");
   for (const std::string& message : messages([](EngineOptions& options) { options.num_slices = 4; }))
     EXPECT_NE(message.find("--slices: 4 does not divide num_attention_heads 2"), std::string::npos)
         << message;
