@@ -78,12 +78,13 @@ struct EngineOptions {
   int num_threads = 0;  // 0: all CPUs this process may use
   Isa isa = Isa::kReference;
   // The ranks that compute the model together, outlives the engine; null: this process alone. All load with
-  // the same options. Each needs memory for its share of the weights, and for all of the cache.
+  // the same options. Each needs memory for its share of the weights, and for a cache as large as that of one
+  // alone, of all sequences or of its own.
   Communicator* communicator = nullptr;
   // Slices that the model is cut into (model/sharding.h), on which bits depend; 0: one a rank.
   int64_t num_slices = 0;
   int64_t num_expert_groups = 1;  // groups of ranks between which whole experts are shared out
-  // Of several ranks. With slices, results are those without it; without, attention is in one piece.
+  // With num_slices results are those without it; else attention is computed in one piece.
   DataParallelAttention data_parallel_attention = DataParallelAttention::kOff;
 };
 

@@ -62,7 +62,7 @@ class DeepseekV2 {
  private:
   DeepseekV2(Backend& backend, const ModelConfig& config, const ModelOptions& options);
   Status allocate_activations();
-  // The rows of the batch whose attention this rank computes, which becomes the backend's batch.
+  // Makes the rows whose attention this rank computes the backend's batch.
   Status begin_attention(const Batch& batch);
   Status attention_block(const LayerWeights& layer, const LatentCacheView& cache);
   void attend(const LayerWeights& layer, const LatentCacheView& cache);

@@ -294,6 +294,13 @@ class Tools(Case):
 
     def test_show_reports_and_refuses_what_does_not_fit(self):
         self.assertIn("hidden size             256", self.succeed("show", DEMO).stdout)
+        ranks = ("show", DEMO, "--tp", 4, "--max-num-seqs", 10)
+        heads, own = (json.loads(self.succeed(*ranks, *flags, "--json").stdout)["plan"] for flags in ((), ("--dp-attention",)))
+        self.assertEqual((heads["dp_attention"], own["dp_attention"]), (False, True))
+        self.assertEqual(own["cache_bytes"] * 10, heads["cache_bytes"] * 3)
+        self.assertGreater(own["weight_bytes"], heads["weight_bytes"])
+        self.assertIn("memory of one rank of 4, 10 sequences of 4096 tokens, 3 of them its own",
+                      self.succeed(*ranks, "--dp-attention").stdout)
         plan = fathom("show", DEMO, "--max-model-len", "4096", "--max-num-seqs", "65536", "--kv-cache-dtype", "fp32", "--json")
         json.loads(plan.stdout)
         self.assertEqual(plan.returncode, 1)

@@ -205,7 +205,7 @@ class Words(compat_case.Case):
                 ("pa_fp16 full_BoolQ 1 deepseekv2", ("ends where", "weight folder")), ("pa_fp16", ("a mode",)),
                 ("pa_fp16 full_BoolQ 1 " + self.MODEL + " 4096 x", ("\"x\"", "too much")),
                 ("pa_fp16 full_BoolQ 1 " + self.MODEL + " [1,1", ("parallel degrees", "[1,1")),
-                ("pa_fp16 full_BoolQ 1 deepseekv2 ${weight_path} 8 [8,1,1,1,8]", ("dp", "data parallel")),
+                ("pa_fp16 full_BoolQ 1 deepseekv2 ${weight_path} 8 [4,2,1,1,8]", ("dp", "data parallel")),
                 ("pa_fp16 full_BoolQ 1 deepseekv2 ${weight_path} 8 [1,4]", ("tp", "world size 8")),
                 ("pa_fp16 full_CEval x 1 " + self.MODEL, ("shots", "x")), ("pa_fp16 full_NeedleBench 1000k 1 " + self.MODEL, ("1000k", "128k")),
                 ("pa_fp16 performance [[16]] 1 " + self.MODEL, ("cases", "[16]")), ("pa_fp16 performance [[16,0]] 1 " + self.MODEL, ("[16, 0]",)),

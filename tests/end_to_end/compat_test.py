@@ -119,7 +119,9 @@ class Dialogue(compat_case.Case):
         """Several devices are several ranks of one answer."""
         devices = {"FATHOM_RANKS": None, "ASCEND_RT_VISIBLE_DEVICES": "0,1", "MASTER_PORT": "20031"}
         command = f"{self.RUN} ${{weight_path}} -trust_remote_code"
-        self.assertEqual(self.succeed(command, **devices).stdout, self.succeed(command).stdout)
+        want = self.succeed(command).stdout
+        for degrees in ("", "2 1"):
+            self.assertEqual(self.succeed(f"{command} {degrees}", **devices).stdout, want)
         self.succeed(command, FATHOM_RANKS=None)
 
     def test_two_jobs_on_two_ports(self):

@@ -59,6 +59,7 @@ class Answers(unittest.TestCase):
         self.assertGreater(len(want.split()), 5)
         for ranks in (2, 4):
             self.assertEqual(output(ranks, *arguments), want)
+            self.assertEqual(output(ranks, *arguments, "--dp-attention"), want)
 
     def test_scores_are_the_same_bytes_under_plain_mpirun(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +71,12 @@ class Answers(unittest.TestCase):
                        "--out", paths[1])
             self.assertEqual((done.returncode, done.stdout), (0, want), done.stderr)
             self.assertEqual(paths[0].read_bytes(), paths[1].read_bytes())
+
+    def test_whole_attention_on_ranks_that_do_not_divide_the_heads(self):
+        arguments = ("run", GOLDEN, "--ids", IDS, "--dtype", "fp32", "--greedy", "--max-tokens", 16, "--dp-attention", "--json")
+        want = json.loads(output(1, *arguments))["ids"]
+        for ranks in (2, 3):
+            self.assertEqual(json.loads(output(ranks, *arguments))["ids"], want)
 
     def test_close_to_the_model_in_one_piece(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -92,13 +99,16 @@ class Answers(unittest.TestCase):
                 made = run(BINARY, "synth", GOLDEN / "config.json", model, "--type", kind)
                 self.assertEqual(made.returncode, 0, made.stderr)
                 arguments = ("run", model, "--ids", IDS, "--greedy", "--max-tokens", 16, "--slices", 2, "--json")
-                self.assertEqual(json.loads(output(2, *arguments))["ids"], json.loads(output(1, *arguments))["ids"])
+                want = json.loads(output(1, *arguments))["ids"]
+                for flags in ((), ("--dp-attention",)):
+                    self.assertEqual(json.loads(output(2, *arguments, *flags))["ids"], want)
 
     def test_compare(self):
         arguments = ("compare", DEMO, DEMO, "--b-kv-cache-dtype", "int8", "--text-file", DEMO / "held_out_en.txt", "--limit",
                      300, "--slices", 2, "--json")
         want = json.loads(output(1, *arguments))
-        self.assertEqual(json.loads(output(2, *arguments)), want)
+        for flags in ((), ("--dp-attention",)):
+            self.assertEqual(json.loads(output(2, *arguments, *flags)), want)
         # Texts need to lie on rank 0's server alone.
         here, elsewhere = (" ".join(map(str, arguments)).replace("held_out_en", name) for name in ("held_out_en", "not_there"))
         script = f"exec {BINARY} $([ $OMPI_COMM_WORLD_RANK = 0 ] && echo {here} || echo {elsewhere}) --threads 1"
@@ -109,8 +119,10 @@ class Answers(unittest.TestCase):
     def test_eval(self):
         arguments = ("eval", DEMO, "--tasks", "boolq", "--data", ROOT / "tests" / "end_to_end" / "eval_data", "--limit", 4,
                      "--slices", 2, "--json")
-        results = [json.loads(output(ranks, *arguments))["results"] for ranks in (1, 2)]
+        results = [json.loads(output(ranks, *arguments, *flags))["results"]
+                   for ranks, flags in ((1, ()), (2, ()), (2, ("--dp-attention",)))]
         self.assertEqual(results[0], results[1])
+        self.assertEqual(results[0], results[2])
 
     def test_chat(self):
         arguments = ("chat", DEMO, "Where is the house?", "--max-tokens", 12, "--temperature", 0, "--slices", 2)
@@ -142,6 +154,9 @@ class Refusals(unittest.TestCase):
         script = f'exec {BINARY} run {DEMO} x --threads 1 --block-size $((16 << OMPI_COMM_WORLD_RANK))'
         done = run(BINARY, "launch", "-n", 2, "--", "sh", "-c", script)
         self.refused(done, "ranks 0 and 1 differ in --block-size: 16 on rank 0, 32 on rank 1")
+        script = f'[ $OMPI_COMM_WORLD_RANK = 0 ] || more=--dp-attention; exec {BINARY} run {DEMO} x --threads 1 $more'
+        done = run(BINARY, "launch", "-n", 2, "--", "sh", "-c", script)
+        self.refused(done, "ranks 0 and 1 differ in --dp-attention: off on rank 0, on on rank 1")
 
     def differ(self, name, *serve, other):
         """Rank 1 runs another command line; by its name is refused what differs."""
@@ -174,6 +189,8 @@ class Refusals(unittest.TestCase):
         self.refused(fathom(3, "run", DEMO, "x"), "--tp: 3 does not divide num_attention_heads 8")
         self.refused(fathom(2, "run", DEMO, "x", "--tp", 4),
                      "--tp: 4 ranks are asked for and 2 are there: start it by fathom launch -n 4 --")
+        self.refused(fathom(3, "run", DEMO, "x", "--slices", 3, "--dp-attention"),
+                     "--tp: 3 does not divide num_attention_heads 8")
         self.refused(fathom(2, "run", DEMO, "x", "--moe-ep", 3), "--moe-ep: 3 does not divide the 2 slices")
 
     def test_a_failure_of_one_rank_is_told_by_rank_0(self):
@@ -197,6 +214,22 @@ class Serving(unittest.TestCase):
             want = self.answers(server)
         with serving_ranks(2) as server:
             self.assertEqual(self.answers(server), want)
+
+    def test_ranks_with_sequences_of_their_own(self):
+        """Many at once, more than one answer to a prompt, in caches for a few of them."""
+        cache = ("--kv-memory", "1M", "--block-size", 16)
+        bodies = [{"prompt": f"{'The old house ' * (5 * (i % 3))}number {i % 5}", "max_tokens": 16 + i, "seed": i, "n": 1 + i % 3,
+                   "temperature": 0.5 * (i % 3), "logprobs": 1} for i in range(16)]
+        def ask(server):
+            found = in_threads([lambda body=body: server.post(TEXT, body)["choices"] for body in bodies])
+            return found, server.load()["cache_pages"]
+        with serving_ranks(1, "--slices", 4, *cache) as server:
+            want, pages = ask(server)
+        for ranks in (2, 4):
+            with serving_ranks(ranks, "--slices", 4, "--dp-attention", *cache) as server:
+                got, more_pages = ask(server)
+            self.assertEqual(got, want)
+            self.assertEqual(more_pages, ranks * pages)
 
     def lose(self, number, words):
         with MpiFolder() as folder:

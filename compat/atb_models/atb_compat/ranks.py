@@ -17,6 +17,7 @@ class Ranks:
     table: str = ""  # the rank table of several hosts
     port: int = 0    # 0: what fathom launch chooses
     moe_ep: int = 1
+    dp_attention: bool = False
 
     def environment(self):
         return {"MASTER_PORT": str(self.port)} if self.port else {}
@@ -28,6 +29,7 @@ class Ranks:
         shared = {"--tp": self.count, **({"--moe-ep": self.moe_ep} if self.moe_ep > 1 else {})}
         hosts = ["--rank-table", self.table] if self.table else []
         words = [word for option, value in shared.items() for word in (option, str(value))]
+        words += ["--dp-attention"] if self.dp_attention else []
         return [binary, "launch", "-n", str(self.count), *hosts, "--", binary, *arguments, *words]
 
 
@@ -37,31 +39,37 @@ def choose(count, degrees=None, table="", port=0):
     wanted = overruled or count
     if not 1 <= wanted <= MAX_RANKS:
         raise Refusal(f"{wanted} ranks are outside [1, {MAX_RANKS}]")
-    moe_ep = check_degrees(degrees or {}, count)
+    moe_ep, dp_attention = check_degrees(degrees or {}, count)
     num_cpus = len(os.sched_getaffinity(0))
     if not overruled and not table and wanted > num_cpus:
         print(f"note: {wanted} ranks take turns on {num_cpus} CPUs, which is slow; FATHOM_RANKS=1 runs the same in one", file=sys.stderr)
-    return Ranks(wanted, "" if overruled else table, variables.master_port() or port, 1 if overruled else moe_ep)
+    if overruled:
+        table, moe_ep, dp_attention = "", 1, False
+    return Ranks(wanted, table, variables.master_port() or port, moe_ep, dp_attention)
 
 
 def check_degrees(degrees, world):
-    """Refuses what is not there, and numbers that do not multiply to the world size; the degree of expert parallelism."""
+    """Refuses what is not there, and numbers that do not multiply to the world size. The degree of expert parallelism, and whether
+    attention is data parallel."""
     given = {name: value for name, value in degrees.items() if value != -1}
     for name, value in given.items():
         if value < 1:
             raise Refusal(f"{name}: {value} is neither -1 (unsaid) nor a count")
-    for name, what in (("dp", "data parallel attention"), ("cp", "context parallelism"), ("pp", "pipeline parallelism")):
+    for name, what in (("cp", "context parallelism"), ("pp", "pipeline parallelism")):
         if given.get(name, 1) != 1:
-            raise Refusal(f"{name}: {given[name]} asks for {what}, which fathom does not have; tensor and expert parallelism it has")
+            raise Refusal(f"{name}: {given[name]} asks for {what}, which fathom does not have; tensor, expert and data parallelism it has")
     if given.get("microbatch_size", 1) != 1:
         raise Refusal(f"microbatch_size: {given['microbatch_size']} is a part of pipeline parallelism, which fathom does not have")
-    tp = given.get("tp", world)
-    if tp != world:
-        raise Refusal(f"tp: {tp} is not the world size {world}; with dp 1 they are the same")
+    dp = given.get("dp", 1)
+    if dp not in (1, world):
+        raise Refusal(f"dp: {dp} is neither 1 nor the world size {world}; attention is data parallel over all ranks or none")
+    tp = given.get("tp", world // dp)
+    if tp * dp != world:
+        raise Refusal(f"dp x tp: {dp} x {tp} is not the world size {world}")
     if given.get("sp", 1) not in (1,):
         raise Refusal(f"sp: {given['sp']} asks for a cache split among ranks, which fathom does not have")
     moe_ep = given.get("moe_ep", 1)
     moe_tp = given.get("moe_tp", world // moe_ep)
     if moe_tp * moe_ep != world:
         raise Refusal(f"moe_tp x moe_ep: {moe_tp} x {moe_ep} is not the world size {world}")
-    return moe_ep
+    return moe_ep, dp > 1
