@@ -216,8 +216,8 @@ class Serving(unittest.TestCase):
             self.assertEqual(self.answers(server), want)
 
     def test_ranks_with_sequences_of_their_own(self):
-        """Many at once, more than one answer to a prompt, in caches for a few of them."""
-        cache = ("--kv-memory", "1M", "--block-size", 16)
+        """Many at once, more than one answer to a prompt."""
+        cache = ("--kv-memory", "4M", "--block-size", 16)
         bodies = [{"prompt": f"{'The old house ' * (5 * (i % 3))}number {i % 5}", "max_tokens": 16 + i, "seed": i, "n": 1 + i % 3,
                    "temperature": 0.5 * (i % 3), "logprobs": 1} for i in range(16)]
         def ask(server):
