@@ -218,7 +218,7 @@ TEST(Scheduler, RecountFindsAPageThatNoSequenceHolds) {
   commit_all(scheduler, scheduler.plan());
   EXPECT_TRUE(scheduler.check_integrity().ok());
   const PageId stray = *pool.allocate();
-  EXPECT_EQ(scheduler.check_integrity().code(), StatusCode::kInvalidData);
+  EXPECT_EQ(scheduler.check_integrity().code(), ErrorCode::kInvalidData);
   pool.release(stray);
   EXPECT_TRUE(scheduler.check_integrity().ok());
 }

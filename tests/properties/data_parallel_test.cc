@@ -184,9 +184,11 @@ std::vector<float> logits_of(const ModelStep& step, std::span<const int32_t> hom
   const auto logits = (*model)->forward(step.batch(home_starts), *cache);
   EXPECT_TRUE(logits.ok()) << logits.status().message();
   const size_t count = step.logits_rows.size() * static_cast<size_t>(config->vocab_size);
-  std::vector<float> values(count);
-  EXPECT_TRUE((*backend)->download(*logits, values.data(), count * sizeof(float)).ok());
-  return values;
+  std::vector<std::byte> room;
+  const auto values = (*backend)->read_back(*logits, count * sizeof(float), room);
+  EXPECT_TRUE(values.ok()) << values.status().message();
+  const auto* first = static_cast<const float*>(*values);
+  return {first, first + count};
 }
 
 TEST(DataParallel, AttentionInOnePieceIsThatOfOneProcess) {
