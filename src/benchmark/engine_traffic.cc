@@ -18,7 +18,7 @@ Result<ModelTraffic> read_traffic(const EngineOptions& options, const ModelConfi
                           QuantDescription::load(options.model_dir, config));
   FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
   return describe_traffic(config, weight_groups(config, sharding, *checkpoint, description),
-                          cache_dtype(options, config), sharding.num_ranks);
+                          cache_dtype(options, config), sharding);
 }
 
 }  // namespace fathom

@@ -26,6 +26,8 @@ Part part_of(WeightRole role) {
   }
 }
 
+bool is_attention(WeightRole role) { return role >= WeightRole::kQProj && role <= WeightRole::kOProj; }
+
 struct RoleSize {
   double num_parameters = 0;  // of matrices: norms and biases multiply nothing worth counting
   double num_outputs = 0;     // rows of matrices
@@ -84,11 +86,13 @@ double ModelTraffic::body_bytes(int64_t num_tokens) const {
 }
 
 ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightGroup> weights,
-                              DType kv_cache_dtype, int64_t num_ranks) {
+                              DType kv_cache_dtype, const Sharding& sharding) {
   ModelTraffic traffic;
   traffic.num_experts = config.n_routed_experts;
   traffic.experts_per_token = config.num_experts_per_tok;
-  traffic.cache_bytes_per_token = static_cast<double>(cache_bytes_per_token(config, kv_cache_dtype));
+  const auto num_homes = static_cast<double>(sharding.num_homes());
+  traffic.cache_bytes_per_token =
+      static_cast<double>(cache_bytes_per_token(config, kv_cache_dtype)) / num_homes;
   const double routed_share = config.n_routed_experts == 0 ? 0
                                                            : static_cast<double>(config.num_experts_per_tok) /
                                                                  static_cast<double>(config.n_routed_experts);
@@ -101,7 +105,8 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
     }
     // All tensors of a role have one shape, so a group's share of them is its share of the parameters.
     const RoleSize& size = sizes[static_cast<size_t>(group.role)];
-    const double operations = 2 * rank_share(group) * size.num_parameters *
+    const bool of_own_rows = sharding.num_homes() > 1 && is_attention(group.role);
+    const double operations = 2 * (of_own_rows ? 1 / num_homes : rank_share(group)) * size.num_parameters *
                               static_cast<double>(group.num_tensors) / size.num_tensors;
     const double bytes = read_bytes(group, size);
     switch (part) {
@@ -119,7 +124,7 @@ ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightG
     }
   }
   const auto head_layers = static_cast<double>(config.num_attention_heads * config.num_hidden_layers) /
-                           static_cast<double>(num_ranks);
+                           static_cast<double>(sharding.num_ranks);
   traffic.expanded_pair = 2 * head_layers * static_cast<double>(config.qk_head_dim() + config.v_head_dim);
   traffic.absorbed_pair =
       2 * head_layers * static_cast<double>(2 * config.kv_lora_rank + config.qk_rope_head_dim);

@@ -54,9 +54,10 @@ struct ModelTraffic {
   double body_bytes(int64_t num_tokens) const;
 };
 
-// Of one of num_ranks ranks. weights: weight_groups() of the same config for that rank, with their types.
+// Of one rank; where ranks share out sequences, of one that has its even share of them. weights:
+// weight_groups() of the same config and sharding, with their types.
 ModelTraffic describe_traffic(const ModelConfig& config, std::span<const WeightGroup> weights,
-                              DType kv_cache_dtype, int64_t num_ranks = 1);
+                              DType kv_cache_dtype, const Sharding& sharding = {});
 
 // The expected number of distinct experts that num_tokens tokens choose, each experts_per_token of
 // num_experts; 0 without experts.

@@ -103,7 +103,7 @@ TEST_F(LiteTraffic, ARankReadsAndMultipliesItsShare) {
   for (int64_t num_expert_groups : {1, 4}) {
     const Sharding sharding{.num_ranks = 4, .num_slices = 4, .num_expert_groups = num_expert_groups};
     const ModelTraffic rank =
-        describe_traffic(config_, weight_groups(config_, sharding), DType::kBFloat16, sharding.num_ranks);
+        describe_traffic(config_, weight_groups(config_, sharding), DType::kBFloat16, sharding);
     EXPECT_DOUBLE_EQ(rank.routed_bytes, traffic_.routed_bytes / 4);
     EXPECT_DOUBLE_EQ(rank.head_bytes, traffic_.head_bytes / 4);
     EXPECT_DOUBLE_EQ(rank.head.bfloat16, traffic_.head.bfloat16 / 4);
@@ -115,6 +115,21 @@ TEST_F(LiteTraffic, ARankReadsAndMultipliesItsShare) {
     EXPECT_DOUBLE_EQ(rank.token.bfloat16, (traffic_.token.bfloat16 - 2 * whole) / 4 + 2 * whole);
     EXPECT_EQ(rank.cache_bytes_per_token, traffic_.cache_bytes_per_token);
   }
+}
+
+TEST_F(LiteTraffic, AHomeReadsItsSequencesAndAllHeads) {
+  const Sharding heads{.num_ranks = 4, .num_slices = 4};
+  Sharding own = heads;
+  own.attention = AttentionShare::kSequences;
+  const auto of = [this](const Sharding& sharding) {
+    return describe_traffic(config_, weight_groups(config_, sharding), DType::kBFloat16, sharding);
+  };
+  EXPECT_DOUBLE_EQ(of(own).cache_bytes_per_token, traffic_.cache_bytes_per_token / 4);
+  EXPECT_DOUBLE_EQ(of(own).absorbed_pair, traffic_.absorbed_pair / 4);
+  // All of q_proj, kv_b_proj and o_proj; kv_a_proj, which every rank has, for its own rows only.
+  const double cut = 27.0 * (2048 * 3072 + 512 * 4096 + 2048 * 2048);
+  EXPECT_DOUBLE_EQ(of(own).common_bytes - of(heads).common_bytes, 2 * cut * 3 / 4);
+  EXPECT_DOUBLE_EQ(of(heads).token.bfloat16 - of(own).token.bfloat16, 2 * 27.0 * 576 * 2048 * 3 / 4);
 }
 
 TEST_F(LiteTraffic, Int4IsReadAsItIsPacked) {
