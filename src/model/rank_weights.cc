@@ -90,6 +90,9 @@ Sharding sharding_of(const ShardedFolder& folder, int64_t rank) {
 }
 
 Status check_fits(const std::string& directory, const ShardedFolder& folder, const Sharding& wanted) {
+  if (wanted.num_homes() > 1)
+    return unsupported(
+        "--dp-attention: {} has a part of the heads for each rank; use the model it is made of", directory);
   if (folder.num_ranks == wanted.num_ranks && folder.num_slices == wanted.num_slices &&
       folder.num_expert_groups == wanted.num_expert_groups)
     return ok_status();

@@ -30,7 +30,8 @@ std::vector<WeightPiece> weight_pieces(std::span<const WeightSpec> specs, const 
 
 // How a sharded folder shares the model, seen from one of its ranks.
 Sharding sharding_of(const ShardedFolder& folder, int64_t rank);
-// Refused, naming the folder, what it was made for and what is asked for (width_unit does not matter).
+// Refused, naming the folder, what it was made for and what is asked for (width_unit does not matter); so are
+// ranks with sequences of their own, which need all heads.
 Status check_fits(const std::string& directory, const ShardedFolder& folder, const Sharding& wanted);
 // The folder's weights for the sharding's rank: of a whole model, or that rank's files of a sharded folder,
 // which has to fit. Precondition: check_sharding() passed.

@@ -36,6 +36,16 @@ TEST(RankWeights, OnePieceAWeightHasTheWeightsName) {
   EXPECT_EQ(piece.slice.rows.begin, 20);
 }
 
+TEST(RankWeights, AFolderOfHeadsIsNotForSequences) {
+  ShardedFolder folder;
+  folder.num_ranks = folder.num_slices = 2;
+  Sharding wanted{.num_ranks = 2, .num_slices = 2};
+  EXPECT_TRUE(check_fits("here", folder, wanted).ok());
+  wanted.attention = AttentionShare::kSequences;
+  EXPECT_EQ(check_fits("here", folder, wanted).message(),
+            "--dp-attention: here has a part of the heads for each rank; use the model it is made of");
+}
+
 TEST(RankWeights, SeveralSlicesArePiecesOfTheirOwn) {
   const ModelConfig config = four_heads(tiny_config());
   const auto pieces =
