@@ -79,7 +79,7 @@ def problems_of(path: pathlib.Path, name: str) -> list[str]:
 
 def main() -> int:
     root = pathlib.Path(__file__).resolve().parent.parent
-    files = sorted(p for p in (root / "src").rglob("*") if p.suffix in (".h", ".cc"))
+    files = sorted(p for p in (root / "src").rglob("*") if p.suffix in (".h", ".cc", ".cu"))
     problems = [line for p in files for line in problems_of(p, str(p.relative_to(root)))]
     for line in problems:
         print(line)

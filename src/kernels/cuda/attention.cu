@@ -1,0 +1,119 @@
+// Absorbed attention on the paged cache: a block a split and a head. A warp takes a key at a time for the
+// scores, then every thread some elements of the weighted sum of latents, keys in order. Products are float32
+// on the general cores; a form on tensor cores is still to come (docs/cuda.md).
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/numbers.h"
+
+namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kWarps = kThreads / kWarpLanes;
+
+struct Launched {
+  cuda::AbsorbedBatchParams batch;
+  int64_t row_bytes;  // of the cache
+};
+
+FATHOM_DEVICE float rounded(float value, AttentionPrecision precision) {
+  return precision == AttentionPrecision::kBFloat16 ? bf16_to_float(float_to_bf16(value)) : value;
+}
+
+FATHOM_DEVICE const unsigned char* cached_row(const Launched& launched, const cuda::SplitItem& item,
+                                              int64_t key) {
+  const LatentCacheView& cache = launched.batch.cache;
+  const int64_t page = launched.batch.page_tables[item.page_table_start + key / cache.block_size];
+  return static_cast<const unsigned char*>(cache.data) +
+         (page * cache.block_size + key % cache.block_size) * launched.row_bytes;
+}
+
+FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
+  const cuda::AbsorbedBatchParams& p = launched.batch;
+  const LatentCacheView& cache = p.cache;
+  const cuda::SplitItem item = p.items[block_x()];
+  const int64_t head = block_y();
+  const auto width = static_cast<int>(cache.latent_dim + cache.rope_dim);
+  const int num_keys = item.key_end - item.key_begin;
+  const int t = thread_index();
+  SharedMemory shared;
+  const SharedArray<float> room = shared.take<float>(kReductionFloats);
+  const SharedArray<float> weights = shared.take<float>(static_cast<int>(kKeySplit));
+  const SharedArray<float> q = shared.take<float>(width);
+
+  const float* q_row = p.q + (item.row * p.num_heads + head) * width;
+  for (int i = t; i < width; i += kThreads) q[i] = rounded(q_row[i], p.precision);
+  sync_threads();
+  for (int s = warp_index(); s < num_keys; s += kWarps) {
+    const unsigned char* row = cached_row(launched, item, item.key_begin + s);
+    float dot = 0;
+    for (int i = lane_index(); i < width; i += kWarpLanes) dot += q[i] * load_cached(cache, row, i);
+    dot = warp_sum(dot);
+    if (lane_index() == 0) weights[s] = dot * p.scale;
+  }
+  sync_threads();
+
+  float largest = weights[0];
+  for (int s = t; s < num_keys; s += kThreads) largest = weights[s] > largest ? weights[s] : largest;
+  largest = block_max(largest, room);
+  float sum = 0;
+  for (int s = t; s < num_keys; s += kThreads) {
+    const float weight = exponential(weights[s] - largest);
+    sum += weight;
+    weights[s] = rounded(weight, p.precision);
+  }
+  sum = block_sum(sum, room);  // after its barriers every weight is in place
+
+  const int64_t result = block_x() * p.num_heads + head;
+  if (t == 0) {
+    p.max[result] = largest;
+    p.sum[result] = sum;
+  }
+  for (int64_t i = t; i < cache.latent_dim; i += kThreads) {
+    float out = 0;
+    for (int s = 0; s < num_keys; ++s)
+      out += weights[s] * load_cached(cache, cached_row(launched, item, item.key_begin + s), i);
+    p.out[result * cache.latent_dim + i] = out;
+  }
+}
+
+// A block a row and a head; splits in order of position.
+FATHOM_KERNEL(kThreads) merge_kernel(cuda::MergeBatchParams p) {
+  const int64_t row = block_x(), head = block_y();
+  const int64_t begin = p.first_splits[row], end = p.first_splits[row + 1];
+  float largest = p.max[begin * p.num_heads + head];
+  for (int64_t s = begin + 1; s < end; ++s) {
+    const float other = p.max[s * p.num_heads + head];
+    largest = other > largest ? other : largest;
+  }
+  float sum = 0;
+  for (int64_t s = begin; s < end; ++s)
+    sum += exponential(p.max[s * p.num_heads + head] - largest) * p.sum[s * p.num_heads + head];
+  for (int64_t i = thread_index(); i < p.latent_dim; i += kThreads) {
+    float out = 0;
+    for (int64_t s = begin; s < end; ++s)
+      out += exponential(p.max[s * p.num_heads + head] - largest) *
+             p.out[(s * p.num_heads + head) * p.latent_dim + i];
+    p.y[(row * p.num_heads + head) * p.latent_dim + i] = out / sum;
+  }
+}
+
+}  // namespace
+
+int absorbed_attention(const cuda::AbsorbedBatchParams& p, void* stream) {
+  const LatentCacheView& cache = p.cache;
+  const size_t floats = static_cast<size_t>(kReductionFloats + kKeySplit + cache.latent_dim + cache.rope_dim);
+  return launch(absorbed_kernel,
+                {.blocks_x = p.num_items,
+                 .blocks_y = p.num_heads,
+                 .threads = kThreads,
+                 .shared_bytes = floats * sizeof(float),
+                 .stream = stream},
+                Launched{p, latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim)});
+}
+
+int merge_splits(const cuda::MergeBatchParams& p, void* stream) {
+  return launch(merge_kernel,
+                {.blocks_x = p.num_rows, .blocks_y = p.num_heads, .threads = kThreads, .stream = stream}, p);
+}
+
+}  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE

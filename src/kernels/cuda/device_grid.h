@@ -1,0 +1,95 @@
+// grid.h under nvcc: thin names over CUDA and PTX. Included by grid.h only.
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+namespace fathom::kernels::cuda_device {
+
+FATHOM_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+FATHOM_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
+FATHOM_DEVICE int64_t block_x() { return blockIdx.x; }
+FATHOM_DEVICE int64_t block_y() { return blockIdx.y; }
+
+FATHOM_DEVICE void sync_threads() { __syncthreads(); }
+FATHOM_DEVICE void sync_warp() { __syncwarp(); }
+
+FATHOM_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(~0u, value, mask); }
+FATHOM_DEVICE int32_t shuffle_xor(int32_t value, int mask) { return __shfl_xor_sync(~0u, value, mask); }
+FATHOM_DEVICE float shuffle(float value, int from) { return __shfl_sync(~0u, value, from); }
+FATHOM_DEVICE int32_t shuffle(int32_t value, int from) { return __shfl_sync(~0u, value, from); }
+FATHOM_DEVICE uint32_t ballot(int predicate) { return __ballot_sync(~0u, predicate); }
+
+template <typename T>
+class SharedArray {
+ public:
+  FATHOM_DEVICE SharedArray(T* data, int) : data_(data) {}
+  FATHOM_DEVICE T& operator[](int index) const { return data_[index]; }
+
+ private:
+  T* data_;
+};
+
+class SharedMemory {
+ public:
+  template <typename T>
+  FATHOM_DEVICE SharedArray<T> take(int count) {
+    extern __shared__ __align__(16) unsigned char dynamic_shared[];
+    T* data = reinterpret_cast<T*>(dynamic_shared + used_);
+    used_ += (count * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
+    return {data, count};
+  }
+
+ private:
+  int used_ = 0;
+};
+
+FATHOM_DEVICE void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+FATHOM_DEVICE void mma_fp16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+FATHOM_DEVICE void mma_int8(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+template <typename T>
+FATHOM_DEVICE void copy_async_16(SharedArray<T> to, int index, const void* from, int valid_bytes) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(&to[index]));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid_bytes)
+               : "memory");
+}
+FATHOM_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int kPending>
+FATHOM_DEVICE void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+FATHOM_DEVICE float bits_to_float(uint32_t bits) { return __uint_as_float(bits); }
+FATHOM_DEVICE uint32_t float_to_bits(float value) { return __float_as_uint(value); }
+FATHOM_DEVICE float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
+FATHOM_DEVICE uint16_t float_to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
+FATHOM_DEVICE float exponential(float value) { return expf(value); }
+FATHOM_DEVICE float square_root(float value) { return sqrtf(value); }
+FATHOM_DEVICE float nearest_integer(float value) { return rintf(value); }
+FATHOM_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+
+template <typename Params>
+LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
+  if (shape.blocks_x == 0 || shape.blocks_y == 0) return 0;
+  const dim3 blocks(static_cast<unsigned>(shape.blocks_x), static_cast<unsigned>(shape.blocks_y));
+  kernel<<<blocks, static_cast<unsigned>(shape.threads), shape.shared_bytes,
+           static_cast<cudaStream_t>(shape.stream)>>>(params);
+  return static_cast<LaunchError>(cudaGetLastError());
+}
+
+}  // namespace fathom::kernels::cuda_device

@@ -1,0 +1,297 @@
+// Fibers, barriers and collectives of the emulated device.
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/grid.h"
+
+// Saves the callee's registers on this stack, its pointer in *save, and goes on where `stack` was saved.
+extern "C" void fathom_switch_stack(void** save, void* stack);
+asm(R"(
+.text
+.p2align 4
+.type fathom_switch_stack,@function
+fathom_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size fathom_switch_stack,.-fathom_switch_stack
+)");
+
+namespace fathom::kernels::cuda_emulated {
+namespace {
+
+constexpr size_t kStackBytes = 128 << 10;
+constexpr int kSavedRegisters = 6;
+
+enum class State : uint8_t { kReady, kAtBarrier, kAtCollective, kDone };
+
+struct Copy {
+  void* to;
+  const void* from;
+  int valid_bytes;
+};
+
+struct Fiber {
+  std::unique_ptr<std::byte[]> stack;
+  void* saved = nullptr;
+  State state = State::kDone;
+  const char* collective = nullptr;
+  Combine combine = nullptr;
+  std::vector<std::vector<Copy>> copies = {{}};  // groups, the last one not committed
+};
+
+// The grid that the calling thread runs.
+struct Grid {
+  LaunchShape shape;
+  void (*body)(const void*) = nullptr;
+  const void* arguments = nullptr;
+  int64_t block_x = 0, block_y = 0;
+  int current = 0;  // thread
+  void* scheduler = nullptr;
+  std::vector<Fiber> fibers;
+  std::vector<LaneWords> words;   // by thread
+  std::vector<std::byte> shared;  // with room to align
+  unsigned char* shared_begin = nullptr;
+  ThreadOrder order = ThreadOrder::kForward;
+  bool is_running = false;
+};
+
+Grid& grid() {
+  thread_local Grid the_grid;
+  return the_grid;
+}
+
+Fiber& current_fiber(Grid& g) { return g.fibers[static_cast<size_t>(g.current)]; }
+
+void leave_fiber(State state) {
+  Grid& g = grid();
+  Fiber& fiber = current_fiber(g);
+  fiber.state = state;
+  fathom_switch_stack(&fiber.saved, g.scheduler);
+}
+
+void fiber_main() {
+  grid().body(grid().arguments);
+  leave_fiber(State::kDone);
+  std::abort();  // a fiber that has ended is never resumed
+}
+
+// A stack from which fathom_switch_stack returns into fiber_main.
+void prepare_fiber(Fiber& fiber) {
+  if (fiber.stack == nullptr) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
+  const auto top = (reinterpret_cast<uintptr_t>(fiber.stack.get()) + kStackBytes) / 16 * 16;
+  auto* slot = reinterpret_cast<void**>(top);
+  *--slot = nullptr;  // where a caller's return address would be
+  *--slot = reinterpret_cast<void*>(fiber_main);
+  for (int i = 0; i < kSavedRegisters; ++i) *--slot = nullptr;
+  fiber.saved = slot;
+  fiber.state = State::kReady;
+  fiber.copies.assign(1, {});
+}
+
+std::string where(const Fiber& fiber) {
+  switch (fiber.state) {
+    case State::kAtBarrier:
+      return "at a barrier";
+    case State::kAtCollective:
+      return std::string("at ") + fiber.collective;
+    case State::kDone:
+      return "at its end";
+    default:
+      return "ready";
+  }
+}
+
+// Visits [0, count) in the chosen order.
+template <typename Visit>
+void in_order(const Grid& g, int count, const Visit& visit) {
+  for (int i = 0; i < count; ++i) visit(g.order == ThreadOrder::kForward ? i : count - 1 - i);
+}
+
+// Completes the collective at which all lanes of a warp are; false where none is at one.
+bool complete_collective(Grid& g, int first) {
+  const auto begin = static_cast<size_t>(first);
+  size_t waiting = begin;
+  while (waiting < begin + kWarpLanes && g.fibers[waiting].state != State::kAtCollective) ++waiting;
+  if (waiting == begin + kWarpLanes) return false;
+  const Fiber& some = g.fibers[waiting];
+  for (size_t i = begin; i < begin + kWarpLanes; ++i) {
+    const Fiber& fiber = g.fibers[i];
+    FATHOM_CHECK(fiber.state == State::kAtCollective && fiber.combine == some.combine,
+                 "a warp's lanes part: thread {} is {}, thread {} {}", waiting, where(some), i, where(fiber));
+  }
+  some.combine(g.words.data() + begin);
+  for (size_t i = begin; i < begin + kWarpLanes; ++i) g.fibers[i].state = State::kReady;
+  return true;
+}
+
+// Runs a warp until each lane is at a barrier or at its end.
+void run_warp(Grid& g, int warp) {
+  const int first = warp * kWarpLanes;
+  do {
+    in_order(g, kWarpLanes, [&](int lane) {
+      g.current = first + lane;
+      Fiber& fiber = current_fiber(g);
+      if (fiber.state == State::kReady) fathom_switch_stack(&g.scheduler, fiber.saved);
+    });
+  } while (complete_collective(g, first));
+}
+
+// Lets all threads go on from a barrier; false where all have ended.
+bool release_barrier(Grid& g) {
+  const Fiber& some = g.fibers[0];
+  for (size_t i = 1; i < g.fibers.size(); ++i)
+    FATHOM_CHECK(g.fibers[i].state == some.state, "a block's threads part: thread 0 is {}, thread {} {}",
+                 where(some), i, where(g.fibers[i]));
+  if (some.state == State::kDone) return false;
+  for (Fiber& fiber : g.fibers) fiber.state = State::kReady;
+  return true;
+}
+
+void run_block(Grid& g) {
+  std::fill(g.shared.begin(), g.shared.end(), std::byte{0xff});
+  for (Fiber& fiber : g.fibers) prepare_fiber(fiber);
+  do {
+    in_order(g, g.shape.threads / kWarpLanes, [&](int warp) { run_warp(g, warp); });
+  } while (release_barrier(g));
+}
+
+// Element i of 16-bit or byte elements in a word.
+template <typename Element>
+Element element(uint32_t word, int i) {
+  return static_cast<Element>(word >> (8 * static_cast<int>(sizeof(Element)) * i));
+}
+
+float bf16_value(uint16_t bits) { return to_float(BFloat16{bits}); }
+float fp16_value(uint16_t bits) { return to_float(Float16{bits}); }
+int32_t int8_value(int8_t value) { return value; }
+
+// c += a b, from the fragment layouts of mma.sync m16n8 (PTX ISA, "Matrix fragments"), k in words of 4 bytes:
+// A row g = lane / 4 (+8) of words lane % 4 (+4), B column g of the same words, C rows g (+8) of columns 2
+// (lane % 4) (+1). Every sum is taken in Sum and rounded once: hardware leaves its order open.
+template <typename Element, typename C, typename Sum, auto kValue>
+void multiply_warp(LaneWords* lanes) {
+  constexpr int kPerWord = 4 / static_cast<int>(sizeof(Element));
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      LaneWords& target = lanes[row % 8 * 4 + column / 2];
+      const int c_index = row / 8 * 2 + column % 2;
+      auto sum = static_cast<Sum>(std::bit_cast<C>(target.in[6 + c_index]));
+      for (int word = 0; word < 8; ++word) {
+        const uint32_t a = lanes[row % 8 * 4 + word % 4].in[word / 4 * 2 + row / 8];
+        const uint32_t b = lanes[column * 4 + word % 4].in[4 + word / 4];
+        for (int i = 0; i < kPerWord; ++i)
+          sum += static_cast<Sum>(kValue(element<Element>(a, i))) *
+                 static_cast<Sum>(kValue(element<Element>(b, i)));
+      }
+      target.out[c_index] = std::bit_cast<uint32_t>(static_cast<C>(sum));
+    }
+  }
+}
+
+}  // namespace
+
+void set_thread_order(ThreadOrder order) { grid().order = order; }
+
+int thread_index() { return grid().current; }
+int block_threads() { return grid().shape.threads; }
+int64_t block_x() { return grid().block_x; }
+int64_t block_y() { return grid().block_y; }
+
+void sync_threads() { leave_fiber(State::kAtBarrier); }
+
+const uint32_t* warp_collective(const char* name, Combine combine, const uint32_t* in, int num_words) {
+  Grid& g = grid();
+  LaneWords& words = g.words[static_cast<size_t>(g.current)];
+  std::copy(in, in + num_words, words.in);
+  current_fiber(g).collective = name;
+  current_fiber(g).combine = combine;
+  leave_fiber(State::kAtCollective);
+  return words.out;
+}
+
+void combine_nothing(LaneWords*) {}
+
+void combine_shuffle(LaneWords* lanes) {
+  for (int i = 0; i < kWarpLanes; ++i) {
+    FATHOM_CHECK(lanes[i].in[1] < kWarpLanes, "shuffle from lane {}", lanes[i].in[1]);
+    lanes[i].out[0] = lanes[lanes[i].in[1]].in[0];
+  }
+}
+
+void combine_ballot(LaneWords* lanes) {
+  uint32_t votes = 0;
+  for (int i = 0; i < kWarpLanes; ++i) votes |= lanes[i].in[0] << i;
+  for (int i = 0; i < kWarpLanes; ++i) lanes[i].out[0] = votes;
+}
+
+void combine_mma_bf16(LaneWords* lanes) { multiply_warp<uint16_t, float, double, bf16_value>(lanes); }
+void combine_mma_fp16(LaneWords* lanes) { multiply_warp<uint16_t, float, double, fp16_value>(lanes); }
+void combine_mma_int8(LaneWords* lanes) { multiply_warp<int8_t, int32_t, int64_t, int8_value>(lanes); }
+
+unsigned char* dynamic_shared(size_t begin, size_t bytes) {
+  const Grid& g = grid();
+  FATHOM_CHECK(begin + bytes <= g.shape.shared_bytes, "bytes [{}, {}) of {} in shared memory", begin,
+               begin + bytes, g.shape.shared_bytes);
+  return g.shared_begin + begin;
+}
+
+void queue_copy(void* to, const void* from, int valid_bytes) {
+  FATHOM_CHECK(reinterpret_cast<uintptr_t>(to) % 16 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0,
+               "a copy of 16 bytes at {} from {}", to, from);
+  FATHOM_CHECK(valid_bytes >= 0 && valid_bytes <= 16, "{} bytes of 16", valid_bytes);
+  current_fiber(grid()).copies.back().push_back({to, from, valid_bytes});
+}
+
+void commit_copies() { current_fiber(grid()).copies.emplace_back(); }
+
+void wait_for_copies(int pending_groups) {
+  auto& groups = current_fiber(grid()).copies;
+  while (static_cast<int>(groups.size()) - 1 > pending_groups) {
+    for (const Copy& copy : groups.front()) {
+      const auto valid = static_cast<size_t>(copy.valid_bytes);
+      std::memcpy(copy.to, copy.from, valid);
+      std::memset(static_cast<std::byte*>(copy.to) + valid, 0, 16 - valid);
+    }
+    groups.erase(groups.begin());
+  }
+}
+
+void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* arguments) {
+  Grid& g = grid();
+  FATHOM_CHECK(!g.is_running, "a launch inside a launch");
+  FATHOM_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % kWarpLanes == 0, "{} threads",
+               shape.threads);
+  FATHOM_CHECK(shape.shared_bytes <= kSharedLimit, "{} bytes of shared memory", shape.shared_bytes);
+  FATHOM_CHECK(shape.blocks_x >= 0 && shape.blocks_x < int64_t{1} << 31 && shape.blocks_y >= 0 &&
+                   shape.blocks_y < 65536,
+               "{} x {} blocks", shape.blocks_x, shape.blocks_y);
+  g.is_running = true;
+  g.shape = shape;
+  g.body = body;
+  g.arguments = arguments;
+  g.fibers.resize(static_cast<size_t>(shape.threads));
+  g.words.resize(static_cast<size_t>(shape.threads));
+  g.shared.resize(shape.shared_bytes + 16);
+  g.shared_begin =
+      reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(g.shared.data()) + 15) / 16 * 16);
+  for (g.block_y = 0; g.block_y < shape.blocks_y; ++g.block_y)
+    for (g.block_x = 0; g.block_x < shape.blocks_x; ++g.block_x) run_block(g);
+  g.is_running = false;
+}
+
+}  // namespace fathom::kernels::cuda_emulated

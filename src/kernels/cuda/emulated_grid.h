@@ -1,0 +1,164 @@
+// grid.h as plain C++: a block's threads are fibers of the calling thread, blocks run one after another, in
+// an order that is always the same. A fiber runs until a barrier or a warp collective. Included by grid.h
+// only.
+//
+// Shared memory is filled with 0xff before each block. An asynchronous copy takes place when it is waited
+// for, so that a read before the wait finds the old bytes. Running the threads backward instead of forward
+// (set_thread_order) must not change a result: where it does, a barrier is missing.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/float16.h"
+
+namespace fathom::kernels::cuda_emulated {
+
+enum class ThreadOrder : uint8_t { kForward, kBackward };
+// Of launches from the calling thread from now on.
+void set_thread_order(ThreadOrder order);
+
+int thread_index();
+int block_threads();
+int64_t block_x();
+int64_t block_y();
+
+void sync_threads();
+
+// What a lane brings to a collective and what it gets.
+struct LaneWords {
+  uint32_t in[10];
+  uint32_t out[4];
+};
+// Fills out of a warp's 32 lanes from in.
+using Combine = void (*)(LaneWords* lanes);
+// Waits for the other lanes and returns this lane's out, valid until its next collective.
+const uint32_t* warp_collective(const char* name, Combine combine, const uint32_t* in, int num_words);
+
+void combine_nothing(LaneWords* lanes);
+void combine_shuffle(LaneWords* lanes);
+void combine_ballot(LaneWords* lanes);
+void combine_mma_bf16(LaneWords* lanes);
+void combine_mma_fp16(LaneWords* lanes);
+void combine_mma_int8(LaneWords* lanes);
+
+// Bytes [begin, begin + bytes) of the block's dynamic shared memory.
+unsigned char* dynamic_shared(size_t begin, size_t bytes);
+
+// A copy of 16 bytes, of which those from valid_bytes on become 0, put off until it is waited for.
+void queue_copy(void* to, const void* from, int valid_bytes);
+void commit_copies();
+void wait_for_copies(int pending_groups);
+
+inline void sync_warp() { warp_collective("sync_warp", combine_nothing, nullptr, 0); }
+
+inline uint32_t shuffle_words(uint32_t value, uint32_t from) {
+  const uint32_t in[] = {value, from};
+  return *warp_collective("shuffle", combine_shuffle, in, 2);
+}
+template <typename T>
+T shuffle(T value, int from) {
+  return std::bit_cast<T>(shuffle_words(std::bit_cast<uint32_t>(value), static_cast<uint32_t>(from)));
+}
+template <typename T>
+T shuffle_xor(T value, int mask) {
+  return shuffle(value, (thread_index() % kWarpLanes) ^ mask);
+}
+inline uint32_t ballot(int predicate) {
+  const uint32_t in = predicate != 0;
+  return *warp_collective("ballot", combine_ballot, &in, 1);
+}
+
+template <typename T>
+void multiply_fragments(const char* name, Combine combine, T (&c)[4], const uint32_t (&a)[4],
+                        const uint32_t (&b)[2]) {
+  uint32_t in[10];
+  std::memcpy(in, a, sizeof(a));
+  std::memcpy(in + 4, b, sizeof(b));
+  std::memcpy(in + 6, c, sizeof(c));
+  std::memcpy(c, warp_collective(name, combine, in, 10), sizeof(c));
+}
+inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply_fragments("mma_bf16", combine_mma_bf16, c, a, b);
+}
+inline void mma_fp16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply_fragments("mma_fp16", combine_mma_fp16, c, a, b);
+}
+inline void mma_int8(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply_fragments("mma_int8", combine_mma_int8, c, a, b);
+}
+
+template <typename T>
+class SharedArray {
+ public:
+  SharedArray(T* data, int size) : data_(data), size_(size) {}
+  T& operator[](int index) const {
+    FATHOM_CHECK(index >= 0 && index < size_, "element {} of {} in shared memory", index, size_);
+    return data_[index];
+  }
+
+ private:
+  T* data_;
+  int size_;
+};
+
+class SharedMemory {
+ public:
+  template <typename T>
+  SharedArray<T> take(int count) {
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+    auto* data = reinterpret_cast<T*>(dynamic_shared(used_, bytes));
+    used_ += (bytes + 15) / 16 * 16;
+    return {data, count};
+  }
+
+ private:
+  size_t used_ = 0;
+};
+
+template <typename T>
+void copy_async_16(SharedArray<T> to, int index, const void* from, int valid_bytes) {
+  T* first = &to[index];
+  static_cast<void>(to[index + static_cast<int>(16 / sizeof(T)) - 1]);
+  queue_copy(first, from, valid_bytes);
+}
+template <int kPending>
+void wait_copies() {
+  wait_for_copies(kPending);
+}
+
+inline float bits_to_float(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline uint32_t float_to_bits(float value) { return std::bit_cast<uint32_t>(value); }
+inline float half_to_float(uint16_t bits) { return to_float(Float16{bits}); }
+inline uint16_t float_to_half(float value) { return from_float<Float16>(value).bits; }
+inline float exponential(float value) { return std::exp(value); }
+inline float square_root(float value) { return std::sqrt(value); }
+inline float nearest_integer(float value) { return std::nearbyint(value); }
+inline float fused_multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+
+// Runs body(arguments) as every thread of every block.
+void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* arguments);
+
+template <typename Params>
+struct LaunchedKernel {
+  void (*kernel)(Params);
+  const Params& params;
+};
+
+template <typename Params>
+LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
+  const LaunchedKernel<Params> launched{kernel, params};
+  run_grid(
+      shape,
+      [](const void* arguments) {
+        const auto& call = *static_cast<const LaunchedKernel<Params>*>(arguments);
+        call.kernel(call.params);
+      },
+      &launched);
+  return 0;
+}
+
+}  // namespace fathom::kernels::cuda_emulated

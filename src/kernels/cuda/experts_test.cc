@@ -1,0 +1,177 @@
+// Routing, the order of pairs, sums of experts' outputs and element by element operations on the emulated
+// device.
+#include "kernels/cuda/grid.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/test_support.h"
+
+namespace fathom::kernels::cuda_emulated {
+namespace {
+
+struct RouterSizes {
+  int64_t experts, per_token, groups, kept_groups;
+};
+
+// ties: logits are small integers, so that most scores have equals.
+void compare_router(const RouterSizes& sizes, RouterParams::Weights weights, bool ties) {
+  const int64_t num_tokens = 11;
+  Values values(static_cast<uint64_t>(sizes.experts));
+  auto logits = strided(values, num_tokens, sizes.experts, sizes.experts);
+  for (float& logit : logits) logit = ties ? std::nearbyint(logit * 2) : logit * 6;
+  const auto pairs = static_cast<size_t>(num_tokens * sizes.per_token);
+  std::vector<int32_t> got_ids(pairs, -1), want_ids(pairs, -1);
+  std::vector<float> got(pairs, kNaN), want(pairs, kNaN);
+  std::vector<float> scratch(static_cast<size_t>(sizes.experts + sizes.groups));
+  RouterParams p{.logits = logits.data(),
+                 .expert_ids = got_ids.data(),
+                 .expert_weights = got.data(),
+                 .num_experts = sizes.experts,
+                 .experts_per_token = sizes.per_token,
+                 .n_group = sizes.groups,
+                 .topk_group = sizes.kept_groups,
+                 .scaling = 16,
+                 .weights = weights,
+                 .end = num_tokens};
+  ASSERT_EQ(router(p, nullptr), 0);
+  p.expert_ids = want_ids.data();
+  p.expert_weights = want.data();
+  p.scratch = scratch.data();
+  ref::router(p);
+  ASSERT_EQ(got_ids, want_ids) << "E " << sizes.experts << " groups " << sizes.groups;
+  // Two sums of positive terms, two exponentials of error 2 units each.
+  const double error = kEpsilon * (static_cast<double>(sizes.experts + sizes.per_token) / 16 + 24);
+  for (size_t i = 0; i < pairs; ++i) ASSERT_NEAR(got[i], want[i], error * want[i]) << "pair " << i;
+}
+
+TEST(CudaRouter, EqualsReference) {
+  for (const RouterSizes& sizes :
+       {RouterSizes{1, 1, 1, 1}, {7, 2, 1, 1}, {64, 6, 1, 1}, {160, 6, 8, 3}, {12, 3, 4, 2}, {40, 8, 40, 9}})
+    for (RouterParams::Weights weights : {RouterParams::Weights::kScaled, RouterParams::Weights::kNormalized})
+      for (bool ties : {false, true}) ASSERT_NO_FATAL_FAILURE(compare_router(sizes, weights, ties));
+}
+
+struct PlannedPairs {
+  PlannedPairs(int64_t tokens, int64_t per_token, int64_t experts)
+      : num_tokens(tokens), experts_per_token(per_token), num_experts(experts) {
+    Values values(static_cast<uint64_t>(experts));
+    for (int64_t t = 0; t < tokens; ++t) {
+      std::vector<int32_t> own;
+      while (static_cast<int64_t>(own.size()) < per_token) {
+        const auto id = static_cast<int32_t>(values.below(experts));
+        if (std::find(own.begin(), own.end(), id) == own.end()) own.push_back(id);
+      }
+      std::sort(own.begin(), own.end());
+      ids.insert(ids.end(), own.begin(), own.end());
+    }
+    offsets.resize(static_cast<size_t>(experts) + 1, -1);
+    sorted_tokens.resize(ids.size(), -1);
+    places.resize(ids.size(), -1);
+    EXPECT_EQ(plan_experts({.expert_ids = ids.data(),
+                            .offsets = offsets.data(),
+                            .tokens = sorted_tokens.data(),
+                            .places = places.data(),
+                            .num_tokens = tokens,
+                            .experts_per_token = per_token,
+                            .num_experts = experts},
+                           nullptr),
+              0);
+  }
+  int64_t num_tokens, experts_per_token, num_experts;
+  std::vector<int32_t> ids, offsets, sorted_tokens, places;
+};
+
+TEST(CudaExpertPlan, SortsPairsByExpertThenToken) {
+  for (const auto& [tokens, experts] : {std::pair<int64_t, int64_t>{1, 5}, {37, 9}, {20, 300}}) {
+    const PlannedPairs plan(tokens, 3, experts);
+    int32_t place = 0;
+    for (int32_t e = 0; e < experts; ++e) {
+      ASSERT_EQ(plan.offsets[static_cast<size_t>(e)], place);
+      for (size_t i = 0; i < plan.ids.size(); ++i) {
+        if (plan.ids[i] != e) continue;
+        ASSERT_EQ(plan.places[i], place);
+        ASSERT_EQ(plan.sorted_tokens[static_cast<size_t>(place++)], static_cast<int32_t>(i / 3));
+      }
+    }
+    ASSERT_EQ(plan.offsets.back(), place);
+  }
+}
+
+TEST(CudaCombine, AddsInExpertOrderWithoutAbsentOnes) {
+  const PlannedPairs plan(13, 3, 6);
+  const int64_t width = 21;
+  Values values(2);
+  const auto pairs = static_cast<int64_t>(plan.ids.size());
+  auto outputs = strided(values, pairs, width, width);
+  const auto weights = strided(values, 1, pairs, pairs);
+  auto got = strided(values, plan.num_tokens, width, width);
+  auto want = got;
+  std::vector<cuda::LinearGroup> groups(6, {outputs.data(), nullptr});
+  groups[4].panels = nullptr;
+  for (int64_t row = plan.offsets[4]; row < plan.offsets[5]; ++row)
+    for (int64_t i = 0; i < width; ++i)
+      outputs[static_cast<size_t>(row * width + i)] = kNaN;  // never computed
+  ASSERT_EQ(combine_experts({.outputs = outputs.data(),
+                             .expert_ids = plan.ids.data(),
+                             .expert_weights = weights.data(),
+                             .places = plan.places.data(),
+                             .groups = groups.data(),
+                             .y = got.data(),
+                             .num_tokens = plan.num_tokens,
+                             .experts_per_token = 3,
+                             .width = width},
+                            nullptr),
+            0);
+  for (size_t pair = 0; pair < plan.ids.size(); ++pair) {
+    if (plan.ids[pair] == 4) continue;
+    for (int64_t i = 0; i < width; ++i) {
+      const float weighted = weights[pair] * outputs[static_cast<size_t>(plan.places[pair] * width + i)];
+      want[pair / 3 * static_cast<size_t>(width) + static_cast<size_t>(i)] += weighted;
+    }
+  }
+  EXPECT_EQ(got, want);
+}
+
+TEST(CudaElements, EmbedGatherClearAdd) {
+  const int64_t cols = 131;
+  Values values(4);
+  const auto table = strided(values, 5, cols, cols);
+  const std::vector<int32_t> ids = {12, 9, 14, 10, 15};  // rows 10 to 14 are here
+  for (DType dtype : kFloatTypes) {
+    std::vector<std::byte> stored(table.size() * dtype_bytes(dtype));
+    for (size_t i = 0; i < table.size(); ++i)
+      ref::store_element(stored.data(), dtype, static_cast<int64_t>(i), table[i]);
+    std::vector<float> out(5 * static_cast<size_t>(cols), kNaN);
+    ASSERT_EQ(embed({.table = stored.data(),
+                     .dtype = dtype,
+                     .token_ids = ids.data(),
+                     .out = out.data(),
+                     .first_row = 10,
+                     .rows = 5,
+                     .cols = cols,
+                     .num_tokens = 5},
+                    nullptr),
+              0);
+    for (int64_t i = 0; i < 5 * cols; ++i) {
+      const int64_t row = ids[static_cast<size_t>(i / cols)] - 10;
+      const float want =
+          row < 0 || row > 4 ? 0 : ref::load_element(stored.data(), dtype, row * cols + i % cols);
+      ASSERT_EQ(out[static_cast<size_t>(i)], want) << dtype_name(dtype) << " at " << i;
+    }
+  }
+  const std::vector<int32_t> rows = {4, 0, 4};
+  std::vector<float> to(3 * static_cast<size_t>(cols), kNaN);
+  ASSERT_EQ(
+      gather_rows({.from = table.data(), .rows = rows.data(), .to = to.data(), .num_rows = 3, .width = cols},
+                  nullptr),
+      0);
+  for (size_t i = 0; i < to.size(); ++i)
+    ASSERT_EQ(to[i], table[static_cast<size_t>(rows[i / static_cast<size_t>(cols)] * cols) +
+                           i % static_cast<size_t>(cols)]);
+  std::vector<float> sum = to;
+  ASSERT_EQ(clear_or_add({.x = to.data(), .y = sum.data(), .count = 300}, nullptr), 0);
+  for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], i < 300 ? 2 * to[i] : to[i]);
+  ASSERT_EQ(clear_or_add({.x = to.data(), .count = 300}, nullptr), 0);
+  for (size_t i = 0; i < to.size(); ++i) ASSERT_EQ(to[i] == 0, i < 300);
+}
+
+}  // namespace
+}  // namespace fathom::kernels::cuda_emulated

@@ -1,0 +1,477 @@
+// y = x w^T over packed panels (kernels/packed.h). A line of a panel holds, for 16 outputs, one word each of
+// consecutive inputs: just what a lane of mma.sync m16n8 holds of its left operand, so that panels are the
+// left operand as they lie in memory (outputs are its 16 rows) and rows of inputs the right one (8 columns).
+//
+// Bytes moved: the panels once a tile of rows, the inputs once a tile of panels. Few rows are bound by the
+// panels' bytes, many by the tensor cores. No speed has been measured: docs/cuda.md.
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/linear_plan.h"
+#include "kernels/cuda/numbers.h"
+
+namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
+namespace {
+
+using cuda::kChunkSteps;
+using cuda::kProductRows;
+using cuda::kStepWords;
+using cuda::kStreamWarps;
+using cuda::kTilePanels;
+using cuda::kTileRows;
+using Output = LinearParams::Output;
+
+constexpr int kLineWords = static_cast<int>(kLineBytes) / 4;
+constexpr int kStreamThreads = kStreamWarps * kWarpLanes;
+
+struct BFloat16Products {
+  using Sum = float;
+  static FATHOM_DEVICE void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    mma_bf16(c, a, b);
+  }
+};
+struct Float16Products {
+  using Sum = float;
+  static FATHOM_DEVICE void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    mma_fp16(c, a, b);
+  }
+};
+struct Int8Products {
+  using Sum = int32_t;
+  static FATHOM_DEVICE void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    mma_int8(c, a, b);
+  }
+};
+
+struct Launched {
+  cuda::LinearBatchParams batch;
+  int64_t panel_words;  // of one panel
+  int64_t row_words;    // from row to row of x
+  int64_t num_steps;
+  int64_t blocks_of_group;  // along y
+  int rows_per_token;
+  bool has_x_scales;
+  bool has_weight_scales;
+};
+
+// The tokens and the weight of a block.
+struct Work {
+  int64_t first_token;  // of the launch
+  int64_t num_tokens;
+  int64_t row_block;  // which of the group's tiles of rows
+  const uint32_t* panels;
+  const float* weight_scales;
+};
+
+FATHOM_DEVICE Work work_of_block(const Launched& launched) {
+  const cuda::LinearBatchParams& batch = launched.batch;
+  const int64_t group = block_y() / launched.blocks_of_group;
+  const int64_t row_block = block_y() % launched.blocks_of_group;
+  if (batch.groups == nullptr) {
+    return {0, batch.linear.num_tokens, row_block, static_cast<const uint32_t*>(batch.linear.panels),
+            batch.linear.weight_scales};
+  }
+  const cuda::LinearGroup& chosen = batch.groups[group];
+  const int64_t first = batch.offsets[group];
+  return {first, chosen.panels != nullptr ? batch.offsets[group + 1] - first : 0, row_block,
+          static_cast<const uint32_t*>(chosen.panels), chosen.weight_scales};
+}
+
+// The row of x that token t of the launch reads.
+FATHOM_DEVICE int64_t input_token(const cuda::LinearBatchParams& batch, int64_t t) {
+  return batch.x_rows != nullptr ? batch.x_rows[t] : t;
+}
+
+// The words of row n of a block's work.
+FATHOM_DEVICE const uint32_t* input_row(const Launched& launched, const Work& work, int64_t n) {
+  const int64_t token = input_token(launched.batch, work.first_token + n / launched.rows_per_token);
+  return static_cast<const uint32_t*>(launched.batch.linear.x) +
+         (token * launched.rows_per_token + n % launched.rows_per_token) * launched.row_words;
+}
+
+FATHOM_DEVICE float sum_value(float sum, float) { return sum; }
+FATHOM_DEVICE float sum_value(int32_t sum, float) { return static_cast<float>(sum); }
+// Of two digits' sums.
+FATHOM_DEVICE float pair_value(int32_t high, int32_t low) {
+  return fused_multiply_add(static_cast<float>(high), kDigitBase, static_cast<float>(low));
+}
+FATHOM_DEVICE float pair_value(float high, float) { return high; }
+
+// One output of one token, scales and bias in, or SiLU of gate times up.
+FATHOM_DEVICE float scaled(const Launched& launched, const Work& work, float value, int64_t output,
+                           int64_t token) {
+  if (launched.has_weight_scales) value = value * work.weight_scales[output];
+  if (launched.has_x_scales)
+    value = value * launched.batch.linear.x_scales[input_token(launched.batch, work.first_token + token)];
+  return value;
+}
+
+FATHOM_DEVICE void put(const Launched& launched, const Work& work, int64_t token, int64_t j, float value) {
+  const LinearParams& p = launched.batch.linear;
+  const int64_t t = work.first_token + token;
+  if (p.bias != nullptr) value += p.bias[j];
+  float* y = p.y + (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
+  if (p.output == Output::kAdd) {
+    *y += value;
+  } else if (p.output == Output::kAddWeighted) {
+    const float weighted = p.y_weights[t] * value;
+    *y += weighted;
+  } else {
+    *y = value;
+  }
+}
+
+// values: of one panel, or of gate's and up's.
+template <int kPanels>
+FATHOM_DEVICE void finish(const Launched& launched, const Work& work, int64_t panel, int row_of_panel,
+                          int64_t token, const float (&values)[kPanels]) {
+  const LinearParams& p = launched.batch.linear;
+  const int64_t j = panel / kPanels * kPanelRows + row_of_panel;
+  if (token >= work.num_tokens || j >= p.num_outputs) return;
+  const int64_t output = panel * kPanelRows + row_of_panel;
+  float value = scaled(launched, work, values[0], output, token);
+  if constexpr (kPanels == 2) {
+    const float silu = value / (1.0f + exponential(-value));
+    value =
+        round_activation(silu * scaled(launched, work, values[1], output + kPanelRows, token), p.rounding);
+  }
+  put(launched, work, token, j, value);
+}
+
+// Writes a product's results: c[i] of a lane is output lane / 4 (+8), row 2 (lane % 4) (+1).
+template <int kPanels, typename Sum>
+FATHOM_DEVICE void write_product(const Launched& launched, const Work& work, int64_t panel, int64_t first_row,
+                                 const Sum (&c)[kPanels][4]) {
+  const int lane = lane_index();
+  for (int half = 0; half < 2; ++half) {
+    const int row_of_panel = lane / 4 + 8 * half;
+    const int64_t row = first_row + lane % 4 * 2;
+    float values[kPanels];
+    if (launched.rows_per_token == 2) {
+      for (int i = 0; i < kPanels; ++i) values[i] = pair_value(c[i][2 * half], c[i][2 * half + 1]);
+      finish<kPanels>(launched, work, panel, row_of_panel, row / 2, values);
+      continue;
+    }
+    for (int e = 0; e < 2; ++e) {
+      for (int i = 0; i < kPanels; ++i) values[i] = sum_value(c[i][2 * half + e], 0.0f);
+      finish<kPanels>(launched, work, panel, row_of_panel, row + e, values);
+    }
+  }
+}
+
+// The left operand: lines of a panel, first the line of word 0.
+FATHOM_DEVICE void load_panel(const uint32_t* step_lines, uint32_t (&a)[4]) {
+  const int lane = lane_index();
+  const uint32_t* line = step_lines + lane % 4 * kLineWords + lane / 4;
+  a[0] = line[0];
+  a[1] = line[8];
+  a[2] = line[4 * kLineWords];
+  a[3] = line[4 * kLineWords + 8];
+}
+
+// One chunk's partial sums of a streaming block.
+template <typename Products, int kPanels, int kProducts>
+FATHOM_DEVICE void stream_chunk(const Launched& launched, const Work& work, int64_t panel, int64_t chunk,
+                                const uint32_t* const (&rows)[kProducts],
+                                typename Products::Sum (&c)[kPanels][kProducts][4]) {
+  const int64_t begin = chunk * kChunkSteps;
+  const int64_t limit = begin + kChunkSteps;
+  const int64_t end = limit < launched.num_steps ? limit : launched.num_steps;
+  for (int64_t step = begin; step < end; ++step) {
+    uint32_t b[kProducts][2];
+    for (int r = 0; r < kProducts; ++r) {
+      const uint32_t* words = rows[r] != nullptr ? rows[r] + step * kStepWords + lane_index() % 4 : nullptr;
+      b[r][0] = words != nullptr ? words[0] : 0u;
+      b[r][1] = words != nullptr ? words[4] : 0u;
+    }
+    for (int i = 0; i < kPanels; ++i) {
+      uint32_t a[4];
+      load_panel(work.panels + (panel + i) * launched.panel_words + step * kStepWords * kLineWords, a);
+      for (int r = 0; r < kProducts; ++r) Products::multiply(c[i][r], a, b[r]);
+    }
+  }
+}
+
+template <typename Products, int kPanels, int kProducts>
+FATHOM_KERNEL(kStreamThreads)
+stream_kernel(Launched launched) {
+  using Sum = typename Products::Sum;
+  const Work work = work_of_block(launched);
+  const int64_t num_rows = work.num_tokens * launched.rows_per_token;
+  const int64_t first_row = work.row_block * kProducts * kProductRows;
+  if (first_row >= num_rows) return;
+  const int64_t panel = launched.batch.linear.begin + block_x() * kPanels;
+  const int lane = lane_index();
+  const auto num_chunks = static_cast<int>((launched.num_steps + kChunkSteps - 1) / kChunkSteps);
+  constexpr int kChunkSums = kPanels * kProducts * kWarpLanes * 4;
+  SharedMemory shared;
+  const SharedArray<Sum> partials = shared.take<Sum>(num_chunks * kChunkSums);
+
+  const uint32_t* rows[kProducts];
+  for (int r = 0; r < kProducts; ++r) {
+    const int64_t n = first_row + r * kProductRows + lane / 4;
+    rows[r] = n < num_rows ? input_row(launched, work, n) : nullptr;
+  }
+  for (int chunk = warp_index(); chunk < num_chunks; chunk += kStreamWarps) {
+    Sum c[kPanels][kProducts][4] = {};
+    stream_chunk<Products, kPanels, kProducts>(launched, work, panel, chunk, rows, c);
+    for (int i = 0; i < kPanels; ++i)
+      for (int r = 0; r < kProducts; ++r)
+        for (int e = 0; e < 4; ++e)
+          partials[chunk * kChunkSums + ((i * kProducts + r) * kWarpLanes + lane) * 4 + e] = c[i][r][e];
+  }
+  sync_threads();
+  const int product = warp_index();
+  if (product >= kProducts) return;
+  Sum total[kPanels][4] = {};
+  for (int chunk = 0; chunk < num_chunks; ++chunk)
+    for (int i = 0; i < kPanels; ++i)
+      for (int e = 0; e < 4; ++e)
+        total[i][e] += partials[chunk * kChunkSums + ((i * kProducts + product) * kWarpLanes + lane) * 4 + e];
+  write_product<kPanels, Sum>(launched, work, panel, first_row + product * kProductRows, total);
+}
+
+// Tiles: 2 x 2 warps, each with 2 panels and 32 rows.
+constexpr int kTileThreads = 4 * kWarpLanes;
+constexpr int kWarpPanels = 2;
+constexpr int kWarpProducts = 4;
+constexpr int kStageSteps = 4;
+constexpr int kStageLines = kStageSteps * kStepWords;
+constexpr int kPanelStageWords = kStageLines * kLineWords;
+// Four words more than needed: the eight rows that a product reads lie in different banks.
+constexpr int kRowStageWords = kStageLines + 4;
+constexpr size_t kTileShared = 2 * 4 * (kTilePanels * kPanelStageWords + kTileRows * kRowStageWords);
+static_assert(kTileShared <= kSharedLimit);
+static_assert(kChunkSteps % kStageSteps == 0);
+
+struct Stage {
+  SharedArray<uint32_t> panels;  // [kTilePanels, kStageLines, kLineWords]
+  SharedArray<uint32_t> rows;    // [kTileRows, kRowStageWords]
+};
+
+FATHOM_DEVICE int valid_bytes(int64_t words_left) {
+  return words_left >= 4 ? 16 : words_left > 0 ? static_cast<int>(words_left) * 4 : 0;
+}
+
+// Begins copying a stage; what lies beyond panels, rows or inputs becomes 0.
+FATHOM_DEVICE void copy_stage(const Launched& launched, const Work& work, int64_t first_panel,
+                              int64_t first_row, int64_t stage, const Stage& to) {
+  const LinearParams& p = launched.batch.linear;
+  const int64_t num_rows = work.num_tokens * launched.rows_per_token;
+  const int64_t panel_begin = stage * kPanelStageWords;
+  for (int piece = thread_index(); piece < kTilePanels * kPanelStageWords / 4; piece += kTileThreads) {
+    const int panel = piece / (kPanelStageWords / 4);
+    const int64_t word = panel_begin + piece % (kPanelStageWords / 4) * 4;
+    const bool inside = first_panel + panel < p.end && word < launched.panel_words;
+    const uint32_t* from =
+        inside ? work.panels + (first_panel + panel) * launched.panel_words + word : work.panels;
+    copy_async_16(to.panels, piece * 4, from, inside ? 16 : 0);
+  }
+  const int64_t row_words = launched.num_steps * kStepWords;
+  for (int piece = thread_index(); piece < kTileRows * kStageLines / 4; piece += kTileThreads) {
+    const int row = piece / (kStageLines / 4);
+    const int in_stage = piece % (kStageLines / 4) * 4;
+    const int64_t word = stage * kStageLines + in_stage;
+    const bool inside = first_row + row < num_rows && word < row_words;
+    const uint32_t* from =
+        inside ? input_row(launched, work, first_row + row) + word : static_cast<const uint32_t*>(p.x);
+    copy_async_16(to.rows, row * kRowStageWords + in_stage, from, inside ? valid_bytes(row_words - word) : 0);
+  }
+  commit_copies();
+}
+
+template <typename Products>
+FATHOM_DEVICE void multiply_stage(const Stage& stage, int warp_panel, int warp_row,
+                                  typename Products::Sum (&c)[kWarpPanels][kWarpProducts][4]) {
+  const int lane = lane_index();
+  for (int step = 0; step < kStageSteps; ++step) {
+    uint32_t a[kWarpPanels][4];
+    for (int i = 0; i < kWarpPanels; ++i) {
+      const int word =
+          (warp_panel + i) * kPanelStageWords + (step * kStepWords + lane % 4) * kLineWords + lane / 4;
+      a[i][0] = stage.panels[word];
+      a[i][1] = stage.panels[word + 8];
+      a[i][2] = stage.panels[word + 4 * kLineWords];
+      a[i][3] = stage.panels[word + 4 * kLineWords + 8];
+    }
+    for (int r = 0; r < kWarpProducts; ++r) {
+      const int word =
+          (warp_row + r * kProductRows + lane / 4) * kRowStageWords + step * kStepWords + lane % 4;
+      const uint32_t b[2] = {stage.rows[word], stage.rows[word + 4]};
+      for (int i = 0; i < kWarpPanels; ++i) Products::multiply(c[i][r], a[i], b);
+    }
+  }
+}
+
+// total += c; c = 0
+template <typename Sum>
+FATHOM_DEVICE void close_chunk(Sum (&total)[kWarpPanels][kWarpProducts][4],
+                               Sum (&c)[kWarpPanels][kWarpProducts][4]) {
+  for (int i = 0; i < kWarpPanels; ++i) {
+    for (int r = 0; r < kWarpProducts; ++r) {
+      for (int e = 0; e < 4; ++e) {
+        total[i][r][e] += c[i][r][e];
+        c[i][r][e] = 0;
+      }
+    }
+  }
+}
+
+template <typename Products, int kPanels>
+FATHOM_KERNEL(kTileThreads)
+tile_kernel(Launched launched) {
+  using Sum = typename Products::Sum;
+  const Work work = work_of_block(launched);
+  const int64_t first_row = work.row_block * kTileRows;
+  if (first_row >= work.num_tokens * launched.rows_per_token) return;
+  const LinearParams& p = launched.batch.linear;
+  const int64_t first_panel = p.begin + block_x() * kTilePanels;
+  SharedMemory shared;
+  const SharedArray<uint32_t> panel_room = shared.take<uint32_t>(kTilePanels * kPanelStageWords);
+  const SharedArray<uint32_t> row_room = shared.take<uint32_t>(kTileRows * kRowStageWords);
+  const SharedArray<uint32_t> next_panel_room = shared.take<uint32_t>(kTilePanels * kPanelStageWords);
+  const SharedArray<uint32_t> next_row_room = shared.take<uint32_t>(kTileRows * kRowStageWords);
+  const Stage stages[2] = {{panel_room, row_room}, {next_panel_room, next_row_room}};
+  const int warp_panel = warp_index() / 2 * kWarpPanels;
+  const int warp_row = warp_index() % 2 * kWarpProducts * kProductRows;
+  const int64_t num_stages = (launched.num_steps + kStageSteps - 1) / kStageSteps;
+
+  Sum total[kWarpPanels][kWarpProducts][4] = {};
+  Sum c[kWarpPanels][kWarpProducts][4] = {};
+  copy_stage(launched, work, first_panel, first_row, 0, stages[0]);
+  for (int64_t s = 0; s < num_stages; ++s) {
+    if (s + 1 < num_stages) {
+      copy_stage(launched, work, first_panel, first_row, s + 1, stages[(s + 1) % 2]);
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
+    }
+    sync_threads();
+    multiply_stage<Products>(stages[s % 2], warp_panel, warp_row, c);
+    if ((s + 1) % (kChunkSteps / kStageSteps) == 0 || s + 1 == num_stages) close_chunk(total, c);
+    sync_threads();
+  }
+  for (int i = 0; i < kWarpPanels; i += kPanels) {
+    const int64_t panel = first_panel + warp_panel + i;
+    if (panel >= p.end) continue;
+    for (int r = 0; r < kWarpProducts; ++r) {
+      Sum results[kPanels][4];
+      for (int k = 0; k < kPanels; ++k)
+        for (int e = 0; e < 4; ++e) results[k][e] = total[i + k][r][e];
+      write_product<kPanels, Sum>(launched, work, panel, first_row + warp_row + r * kProductRows, results);
+    }
+  }
+}
+
+// Float32 inputs with weights of any float format, without tensor cores: a block a panel (or pair) and a
+// token; 16 threads an output take every 16th line, their sums are added in order.
+constexpr int kScalarThreads = 256;
+constexpr int kScalarParts = kScalarThreads / static_cast<int>(kPanelRows);
+
+FATHOM_DEVICE float panel_element(const uint32_t* panel, PanelFormat format, int64_t line, int64_t j,
+                                  int64_t g) {
+  if (format == PanelFormat::kFloat32) return bits_to_float(panel[line * kLineWords + j]);
+  const uint32_t word = panel[line * kLineWords + j];
+  const auto bits = static_cast<uint16_t>(g == 0 ? word & 0xffffu : word >> 16);
+  return format == PanelFormat::kBFloat16 ? bf16_to_float(bits) : half_to_float(bits);
+}
+
+template <int kPanels>
+FATHOM_KERNEL(kScalarThreads)
+scalar_kernel(Launched launched) {
+  const LinearParams& p = launched.batch.linear;
+  const Work work = work_of_block(launched);
+  const int64_t token = work.row_block;
+  if (token >= work.num_tokens) return;
+  const int64_t panel = p.begin + block_x() * kPanels;
+  const auto* x = reinterpret_cast<const float*>(input_row(launched, work, token));
+  const int64_t group = p.format == PanelFormat::kFloat32 ? 1 : 2;
+  const int j = thread_index() % static_cast<int>(kPanelRows);
+  const int part = thread_index() / static_cast<int>(kPanelRows);
+  SharedMemory shared;
+  const SharedArray<float> parts = shared.take<float>(kPanels * kScalarThreads);
+  for (int i = 0; i < kPanels; ++i) {
+    const uint32_t* lines = work.panels + (panel + i) * launched.panel_words;
+    float sum = 0;
+    for (int64_t line = part; line * group < p.num_inputs; line += kScalarParts)
+      for (int64_t g = 0; g < group && line * group + g < p.num_inputs; ++g)
+        sum += x[line * group + g] * panel_element(lines, p.format, line, j, g);
+    parts[i * kScalarThreads + thread_index()] = sum;
+  }
+  sync_threads();
+  if (part != 0) return;
+  float values[kPanels];
+  for (int i = 0; i < kPanels; ++i) {
+    values[i] = 0;
+    for (int k = 0; k < kScalarParts; ++k)
+      values[i] += parts[i * kScalarThreads + k * static_cast<int>(kPanelRows) + j];
+  }
+  finish<kPanels>(launched, work, panel, j, token, values);
+}
+
+int64_t blocks(int64_t count, int64_t of) { return (count + of - 1) / of; }
+
+template <typename Products, int kPanels>
+int launch_products(Launched& launched, int64_t max_rows, void* stream) {
+  const cuda::LinearBatchParams& batch = launched.batch;
+  const int64_t num_panels = batch.linear.end - batch.linear.begin;
+  const cuda::LinearPlan plan = cuda::plan_linear(max_rows, launched.num_steps, kPanels, kSharedLimit);
+  if (plan.cut == cuda::LinearCut::kStream) {
+    launched.blocks_of_group = 1;
+    const LaunchShape shape{.blocks_x = num_panels / kPanels,
+                            .blocks_y = batch.num_groups,
+                            .threads = kStreamThreads,
+                            .shared_bytes = plan.stream_shared_bytes,
+                            .stream = stream};
+    return plan.stream_products == 1 ? launch(stream_kernel<Products, kPanels, 1>, shape, launched)
+                                     : launch(stream_kernel<Products, kPanels, 2>, shape, launched);
+  }
+  launched.blocks_of_group = blocks(max_rows, kTileRows);
+  return launch(tile_kernel<Products, kPanels>,
+                {.blocks_x = blocks(num_panels, kTilePanels),
+                 .blocks_y = batch.num_groups * launched.blocks_of_group,
+                 .threads = kTileThreads,
+                 .shared_bytes = kTileShared,
+                 .stream = stream},
+                launched);
+}
+
+template <int kPanels>
+int launch_linear(Launched& launched, void* stream) {
+  const cuda::LinearBatchParams& batch = launched.batch;
+  const LinearParams& p = batch.linear;
+  const int64_t max_tokens = batch.groups != nullptr ? batch.max_group_tokens : p.num_tokens;
+  const int64_t max_rows = max_tokens * launched.rows_per_token;
+  if (max_rows == 0) return 0;
+  if (p.format == PanelFormat::kInt8)
+    return launch_products<Int8Products, kPanels>(launched, max_rows, stream);
+  if (batch.float16_inputs) return launch_products<Float16Products, kPanels>(launched, max_rows, stream);
+  if (p.form == InputForm::kBFloat16)
+    return launch_products<BFloat16Products, kPanels>(launched, max_rows, stream);
+  launched.blocks_of_group = max_tokens;
+  return launch(scalar_kernel<kPanels>,
+                {.blocks_x = (p.end - p.begin) / kPanels,
+                 .blocks_y = batch.num_groups * max_tokens,
+                 .threads = kScalarThreads,
+                 .shared_bytes = kPanels * kScalarThreads * sizeof(float),
+                 .stream = stream},
+                launched);
+}
+
+}  // namespace
+
+int linear(const cuda::LinearBatchParams& batch, void* stream) {
+  const LinearParams& p = batch.linear;
+  const bool is_int8 = p.format == PanelFormat::kInt8;
+  const int64_t element_bytes = batch.float16_inputs ? 2 : input_bytes(p.form);
+  Launched launched{};
+  launched.batch = batch;
+  launched.panel_words = panel_bytes(p.num_inputs, p.format) / 4;
+  launched.row_words = p.x_stride * element_bytes / 4;
+  launched.num_steps = launched.panel_words / kLineWords / kStepWords;
+  launched.rows_per_token = is_int8 ? static_cast<int>(rows_per_token(p.form)) : 1;
+  launched.has_x_scales = is_int8 || batch.float16_inputs;
+  launched.has_weight_scales = is_int8;
+  return p.output == Output::kSiluMul ? launch_linear<2>(launched, stream)
+                                      : launch_linear<1>(launched, stream);
+}
+
+}  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE

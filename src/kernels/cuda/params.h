@@ -1,0 +1,126 @@
+// Arguments of CUDA kernels beyond kernels/params.h: a device takes a whole batch in one launch, where a
+// CPU's threads take ranges. All pointers are the device's; the begin and end of tokens and heads in the
+// shared structs are not read, a launch covers the first num_tokens.
+#pragma once
+
+#include "kernels/params.h"
+
+namespace fathom::kernels::cuda {
+
+// kernels::PrepareParams for tokens [0, end), with one more destination. float16: the values times the
+// inverse of a power of two, chosen by row so that all are finite; the power itself goes to scales, and is 1
+// for rows below 32768. int8_zero_point is 0.
+struct PrepareBatchParams {
+  PrepareParams rows = {};
+  PreparedRows float16 = {};
+};
+
+// One expert's weights; null panels: the expert is not here, nothing is computed for it.
+struct LinearGroup {
+  const void* panels = nullptr;
+  const float* weight_scales = nullptr;
+};
+
+// kernels::LinearParams for one weight, or for groups of tokens with a weight each. linear.x is 16-byte
+// aligned. Grouped, tokens [offsets[g], offsets[g + 1]) take groups[g]'s panels; linear.panels and
+// linear.weight_scales are not read and num_tokens is the sum of all groups' tokens at most.
+struct LinearBatchParams {
+  LinearParams linear = {};
+  bool float16_inputs = false;  // x is fp16, x_scales powers of two (PrepareBatchParams); form is not read
+  const int32_t* x_rows = nullptr;      // [num_tokens] row of x that a token reads; null: its own
+  const LinearGroup* groups = nullptr;  // [num_groups]; null: not grouped
+  const int32_t* offsets = nullptr;     // [num_groups + 1]
+  int64_t num_groups = 1;
+  int64_t max_group_tokens = 0;  // of any group; grouped only
+};
+
+// One split of one row's absorbed attention.
+struct SplitItem {
+  int32_t row = 0;               // of q
+  int32_t page_table_start = 0;  // in page_tables
+  int32_t key_begin = 0;
+  int32_t key_end = 0;
+};
+
+// kernels::AbsorbedAttentionParams for many splits.
+struct AbsorbedBatchParams {
+  const float* q = nullptr;  // [rows, H, R + r]
+  const int32_t* page_tables = nullptr;
+  const SplitItem* items = nullptr;  // [num_items]
+  float* out = nullptr;              // [num_items, H, R]
+  float* max = nullptr;              // [num_items, H]
+  float* sum = nullptr;              // [num_items, H]
+  LatentCacheView cache = {};
+  int64_t num_items = 0;
+  int64_t num_heads = 0;
+  float scale = 0;
+  AttentionPrecision precision = AttentionPrecision::kFloat32;
+};
+
+// kernels::MergeSplitsParams for many rows, whose items are [first_splits[i], first_splits[i + 1]).
+struct MergeBatchParams {
+  const float* out = nullptr;  // as in AbsorbedBatchParams
+  const float* max = nullptr;
+  const float* sum = nullptr;
+  const int32_t* first_splits = nullptr;  // [num_rows + 1]
+  float* y = nullptr;                     // [num_rows, H, R]
+  int64_t num_rows = 0;
+  int64_t num_heads = 0;
+  int64_t latent_dim = 0;
+};
+
+// The router's pairs (token, slot) sorted by expert, tokens ascending.
+struct ExpertPlanParams {
+  const int32_t* expert_ids = nullptr;  // [T, K]
+  int32_t* offsets = nullptr;           // [E + 1] where each expert's pairs begin
+  int32_t* tokens = nullptr;            // [T * K] the token of each pair in order
+  int32_t* places = nullptr;            // [T, K] where a pair stands in the order
+  int64_t num_tokens = 0;
+  int64_t experts_per_token = 0;
+  int64_t num_experts = 0;  // at most kMaxExperts
+};
+inline constexpr int64_t kMaxExperts = 1024;
+
+// y[t] += weights[t, k] * outputs[places[t, k]] for k = 0, 1, .., each product and sum rounded; pairs of
+// experts that are not here (groups[id].panels null) are left out.
+struct CombineParams {
+  const float* outputs = nullptr;         // [T * K, width]
+  const int32_t* expert_ids = nullptr;    // [T, K]
+  const float* expert_weights = nullptr;  // [T, K]
+  const int32_t* places = nullptr;        // [T, K]
+  const LinearGroup* groups = nullptr;    // [E]
+  float* y = nullptr;                     // [T, width]
+  int64_t num_tokens = 0;
+  int64_t experts_per_token = 0;
+  int64_t width = 0;
+};
+
+// out [T, cols] = rows of a table by token id; zeros for tokens that the table does not have.
+struct EmbedParams {
+  const void* table = nullptr;  // [rows, cols]
+  DType dtype = DType::kFloat32;
+  const int32_t* token_ids = nullptr;  // [T]
+  float* out = nullptr;
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t num_tokens = 0;
+};
+
+// to[i] = from[rows[i]], rows of `width` floats.
+struct GatherParams {
+  const float* from = nullptr;
+  const int32_t* rows = nullptr;  // [num_rows]
+  float* to = nullptr;
+  int64_t num_rows = 0;
+  int64_t width = 0;
+};
+
+// x[i] = 0 where y is null, else y[i] += x[i].
+struct ElementsParams {
+  float* x = nullptr;
+  float* y = nullptr;
+  int64_t count = 0;
+};
+
+}  // namespace fathom::kernels::cuda
