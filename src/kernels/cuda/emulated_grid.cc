@@ -45,6 +45,12 @@ struct Copy {
   int valid_bytes;
 };
 
+void carry_out(const Copy& copy) {
+  const auto valid = static_cast<size_t>(copy.valid_bytes);
+  std::memcpy(copy.to, copy.from, valid);
+  std::memset(static_cast<std::byte*>(copy.to) + valid, 0, 16 - valid);
+}
+
 struct Fiber {
   std::unique_ptr<std::byte[]> stack;
   void* saved = nullptr;
@@ -254,7 +260,12 @@ void queue_copy(void* to, const void* from, int valid_bytes) {
   FATHOM_CHECK(reinterpret_cast<uintptr_t>(to) % 16 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0,
                "a copy of 16 bytes at {} from {}", to, from);
   FATHOM_CHECK(valid_bytes >= 0 && valid_bytes <= 16, "{} bytes of 16", valid_bytes);
-  current_fiber(grid()).copies.back().push_back({to, from, valid_bytes});
+  const Copy copy{to, from, valid_bytes};
+  if (grid().order == ThreadOrder::kBackward) {
+    carry_out(copy);
+  } else {
+    current_fiber(grid()).copies.back().push_back(copy);
+  }
 }
 
 void commit_copies() { current_fiber(grid()).copies.emplace_back(); }
@@ -262,11 +273,7 @@ void commit_copies() { current_fiber(grid()).copies.emplace_back(); }
 void wait_for_copies(int pending_groups) {
   auto& groups = current_fiber(grid()).copies;
   while (static_cast<int>(groups.size()) - 1 > pending_groups) {
-    for (const Copy& copy : groups.front()) {
-      const auto valid = static_cast<size_t>(copy.valid_bytes);
-      std::memcpy(copy.to, copy.from, valid);
-      std::memset(static_cast<std::byte*>(copy.to) + valid, 0, 16 - valid);
-    }
+    for (const Copy& copy : groups.front()) carry_out(copy);
     groups.erase(groups.begin());
   }
 }

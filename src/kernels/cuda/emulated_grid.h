@@ -2,9 +2,10 @@
 // an order that is always the same. A fiber runs until a barrier or a warp collective. Included by grid.h
 // only.
 //
-// Shared memory is filled with 0xff before each block. An asynchronous copy takes place when it is waited
-// for, so that a read before the wait finds the old bytes. Running the threads backward instead of forward
-// (set_thread_order) must not change a result: where it does, a barrier is missing.
+// Shared memory is filled with 0xff before each block. Forward, an asynchronous copy takes place when it is
+// waited for, so that a read before the wait finds the old bytes; backward, at once, so that it destroys what
+// others still read. Running the threads backward instead of forward (set_thread_order) must not change a
+// result: where it does, a barrier or a wait is missing.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +49,7 @@ void combine_mma_int8(LaneWords* lanes);
 // Bytes [begin, begin + bytes) of the block's dynamic shared memory.
 unsigned char* dynamic_shared(size_t begin, size_t bytes);
 
-// A copy of 16 bytes, of which those from valid_bytes on become 0, put off until it is waited for.
+// A copy of 16 bytes, of which those from valid_bytes on become 0.
 void queue_copy(void* to, const void* from, int valid_bytes);
 void commit_copies();
 void wait_for_copies(int pending_groups);
