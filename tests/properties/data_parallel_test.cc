@@ -83,7 +83,7 @@ TEST(DataParallel, AnswersToOnePromptAreThoseOfOneRank) {
       SamplingParams sampling = greedy_params(10);
       sampling.temperature = 1;
       sampling.seed = i;
-      Request request{random_prompt(50 + i, 70, engine.config().vocab_size), sampling};
+      Request request{random_prompt(50 + i, 100, engine.config().vocab_size), sampling};
       request.n = 4;
       const auto id = engine.submit(request, [&all, i](const RequestEvent& event) {
         Answer& answer = all[4 * i + static_cast<size_t>(event.choice)];
@@ -93,13 +93,37 @@ TEST(DataParallel, AnswersToOnePromptAreThoseOfOneRank) {
       EXPECT_TRUE(id.ok()) << id.status().message();
     }
     while (engine.has_work()) EXPECT_TRUE(engine.step().ok());
-    EXPECT_GT(engine.statistics().num_cached_tokens, 9 * 60);
+    EXPECT_EQ(engine.statistics().num_cached_tokens, 9 * 99);  // of the second page a copy
     return all;
   };
   std::vector<Answer> want;
-  const EngineOptions options = shared_options("q_lora_groups", 2);
+  EngineOptions options = shared_options("q_lora_groups", 2);
+  options.block_size = 64;
   with_ranks(1, options, [&](Engine& engine) { want = answers(engine); });
   with_ranks(2, options, [&](Engine& engine) { expect_equal_answers(answers(engine), want, "2 ranks"); });
+}
+
+// In one step there are rows of several homes, which are not in the order of the requests.
+TEST(DataParallel, PromptsScoredTogetherAreThoseOfOneRank) {
+  const auto scores = [](Engine& engine) {
+    std::vector<std::vector<double>> all(6);
+    for (size_t i = 0; i < all.size(); ++i) {
+      Request request{random_prompt(i, 9 + static_cast<int64_t>(i), engine.config().vocab_size),
+                      greedy_params(1)};
+      request.scoring.first = 1;
+      const auto id = engine.submit(request, [&all, i](const RequestEvent& event) {
+        if (event.prompt_scores != nullptr) all[i] = event.prompt_scores->logprobs;
+      });
+      EXPECT_TRUE(id.ok()) << id.status().message();
+    }
+    while (engine.has_work()) EXPECT_TRUE(engine.step().ok());
+    return all;
+  };
+  std::vector<std::vector<double>> want;
+  EngineOptions options = shared_options("lite_like", 2);
+  options.max_num_batched_tokens = 256;
+  with_ranks(1, options, [&](Engine& engine) { want = scores(engine); });
+  with_ranks(2, options, [&](Engine& engine) { EXPECT_EQ(scores(engine), want); });
 }
 
 // One cache has place for two at a time, three have place for six.
