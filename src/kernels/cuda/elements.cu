@@ -20,7 +20,9 @@ FATHOM_KERNEL(kThreads) embed_kernel(cuda::EmbedParams p) {
 FATHOM_KERNEL(kThreads) gather_kernel(cuda::GatherParams p) {
   const int64_t index = element_index();
   if (index >= p.num_rows * p.width) return;
-  p.to[index] = p.from[p.rows[index / p.width] * p.width + index % p.width];
+  const int64_t i = index / p.width;
+  const int64_t row = p.rows != nullptr ? p.rows[i] : i;
+  p.to[i * p.to_stride + index % p.width] = p.from[row * p.from_stride + index % p.width];
 }
 
 FATHOM_KERNEL(kThreads) elements_kernel(cuda::ElementsParams p) {

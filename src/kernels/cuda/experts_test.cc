@@ -158,14 +158,25 @@ TEST(CudaElements, EmbedGatherClearAdd) {
     }
   }
   const std::vector<int32_t> rows = {4, 0, 4};
-  std::vector<float> to(3 * static_cast<size_t>(cols), kNaN);
-  ASSERT_EQ(
-      gather_rows({.from = table.data(), .rows = rows.data(), .to = to.data(), .num_rows = 3, .width = cols},
-                  nullptr),
-      0);
-  for (size_t i = 0; i < to.size(); ++i)
-    ASSERT_EQ(to[i], table[static_cast<size_t>(rows[i / static_cast<size_t>(cols)] * cols) +
-                           i % static_cast<size_t>(cols)]);
+  std::vector<float> to(3 * static_cast<size_t>(cols), 7);
+  cuda::GatherParams gather{.from = table.data(),
+                            .rows = rows.data(),
+                            .to = to.data(),
+                            .from_stride = cols,
+                            .to_stride = cols,
+                            .num_rows = 3,
+                            .width = cols - 1};
+  const auto expect_rows = [&](const std::vector<int32_t>& want) {
+    for (int64_t i = 0; i < 3; ++i)
+      for (int64_t k = 0; k < cols; ++k)
+        ASSERT_EQ(to[static_cast<size_t>(i * cols + k)],
+                  k + 1 == cols ? 7 : table[static_cast<size_t>(want[static_cast<size_t>(i)] * cols + k)]);
+  };
+  ASSERT_EQ(gather_rows(gather, nullptr), 0);
+  ASSERT_NO_FATAL_FAILURE(expect_rows(rows));
+  gather.rows = nullptr;
+  ASSERT_EQ(gather_rows(gather, nullptr), 0);
+  ASSERT_NO_FATAL_FAILURE(expect_rows({0, 1, 2}));
   std::vector<float> sum = to;
   ASSERT_EQ(clear_or_add({.x = to.data(), .y = sum.data(), .count = 300}, nullptr), 0);
   for (size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], i < 300 ? 2 * to[i] : to[i]);

@@ -107,11 +107,13 @@ struct EmbedParams {
   int64_t num_tokens = 0;
 };
 
-// to[i] = from[rows[i]], rows of `width` floats.
+// Row i of to = row rows[i] of from, `width` floats each.
 struct GatherParams {
   const float* from = nullptr;
-  const int32_t* rows = nullptr;  // [num_rows]
+  const int32_t* rows = nullptr;  // [num_rows]; null: i
   float* to = nullptr;
+  int64_t from_stride = 0;
+  int64_t to_stride = 0;
   int64_t num_rows = 0;
   int64_t width = 0;
 };

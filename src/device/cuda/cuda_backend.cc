@@ -1,0 +1,269 @@
+#include "device/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked_math.h"
+
+namespace fathom {
+namespace {
+
+using kernels::cuda::LinearBatchParams;
+using kernels::cuda::LinearGroup;
+using Output = kernels::LinearParams::Output;
+
+constexpr int64_t kFloatBytes = sizeof(float);
+// Rows are padded to whole tiles of every format.
+constexpr int64_t kPaddedStep = 64;
+
+}  // namespace
+
+Result<DeviceBuffer> CudaBackend::allocate(size_t bytes) {
+  const size_t wanted = std::max<size_t>(bytes, 1);
+  FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate(wanted));
+  return DeviceBuffer(data, wanted, device_.release);
+}
+
+Status CudaBackend::upload(const void* host, void* device, size_t bytes) {
+  return device_.upload(host, device, bytes, device_.stream);
+}
+
+Result<const void*> CudaBackend::read_back(const void* device, size_t bytes, std::vector<std::byte>& room) {
+  FATHOM_RETURN_IF_ERROR(failure_);
+  room.resize(bytes);
+  FATHOM_RETURN_IF_ERROR(device_.download(device, room.data(), bytes, device_.stream));
+  return static_cast<const void*>(room.data());
+}
+
+Status CudaBackend::copy(const void* from, void* to, size_t bytes) {
+  return device_.copy(from, to, bytes, device_.stream);
+}
+
+bool CudaBackend::launched(int error, const char* kernel) {
+  if (error != 0 && failure_.ok())
+    failure_ = io_error("the CUDA kernel {} failed with error {}", kernel, error);
+  return failure_.ok();
+}
+
+bool CudaBackend::reserve(Scratch& scratch, int64_t bytes) {
+  const auto wanted = static_cast<size_t>(bytes);
+  if (!failure_.ok()) return false;
+  if (scratch.buffer.bytes() >= std::max<size_t>(wanted, 1)) return true;
+  scratch.buffer = DeviceBuffer();
+  Result<DeviceBuffer> made = allocate(wanted);
+  if (!made.ok()) {
+    failure_ = made.status();
+    return false;
+  }
+  scratch.buffer = std::move(made).value();
+  return true;
+}
+
+bool CudaBackend::put(Scratch& scratch, const void* host, int64_t bytes) {
+  if (!reserve(scratch, bytes)) return false;
+  failure_ = upload(host, scratch.buffer.data(), static_cast<size_t>(bytes));
+  return failure_.ok();
+}
+
+CudaBackend::Form CudaBackend::form_of(const Weight& weight, ActivationRounding rounding) {
+  if (kernels::is_integer(weight.format))
+    return weight.int8_inputs == Int8Inputs::kInt8 ? Form::kInt8 : Form::kInt8Pair;
+  if (weight.format == kernels::PanelFormat::kBFloat16 && rounding == ActivationRounding::kBFloat16)
+    return Form::kBFloat16;
+  if (weight.format == kernels::PanelFormat::kFloat16 && rounding == ActivationRounding::kFloat16)
+    return Form::kFloat16;
+  return Form::kFloat32;
+}
+
+unsigned CudaBackend::form_bit(const Weight& weight, ActivationRounding rounding) {
+  return 1u << static_cast<int>(form_of(weight, rounding));
+}
+
+bool CudaBackend::prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows,
+                          unsigned forms) {
+  static constexpr int64_t kBytes[kNumForms] = {4, 2, 1, 2, 2};  // of an element, both digits of a pair
+  rows.padded = round_up(params.width, kPaddedStep);
+  kernels::cuda::PrepareBatchParams batch{.rows = params};
+  batch.rows.end = num_rows;
+  kernels::PreparedRows* targets[kNumForms] = {&batch.rows.float32, &batch.rows.bfloat16, &batch.rows.int8,
+                                               &batch.rows.int8_pair, &batch.float16};
+  for (int form = 0; form < kNumForms; ++form) {
+    if ((forms >> form & 1u) == 0) continue;
+    if (!reserve(rows.values[form], num_rows * rows.padded * kBytes[form])) return false;
+    if (!reserve(rows.scales[form], num_rows * kFloatBytes)) return false;
+    *targets[form] = {rows.values[form].buffer.data(), rows.scales[form].buffer.floats(), rows.padded};
+  }
+  return launched(device_.kernels.prepare(batch, device_.stream), "prepare");
+}
+
+LinearBatchParams CudaBackend::product(const Weight& weight, const Rows& rows, int64_t num_tokens,
+                                       ActivationRounding rounding) const {
+  const Form form = form_of(weight, rounding);
+  const auto index = static_cast<size_t>(form);
+  static constexpr kernels::InputForm kForms[kNumForms] = {
+      kernels::InputForm::kFloat32, kernels::InputForm::kBFloat16, kernels::InputForm::kInt8,
+      kernels::InputForm::kInt8Pair, kernels::InputForm::kFloat32};
+  return {.linear = {.x = rows.values[index].buffer.data(),
+                     .x_scales = rows.scales[index].buffer.floats(),
+                     .form = kForms[index],
+                     .x_stride = rows.padded,
+                     .panels = weight.parts[0].panels,
+                     .weight_scales = weight.scales,
+                     .format = weight.format,
+                     .y_stride = weight.rows,
+                     .rounding = rounding,
+                     .num_tokens = num_tokens,
+                     .num_inputs = weight.cols,
+                     .num_outputs = weight.rows,
+                     .begin = 0,
+                     .end = weight.num_panels},
+          .float16_inputs = form == Form::kFloat16};
+}
+
+void CudaBackend::multiply(const LinearBatchParams& params) {
+  if (failure_.ok()) launched(device_.kernels.linear(params, device_.stream), "linear");
+}
+
+const LinearGroup* CudaBackend::groups_of(std::span<const Weight* const> weights, ActivationRounding rounding,
+                                          unsigned forms) {
+  std::vector<LinearGroup> groups;
+  const void* first = nullptr;
+  for (const Weight* weight : weights) {
+    const bool chosen = weight->present() && (forms & form_bit(*weight, rounding)) != 0;
+    groups.push_back(chosen ? LinearGroup{weight->parts[0].panels, weight->scales} : LinearGroup{});
+    if (first == nullptr) first = groups.back().panels;
+  }
+  DeviceBuffer& buffer = groups_[{first, forms}];
+  if (buffer.data() == nullptr) {
+    Scratch scratch;
+    if (!put(scratch, groups.data(), static_cast<int64_t>(groups.size() * sizeof(LinearGroup))))
+      return nullptr;
+    buffer = std::move(scratch.buffer);
+  }
+  return static_cast<const LinearGroup*>(buffer.data());
+}
+
+// One upload: the arrays one after another, those of 8 bytes first.
+Status CudaBackend::begin_step(const Batch& batch) {
+  FATHOM_RETURN_IF_ERROR(failure_);
+  batch_ = batch;
+  std::vector<std::byte> staged;
+  const auto append = [&staged](const auto& values) {
+    const size_t offset = staged.size();
+    staged.resize(offset + values.size_bytes());
+    if (!values.empty()) std::memcpy(staged.data() + offset, values.data(), values.size_bytes());
+    return offset;
+  };
+  const size_t slots = append(batch.slots), token_ids = append(batch.token_ids);
+  const size_t positions = append(batch.positions), page_tables = append(batch.page_tables);
+  const size_t logits_rows = append(batch.logits_rows);
+  if (!put(arrays_.storage, staged.data(), static_cast<int64_t>(staged.size()))) return failure_;
+  const auto* data = arrays_.storage.as<std::byte>();
+  arrays_.slots = reinterpret_cast<const int64_t*>(data + slots);
+  arrays_.token_ids = reinterpret_cast<const int32_t*>(data + token_ids);
+  arrays_.positions = reinterpret_cast<const int32_t*>(data + positions);
+  arrays_.page_tables = reinterpret_cast<const int32_t*>(data + page_tables);
+  arrays_.logits_rows = reinterpret_cast<const int32_t*>(data + logits_rows);
+  row_segments_.clear();
+  for (int32_t b = 0; b < batch.num_segments(); ++b) {
+    const auto index = static_cast<size_t>(b);
+    row_segments_.resize(static_cast<size_t>(batch.starts[index + 1]), b);
+  }
+  return ok_status();
+}
+
+void CudaBackend::embed(const EmbeddingTable& table, float* out) {
+  if (!failure_.ok()) return;
+  launched(device_.kernels.embed({.table = table.data,
+                                  .dtype = table.dtype,
+                                  .token_ids = arrays_.token_ids,
+                                  .out = out,
+                                  .first_row = table.first_row,
+                                  .rows = table.rows,
+                                  .cols = table.cols,
+                                  .num_tokens = batch_.num_tokens()},
+                                 device_.stream),
+           "embed");
+}
+
+void CudaBackend::project(const ProjectOp& op) {
+  const int64_t width = op.outputs[0].weight->cols;
+  unsigned forms = 0;
+  for (const Projection& output : op.outputs) forms |= form_bit(*output.weight, op.rounding);
+  if (!prepare(inputs_,
+               {.x = op.x,
+                .norm_weight = op.norm.weight != nullptr ? op.norm.weight->data : nullptr,
+                .width = width,
+                .x_stride = op.x_stride != 0 ? op.x_stride : width,
+                .eps = op.norm.eps,
+                .rounding = op.rounding},
+               op.num_tokens, forms))
+    return;
+  for (const Projection& output : op.outputs) {
+    LinearBatchParams params = product(*output.weight, inputs_, op.num_tokens, op.rounding);
+    params.linear.bias = output.bias != nullptr ? output.bias->data : nullptr;
+    params.linear.y = output.y;
+    params.linear.output = output.output == Projection::Output::kAdd ? Output::kAdd : Output::kStore;
+    multiply(params);
+  }
+}
+
+void CudaBackend::store_latent(const StoreLatentOp& op) {
+  if (!failure_.ok()) return;
+  const int64_t num_tokens = batch_.num_tokens();
+  launched(device_.kernels.rope_query({.q = op.q,
+                                       .positions = arrays_.positions,
+                                       .cos_table = op.tables.cosines,
+                                       .sin_table = op.tables.sines,
+                                       .num_heads = op.num_heads,
+                                       .nope_dim = op.nope_dim,
+                                       .rope_dim = op.cache.rope_dim,
+                                       .end = num_tokens},
+                                      device_.stream),
+           "rope_query");
+  launched(device_.kernels.store_latent({.kv_a = op.kv_a,
+                                         .norm_weight = op.norm.weight->data,
+                                         .positions = arrays_.positions,
+                                         .slots = arrays_.slots,
+                                         .cos_table = op.tables.cosines,
+                                         .sin_table = op.tables.sines,
+                                         .cache = op.cache,
+                                         .eps = op.norm.eps,
+                                         .end = num_tokens},
+                                        device_.stream),
+           "store_latent");
+}
+
+void CudaBackend::head(const HeadOp& op) {
+  const auto num_rows = static_cast<int64_t>(batch_.logits_rows.size());
+  const int64_t width = op.weight->cols;
+  if (!reserve(head_rows_, num_rows * width * kFloatBytes)) return;
+  launched(device_.kernels.gather_rows({.from = op.x,
+                                        .rows = arrays_.logits_rows,
+                                        .to = head_rows_.as<float>(),
+                                        .from_stride = width,
+                                        .to_stride = width,
+                                        .num_rows = num_rows,
+                                        .width = width},
+                                       device_.stream),
+           "gather_rows");
+  const Projection output{.weight = op.weight, .y = op.logits};
+  project({.x = head_rows_.as<float>(),
+           .norm = op.norm,
+           .outputs = {&output, 1},
+           .num_tokens = num_rows,
+           .rounding = op.rounding});
+}
+
+void CudaBackend::clear(float* x, int64_t count) {
+  if (failure_.ok())
+    launched(device_.kernels.clear_or_add({.x = x, .count = count}, device_.stream), "clear");
+}
+
+void CudaBackend::add(const float* x, float* y, int64_t count) {
+  if (!failure_.ok()) return;
+  launched(device_.kernels.clear_or_add({.x = const_cast<float*>(x), .y = y, .count = count}, device_.stream),
+           "add");
+}
+
+}  // namespace fathom

@@ -1,0 +1,127 @@
+// The CUDA backend: the operations of backend.h as launches of kernels/cuda on one stream. It is written over
+// a CudaDevice and runs on the emulated one only: docs/cuda.md says what is missing.
+//
+// Weights are the CPU's panels, uploaded. Every token's attention is absorbed, whatever its form. A launch
+// that fails is remembered and reported by the next operation that returns a Status.
+#pragma once
+
+#include <map>
+
+#include "device/backend.h"
+#include "device/cuda/cuda_device.h"
+
+namespace fathom {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaDevice& device) : device_(device) {}
+
+  Result<DeviceBuffer> allocate(size_t bytes) override;
+  Status upload(const void* host, void* device, size_t bytes) override;
+  Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
+  Status copy(const void* from, void* to, size_t bytes) override;
+
+  // kUnsupported for int4.
+  Result<Weight> load_matrix(const WeightSource& source) override;
+  Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,
+                              const WeightSource& down) override;
+  Result<KvBWeights> load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) override;
+  Result<VectorWeight> load_vector(const TensorView& tensor) override;
+  Result<EmbeddingTable> load_embedding(const TensorView& tensor) override;
+
+  Status begin_step(const Batch& batch) override;
+  void embed(const EmbeddingTable& table, float* out) override;
+  void project(const ProjectOp& op) override;
+  void store_latent(const StoreLatentOp& op) override;
+  void attend(const AttendOp& op) override;
+  void moe(const MoeOp& op) override;
+  void mlp(const MlpOp& op) override;
+  void head(const HeadOp& op) override;
+  void clear(float* x, int64_t count) override;
+  void add(const float* x, float* y, int64_t count) override;
+
+ private:
+  // What the rows of a linear look like: kernels::InputForm, and fp16 with a power of two a row.
+  enum class Form : uint8_t { kFloat32, kBFloat16, kInt8, kInt8Pair, kFloat16 };
+  static constexpr int kNumForms = 5;
+
+  // Device memory that grows.
+  struct Scratch {
+    DeviceBuffer buffer;
+    template <typename T>
+    T* as() const {
+      return static_cast<T*>(buffer.data());
+    }
+  };
+  // Rows prepared in several forms.
+  struct Rows {
+    Scratch values[kNumForms];
+    Scratch scales[kNumForms];
+    int64_t padded = 0;
+  };
+  // The device's copy of the current batch.
+  struct BatchArrays {
+    Scratch storage;
+    const int32_t* token_ids = nullptr;
+    const int32_t* positions = nullptr;
+    const int64_t* slots = nullptr;
+    const int32_t* page_tables = nullptr;
+    const int32_t* logits_rows = nullptr;
+  };
+  // Tokens of heads as groups: head h's rows of T tokens are h, H + h, ..
+  struct HeadGroups {
+    Scratch rows;     // [H * T]
+    Scratch offsets;  // [H + 1]
+  };
+  struct PanelSource;  // cuda_weights.cc
+
+  static Form form_of(const Weight& weight, ActivationRounding rounding);
+  static unsigned form_bit(const Weight& weight, ActivationRounding rounding);
+  // These remember the first failure; false: there is one.
+  bool launched(int error, const char* kernel);
+  bool reserve(Scratch& scratch, int64_t bytes);
+  bool put(Scratch& scratch, const void* host, int64_t bytes);
+
+  Status pack(const PanelSource& source, Weight& weight);
+  Status pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight);
+  Result<void*> keep(const void* host, size_t bytes);
+
+  // Prepares num_rows rows in the forms of the bit set.
+  bool prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows, unsigned forms);
+  // y = weight x, y and its form not yet set.
+  kernels::cuda::LinearBatchParams product(const Weight& weight, const Rows& rows, int64_t num_tokens,
+                                           ActivationRounding rounding) const;
+  void multiply(const kernels::cuda::LinearBatchParams& params);
+  // Those of the weights whose form is among forms, as groups on the device; null: failed.
+  const kernels::cuda::LinearGroup* groups_of(std::span<const Weight* const> weights,
+                                              ActivationRounding rounding, unsigned forms);
+  // residual += network(inputs_)
+  void run_mlp(const MlpWeights& weights, int64_t num_tokens, float* residual, ActivationRounding rounding);
+  void route(const MoeOp& op);
+  void run_experts(const MoeOp& op);
+  void multiply_experts(std::span<const Weight* const> weights, kernels::cuda::LinearBatchParams params,
+                        const Rows& rows, const MoeOp& op);
+  int64_t row_splits(int64_t row) const;
+  // Rows [begin, end) of the batch.
+  void attend_rows(const AttendOp& op, int64_t begin, int64_t end);
+  bool fold_queries(const AttendOp& op, const float* q, int64_t num_rows);
+  bool attend_splits(const AttendOp& op, int64_t begin, int64_t end);
+  void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
+                      int64_t y_stride, ActivationRounding rounding);
+  bool make_head_groups(int64_t num_heads, int64_t num_rows);
+
+  CudaDevice device_;
+  Status failure_;
+  std::vector<DeviceBuffer> weights_;
+  std::map<std::pair<const void*, unsigned>, DeviceBuffer> groups_;  // by the first weight's panels and forms
+
+  Batch batch_;
+  std::vector<int32_t> row_segments_;  // of the batch
+  BatchArrays arrays_;
+  HeadGroups head_groups_;
+  Rows inputs_, hidden_inputs_, head_inputs_;
+  Scratch hidden_, expert_outputs_, router_logits_, expert_ids_, expert_weights_, offsets_, tokens_, places_;
+  Scratch folded_, split_items_, first_splits_, split_out_, split_max_, split_sum_, merged_, head_rows_;
+};
+
+}  // namespace fathom

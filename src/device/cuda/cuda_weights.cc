@@ -1,0 +1,154 @@
+// Weights of the CUDA backend: packed on the host, uploaded.
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "device/aligned_buffer.h"
+#include "device/cuda/cuda_backend.h"
+#include "kernels/ref/numbers.h"
+
+namespace fathom {
+
+// A matrix to be packed.
+struct CudaBackend::PanelSource {
+  const void* data = nullptr;
+  const void* second = nullptr;  // kGateUpPairs
+  int64_t row_stride = 0;        // elements
+  int64_t col_stride = 1;
+};
+
+namespace {
+
+Result<Weight> describe_on_device(const WeightSource& source, kernels::PanelOrder order) {
+  Weight weight;
+  weight.format = kernels::panel_format(source.tensor.dtype);
+  if (weight.format == kernels::PanelFormat::kInt4)
+    return unsupported("int4 weights are not offered on CUDA: use int8 ones");
+  weight.int8_inputs = source.int8_inputs;
+  weight.order = order;
+  weight.rows = source.tensor.shape[0];
+  weight.cols = source.tensor.shape[1];
+  return weight;
+}
+
+bool is_stored_alike(const WeightSource& a, const WeightSource& b) {
+  return a.tensor.dtype == b.tensor.dtype && (is_floating(a.tensor.dtype) || a.int8_inputs == b.int8_inputs);
+}
+
+}  // namespace
+
+// Memory of weights lives as long as the backend.
+Result<void*> CudaBackend::keep(const void* host, size_t bytes) {
+  FATHOM_ASSIGN_OR_RETURN(DeviceBuffer buffer, allocate(bytes));
+  FATHOM_RETURN_IF_ERROR(upload(host, buffer.data(), bytes));
+  weights_.push_back(std::move(buffer));
+  return weights_.back().data();
+}
+
+Status CudaBackend::pack(const PanelSource& source, Weight& weight) {
+  weight.num_panels =
+      kernels::num_panels(weight.rows) * (weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1);
+  const auto bytes =
+      static_cast<size_t>(weight.num_panels * kernels::panel_bytes(weight.cols, weight.format));
+  AlignedBuffer panels;
+  panels.reserve(std::max<size_t>(bytes, 1));
+  std::vector<int32_t> sums(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
+  kernels::pack_panels({.source = source.data,
+                        .second = source.second,
+                        .panels = panels.data(),
+                        .sums = kernels::is_integer(weight.format) ? sums.data() : nullptr,
+                        .format = weight.format,
+                        .order = weight.order,
+                        .rows = weight.rows,
+                        .cols = weight.cols,
+                        .source_row_stride = source.row_stride,
+                        .source_col_stride = source.col_stride,
+                        .begin = 0,
+                        .end = weight.num_panels});
+  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(panels.data(), bytes));
+  weight.parts.push_back({static_cast<const std::byte*>(memory), 0, weight.num_panels});
+  return ok_status();
+}
+
+// Scales in the order of the panels' outputs; those of padding are 0.
+Status CudaBackend::pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight) {
+  if (!kernels::is_integer(weight.format)) return ok_status();
+  FATHOM_CHECK(source.scales != nullptr, "integers without scales");
+  std::vector<float> scales(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
+  const int64_t step = second != nullptr ? 2 : 1;
+  for (int64_t row = 0; row < weight.rows; ++row) {
+    float* panel = scales.data() + row / kernels::kPanelRows * step * kernels::kPanelRows;
+    const int64_t place = row % kernels::kPanelRows;
+    panel[place] = source.scales[row];
+    if (second != nullptr) panel[kernels::kPanelRows + place] = second->scales[row];
+  }
+  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(scales.data(), scales.size() * sizeof(float)));
+  weight.scales = static_cast<const float*>(memory);
+  return ok_status();
+}
+
+Result<Weight> CudaBackend::load_matrix(const WeightSource& source) {
+  FATHOM_ASSIGN_OR_RETURN(Weight weight, describe_on_device(source, kernels::PanelOrder::kPlain));
+  FATHOM_RETURN_IF_ERROR(pack({.data = source.tensor.data, .row_stride = weight.cols}, weight));
+  FATHOM_RETURN_IF_ERROR(pack_scales(source, nullptr, weight));
+  return weight;
+}
+
+Result<MlpWeights> CudaBackend::load_mlp(const WeightSource& gate, const WeightSource& up,
+                                         const WeightSource& down) {
+  if (!is_stored_alike(gate, up)) {
+    return unsupported("gate is stored as {} and up as {}: both must be stored alike",
+                       dtype_name(gate.tensor.dtype), dtype_name(up.tensor.dtype));
+  }
+  MlpWeights weights;
+  FATHOM_ASSIGN_OR_RETURN(weights.gate_up, describe_on_device(gate, kernels::PanelOrder::kGateUpPairs));
+  FATHOM_RETURN_IF_ERROR(
+      pack({.data = gate.tensor.data, .second = up.tensor.data, .row_stride = weights.gate_up.cols},
+           weights.gate_up));
+  FATHOM_RETURN_IF_ERROR(pack_scales(gate, &up, weights.gate_up));
+  FATHOM_ASSIGN_OR_RETURN(weights.down, load_matrix(down));
+  return weights;
+}
+
+// keys, which only expanded attention reads, stay empty.
+Result<KvBWeights> CudaBackend::load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) {
+  const int64_t latent_dim = tensor.shape[1];
+  const int64_t head_rows = tensor.shape[0] / num_heads;
+  const auto row_bytes = latent_dim * static_cast<int64_t>(dtype_bytes(tensor.dtype));
+  const auto* data = static_cast<const std::byte*>(tensor.data);
+  const auto make = [&](int64_t rows, int64_t cols) {
+    Weight weight;
+    weight.format = kernels::panel_format(tensor.dtype);
+    weight.rows = rows;
+    weight.cols = cols;
+    return weight;
+  };
+  KvBWeights heads;
+  for (int64_t h = 0; h < num_heads; ++h) {
+    const std::byte* key_rows = data + h * head_rows * row_bytes;
+    heads.absorb.push_back(make(latent_dim, nope_dim));
+    FATHOM_RETURN_IF_ERROR(
+        pack({.data = key_rows, .row_stride = 1, .col_stride = latent_dim}, heads.absorb.back()));
+    heads.values.push_back(make(head_rows - nope_dim, latent_dim));
+    FATHOM_RETURN_IF_ERROR(
+        pack({.data = key_rows + nope_dim * row_bytes, .row_stride = latent_dim}, heads.values.back()));
+  }
+  return heads;
+}
+
+Result<VectorWeight> CudaBackend::load_vector(const TensorView& tensor) {
+  const int64_t size = tensor.shape.num_elements();
+  std::vector<float> values(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i)
+    values[static_cast<size_t>(i)] = kernels::ref::load_element(tensor.data, tensor.dtype, i);
+  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(values.data(), values.size() * sizeof(float)));
+  return VectorWeight{static_cast<const float*>(memory), size};
+}
+
+Result<EmbeddingTable> CudaBackend::load_embedding(const TensorView& tensor) {
+  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(tensor.data, tensor.num_bytes()));
+  return EmbeddingTable{
+      .data = memory, .dtype = tensor.dtype, .rows = tensor.shape[0], .cols = tensor.shape[1]};
+}
+
+}  // namespace fathom
