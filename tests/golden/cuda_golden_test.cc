@@ -1,0 +1,226 @@
+// The CUDA backend on the emulated device against logits of the reference implementation, and its
+// determinism: chunks and batch mates change no bit (docs/cuda.md).
+#include <gtest/gtest.h>
+
+#include "device/cuda/cuda_backend.h"
+#include "device/cuda/emulated_device.h"
+#include "model/deepseek_v2.h"
+#include "model/stored_weight.h"
+#include "support/golden.h"
+#include "support/temp_dir.h"
+
+namespace fathom::testing {
+namespace {
+
+constexpr int64_t kBlockSize = 16;
+constexpr int64_t kMaxTokens = 128;
+
+struct CudaModelOptions {
+  DType activations = DType::kFloat32;
+  DType cache = DType::kFloat32;
+};
+
+// A checkpoint on the emulated device, and one sequence in its cache.
+class CudaModel {
+ public:
+  CudaModel(const std::string& folder, const CudaModelOptions& options) {
+    const Status status = load(folder, options);
+    EXPECT_TRUE(status.ok()) << status.message();
+    loaded_ = status.ok();
+  }
+  bool loaded() const { return loaded_; }
+  int64_t vocab_size() const { return model_->config().vocab_size; }
+  int64_t num_layers() const { return model_->config().num_hidden_layers; }
+
+  // Logits of every position, the ids computed in chunks of so many.
+  std::vector<float> logits(const std::vector<int32_t>& ids, int64_t chunk) {
+    std::vector<float> all;
+    const auto count = static_cast<int64_t>(ids.size());
+    for (int64_t begin = 0; begin < count; begin += chunk) {
+      const int64_t end = std::min(count, begin + chunk);
+      const Status status = run({ids.data() + begin, ids.data() + end}, begin, all);
+      EXPECT_TRUE(status.ok()) << status.message();
+    }
+    return all;
+  }
+
+ private:
+  Status load(const std::string& folder, const CudaModelOptions& options) {
+    FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(folder));
+    FATHOM_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::open(folder));
+    FATHOM_ASSIGN_OR_RETURN(const QuantDescription description, QuantDescription::load(folder, config));
+    FATHOM_RETURN_IF_ERROR(check_weights(*checkpoint, config, description));
+    FATHOM_ASSIGN_OR_RETURN(model_, DeepseekV2::load(backend_, *checkpoint, description, config,
+                                                     {.activation_dtype = options.activations,
+                                                      .max_tokens = kMaxTokens,
+                                                      .max_logits_rows = kMaxTokens,
+                                                      .max_positions = config.max_position_embeddings},
+                                                     nullptr));
+    FATHOM_ASSIGN_OR_RETURN(LatentCache cache, LatentCache::create(backend_, config,
+                                                                   {.num_pages = kMaxTokens / kBlockSize,
+                                                                    .block_size = kBlockSize,
+                                                                    .dtype = options.cache}));
+    cache_.emplace(std::move(cache));
+    return ok_status();
+  }
+
+  Status run(const std::vector<int32_t>& ids, int64_t first_position, std::vector<float>& all) {
+    const auto count = static_cast<int64_t>(ids.size());
+    const int64_t pages = (first_position + count + kBlockSize - 1) / kBlockSize;
+    std::vector<int32_t> positions, rows, page_table;
+    std::vector<int64_t> slots;
+    // Pages in descending order.
+    for (int64_t i = 0; i < pages; ++i)
+      page_table.push_back(static_cast<int32_t>(kMaxTokens / kBlockSize - 1 - i));
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t position = first_position + t;
+      positions.push_back(static_cast<int32_t>(position));
+      rows.push_back(static_cast<int32_t>(t));
+      slots.push_back(page_table[static_cast<size_t>(position / kBlockSize)] * kBlockSize +
+                      position % kBlockSize);
+    }
+    const std::vector<int32_t> starts = {0, static_cast<int32_t>(count)},
+                               table_starts = {0, static_cast<int32_t>(pages)};
+    const std::vector<AttentionForm> forms = {AttentionForm::kAbsorbed};
+    FATHOM_ASSIGN_OR_RETURN(const float* logits, model_->forward({.token_ids = ids,
+                                                                  .positions = positions,
+                                                                  .slots = slots,
+                                                                  .starts = starts,
+                                                                  .forms = forms,
+                                                                  .page_tables = page_table,
+                                                                  .page_table_starts = table_starts,
+                                                                  .logits_rows = rows},
+                                                                 *cache_));
+    const auto floats = static_cast<size_t>(count * vocab_size());
+    std::vector<std::byte> room;
+    FATHOM_ASSIGN_OR_RETURN(const void* host, backend_.read_back(logits, floats * sizeof(float), room));
+    const auto* values = static_cast<const float*>(host);
+    all.insert(all.end(), values, values + floats);
+    return ok_status();
+  }
+
+  CudaBackend backend_{emulated_device()};
+  std::unique_ptr<DeepseekV2> model_;
+  std::optional<LatentCache> cache_;
+  bool loaded_ = false;
+};
+
+class CudaGoldenTest : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Variants, CudaGoldenTest, ::testing::ValuesIn(golden_variants()),
+                         [](const auto& variant) { return variant.param; });
+
+// The first kMaxTokens of a golden's prompt: the emulation is slow.
+Golden read_beginning(const std::string& variant) {
+  Golden golden = read_golden(variant);
+  const size_t vocab_size = golden.logits.size() / golden.ids.size();
+  golden.ids.resize(std::min<size_t>(golden.ids.size(), kMaxTokens));
+  golden.logits.resize(golden.ids.size() * vocab_size);
+  return golden;
+}
+
+TEST_P(CudaGoldenTest, Float32AgreesAtEveryPosition) {
+  const Golden golden = read_beginning(GetParam());
+  CudaModel model(golden_dir(GetParam()), {});
+  ASSERT_TRUE(model.loaded());
+  const std::vector<float> ours = model.logits(golden.ids, kMaxTokens);
+  ASSERT_EQ(ours.size(), golden.logits.size());
+  EXPECT_LE(position_distances(ours, golden.logits, static_cast<size_t>(model.vocab_size())).back(), 1e-5);
+}
+
+// The bound of golden_test.cc: ten roundings a layer and one in the head, three times their mean square; a
+// quarter of the positions, since a flipped expert is more than rounding.
+TEST_P(CudaGoldenTest, RoundedActivationsStayWithinTheirBound) {
+  const Golden golden = read_beginning(GetParam());
+  for (DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    CudaModel model(golden_dir(GetParam()), {.activations = dtype, .cache = dtype});
+    ASSERT_TRUE(model.loaded());
+    const std::vector<float> ours = model.logits(golden.ids, kMaxTokens);
+    for (float logit : ours) ASSERT_TRUE(std::isfinite(logit));
+    const auto distances = position_distances(ours, golden.logits, static_cast<size_t>(model.vocab_size()));
+    const double unit = dtype == DType::kBFloat16 ? 0x1p-9 : 0x1p-12;
+    const double tolerance =
+        3 * unit / std::sqrt(3.0) * std::sqrt(static_cast<double>(10 * model.num_layers() + 1));
+    EXPECT_LE(distances[distances.size() / 4], tolerance) << dtype_name(dtype);
+    EXPECT_GE(distances[distances.size() / 4], tolerance / 100) << "nothing was rounded";
+  }
+}
+
+// One token after another, in chunks of 7, all at once: streamed and tiled products, other groups of experts.
+TEST(CudaDeterminism, ChunksChangeNoBit) {
+  for (const CudaModelOptions& options : {CudaModelOptions{},
+                                          {DType::kBFloat16, DType::kBFloat16},
+                                          {DType::kBFloat16, DType::kInt8},
+                                          {DType::kFloat16, DType::kFloat16}}) {
+    const Golden golden = read_beginning("lite_like");
+    CudaModel model(golden_dir("lite_like"), options);
+    ASSERT_TRUE(model.loaded());
+    const std::vector<float> whole = model.logits(golden.ids, kMaxTokens);
+    for (int64_t chunk : {1, 7})
+      EXPECT_TRUE(model.logits(golden.ids, chunk) == whole)
+          << dtype_name(options.activations) << " chunk " << chunk;
+  }
+}
+
+// A batch of one token in page 0.
+struct OneToken {
+  std::vector<int32_t> zero = {0}, ends = {0, 1};
+  std::vector<int64_t> slots = {0};
+  std::vector<AttentionForm> forms = {AttentionForm::kAbsorbed};
+  Batch batch{.token_ids = zero,
+              .positions = zero,
+              .slots = slots,
+              .starts = ends,
+              .forms = forms,
+              .page_tables = zero,
+              .page_table_starts = ends,
+              .logits_rows = zero};
+};
+
+TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
+  CudaDevice device = emulated_device();
+  device.kernels.embed = [](const kernels::cuda::EmbedParams&, void*) { return 700; };
+  CudaBackend backend(device);
+  const OneToken one;
+  ASSERT_TRUE(backend.begin_step(one.batch).ok());
+  float out = 0;
+  backend.embed({.data = &out, .rows = 1, .cols = 1}, &out);
+  std::vector<std::byte> room;
+  EXPECT_EQ(backend.read_back(&out, sizeof(out), room).status().message(),
+            "the CUDA kernel embed failed with error 700");
+  EXPECT_FALSE(backend.begin_step(one.batch).ok());
+}
+
+TEST(CudaBackendFailures, TooLittleMemoryAndInt4AreRefused) {
+  CudaDevice device = emulated_device();
+  device.allocate = [](size_t bytes) -> Result<void*> { return resource_exhausted("no {} bytes", bytes); };
+  CudaBackend backend(device);
+  EXPECT_EQ(backend.begin_step(OneToken().batch).code(), ErrorCode::kResourceExhausted);
+  const uint8_t nibbles[16] = {};
+  const auto refused =
+      backend.load_matrix({.tensor = {.data = nibbles, .dtype = DType::kUint8, .shape = {1, 16}}});
+  EXPECT_EQ(refused.status().code(), ErrorCode::kUnsupported);
+}
+
+class CudaQuantizedTest : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Types, CudaQuantizedTest, ::testing::Values("w8a16", "w8a8_dynamic", "mix"));
+
+// Exact sums of the reference's integers: float32's own error is left, as in quantized_golden_test.cc; where
+// inputs are two digits, the rounding of five of them a layer.
+TEST_P(CudaQuantizedTest, AgreesAndChunksChangeNoBit) {
+  const QuantizedGolden golden = read_quantized_golden("lite_like", GetParam());
+  TempDir folder;
+  assemble_quantized_golden("lite_like", GetParam(), folder.path());
+  CudaModel model(folder.path(), {});
+  ASSERT_TRUE(model.loaded());
+  const std::vector<float> ours = model.logits(golden.ids, kMaxTokens);
+  ASSERT_EQ(ours.size(), golden.logits.size());
+  const double digits = golden.input_crest / kernels::kInt8PairLimit / std::sqrt(12.0);
+  const double tolerance = GetParam() == "w8a8_dynamic"
+                               ? 1e-5
+                               : 3 * digits * std::sqrt(5.0 * static_cast<double>(model.num_layers()));
+  EXPECT_LE(relative_distance(ours, golden.logits), tolerance);
+  EXPECT_TRUE(model.logits(golden.ids, 3) == ours);
+}
+
+}  // namespace
+}  // namespace fathom::testing
