@@ -3,18 +3,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <thread>
 
 #include "base/json.h"
 #include "model/stored_weight.h"
 #include "quantize/verify.h"
+#include "support/interrupted.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
 #include "support/tiny_config.h"
@@ -80,27 +79,6 @@ class QuantizeTest : public ::testing::Test {
     for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
       message.erase(at, dir_.path().size());
     return message;
-  }
-  // Runs in a process of its own that ends without notice as soon as all data is handed over and little but
-  // the last shards' flush is left.
-  void interrupt_at_end(const QuantizeOptions& wanted) {
-    struct Sink : ProgressSink {
-      void report(std::string_view, uint64_t done, uint64_t total) override {
-        if (done < total) return;
-        std::this_thread::sleep_for(std::chrono::milliseconds(500));
-        ::_exit(7);
-      }
-    };
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      Sink sink;
-      (void)quantize(wanted, &sink);
-      ::_exit(8);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
   }
   TempDir dir_;
 };
@@ -229,7 +207,7 @@ TEST_F(QuantizeTest, ResumesAtEveryShardBorder) {
   const uint64_t num_shards = succeed(whole).num_shards;
   QuantizeOptions broken = whole;
   broken.destination = dir_.file("broken");
-  interrupt_at_end(broken);
+  interrupt_at_end([&](ProgressSink* progress) { (void)quantize(broken, progress); });
   EXPECT_FALSE(path_exists(broken.destination));
   const std::string kept = dir_.file("kept");
   const std::string partial = broken.destination + ".partial";
@@ -254,11 +232,11 @@ TEST_F(QuantizeTest, ResumesAtEveryShardBorder) {
 
 TEST_F(QuantizeTest, StartsAnewWithOtherOptionsOrAnotherSource) {
   QuantizeOptions wanted = options("out");
-  interrupt_at_end(wanted);
+  interrupt_at_end([&](ProgressSink* progress) { (void)quantize(wanted, progress); });
   wanted.recipe.mix = {{"self_attn", QuantType::kW8A16}};
   EXPECT_EQ(succeed(wanted).num_resumed_shards, 0u);
   fs::remove_all(wanted.destination);
-  interrupt_at_end(wanted);
+  interrupt_at_end([&](ProgressSink* progress) { (void)quantize(wanted, progress); });
   const auto time = fs::last_write_time(dir_.file("source/model.safetensors"));
   fs::last_write_time(dir_.file("source/model.safetensors"), time + std::chrono::seconds(5));
   EXPECT_EQ(succeed(wanted).num_resumed_shards, 0u);
@@ -304,7 +282,7 @@ TEST_F(QuantizeTest, ForceReplacesAtTheEnd) {
   QuantizeOptions wanted = options("out");
   wanted.existing = ExistingModel::kReplace;
   wanted.recipe.type = QuantType::kW4A16;
-  interrupt_at_end(wanted);
+  interrupt_at_end([&](ProgressSink* progress) { (void)quantize(wanted, progress); });
   EXPECT_EQ(contents(dir_.file("out")), before);
   EXPECT_GT(succeed(wanted).num_resumed_shards, 0u);
   EXPECT_NE(contents(dir_.file("out")), before);

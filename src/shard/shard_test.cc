@@ -1,17 +1,15 @@
 #include "shard/shard.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <thread>
 
 #include "model/rank_weights.h"
 #include "model/stored_weight.h"
+#include "support/interrupted.h"
 #include "support/temp_dir.h"
 #include "support/tiny_checkpoint.h"
 #include "support/tiny_config.h"
@@ -65,27 +63,6 @@ class ShardTest : public ::testing::Test {
   }
   std::string opening(const std::string& name, const Sharding& sharding) {
     return cut(open_checkpoint(dir_.file(name), sharding).status().message());
-  }
-  // Runs in a process of its own that ends without notice as soon as all data is handed over and little but
-  // the last files' flush is left.
-  void interrupt_at_end(const ShardOptions& wanted) {
-    struct Sink : ProgressSink {
-      void report(std::string_view, uint64_t done, uint64_t total) override {
-        if (done < total) return;
-        std::this_thread::sleep_for(std::chrono::milliseconds(500));
-        ::_exit(7);
-      }
-    };
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      Sink sink;
-      (void)shard_model(wanted, &sink);
-      ::_exit(8);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
   }
   TempDir dir_;
 };
@@ -188,7 +165,7 @@ TEST_F(ShardTest, ResumesAtEveryLayer) {
   const Files want = contents(whole.destination);
   ShardOptions broken = whole;
   broken.destination = dir_.file("broken");
-  interrupt_at_end(broken);
+  interrupt_at_end([&](ProgressSink* progress) { (void)shard_model(broken, progress); });
   EXPECT_FALSE(path_exists(broken.destination));
   const std::string kept = dir_.file("kept");
   const std::string partial = broken.destination + ".partial";
@@ -213,11 +190,11 @@ TEST_F(ShardTest, ResumesAtEveryLayer) {
 
 TEST_F(ShardTest, StartsAnewWithOtherOptionsOrAnotherSource) {
   ShardOptions wanted = options("out");
-  interrupt_at_end(wanted);
+  interrupt_at_end([&](ProgressSink* progress) { (void)shard_model(wanted, progress); });
   wanted.num_expert_groups = 2;
   EXPECT_EQ(succeed(wanted).num_resumed_files, 0u);
   fs::remove_all(wanted.destination);
-  interrupt_at_end(wanted);
+  interrupt_at_end([&](ProgressSink* progress) { (void)shard_model(wanted, progress); });
   const auto time = fs::last_write_time(dir_.file("source/model.safetensors"));
   fs::last_write_time(dir_.file("source/model.safetensors"), time + std::chrono::seconds(5));
   EXPECT_EQ(succeed(wanted).num_resumed_files, 0u);

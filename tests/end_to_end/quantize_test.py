@@ -2,19 +2,18 @@
 """fathom quantize and verify as a user runs them: killed at any moment, out of disk space, run by the engine.
 
 usage: quantize_test.py FATHOM_BINARY      FATHOM_KILLS=500 kills that often instead of 50"""
-import filecmp
 import json
 import os
 import pathlib
-import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
+
+from killing import kill_at_random_moments, same_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests" / "golden" / "lite_like"
@@ -46,41 +45,10 @@ class Case(unittest.TestCase):
         done = fathom("verify", destination)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def assert_same(self, left, right):
-        names = sorted(os.listdir(left))
-        self.assertEqual(names, sorted(os.listdir(right)))
-        self.assertEqual(filecmp.cmpfiles(left, right, names, shallow=False)[0], names)
-
 
 class Killed(Case):
     def test_killed_at_random_moments(self):
-        """The destination is not there or whole, and the next run makes the same bytes."""
-        whole = self.folder / "whole"
-        started = time.monotonic()
-        self.quantize(whole)
-        duration = time.monotonic() - started
-        draw = random.Random(SEED)
-        num_killed = num_resumed = 0
-        for attempt in range(10 * KILLS):
-            if num_killed == KILLS:
-                break
-            with self.subTest(attempt=attempt, seed=SEED):
-                process = subprocess.Popen(command(self.out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(draw.uniform(0, duration))
-                process.send_signal(signal.SIGKILL)
-                if process.wait() == -signal.SIGKILL:
-                    num_killed += 1
-                else:
-                    duration *= 0.9  # it was done already: this machine is faster than the first run
-                if self.out.exists():
-                    self.verify(self.out)
-                else:
-                    num_resumed += "going on behind shard" in self.quantize(self.out).stderr
-                self.assertFalse(pathlib.Path(f"{self.out}.partial").exists())
-                self.assert_same(self.out, whole)
-                shutil.rmtree(self.out)
-        self.assertEqual(num_killed, KILLS)
-        self.assertGreater(num_resumed, 0)
+        kill_at_random_moments(self, command, self.folder, KILLS, SEED, "going on behind shard")
 
 
 class Limits(Case):

@@ -3,20 +3,17 @@
 damage, killed at any moment. Standard library only.
 
 usage: shard_test.py FATHOM_BINARY      FATHOM_KILLS=500 kills that often instead of 30"""
-import filecmp
 import functools
 import json
 import os
 import pathlib
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
+from killing import kill_at_random_moments
 from serving import DEMO, ROOT
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -229,36 +226,10 @@ class Killed(Case):
         return [BINARY, "shard", str(GOLDEN / "lite_like"), str(destination), "--tp", "2", "--shard-size", "8k"]
 
     def test_killed_at_random_moments(self):
-        """The destination is not there or whole, and the next run makes the same bytes."""
-        whole = self.folder / "whole"
-        started = time.monotonic()
-        subprocess.run(self.command(whole), check=True, capture_output=True)
-        duration = time.monotonic() - started
-        draw = random.Random(SEED)
-        num_killed = num_resumed = 0
-        for attempt in range(10 * KILLS):
-            if num_killed == KILLS:
-                break
-            with self.subTest(attempt=attempt, seed=SEED):
-                process = subprocess.Popen(self.command(self.out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(draw.uniform(0, duration))
-                process.send_signal(signal.SIGKILL)
-                if process.wait() == -signal.SIGKILL:
-                    num_killed += 1
-                else:
-                    duration *= 0.9  # it was done already: this machine is faster than the first run
-                if not self.out.exists():
-                    done = subprocess.run(self.command(self.out), capture_output=True, text=True, check=False)
-                    self.assertEqual(done.returncode, 0, done.stderr)
-                    num_resumed += "going on behind part" in done.stderr
-                self.succeed("verify", self.out)
-                self.assertFalse(pathlib.Path(f"{self.out}.partial").exists())
-                names = sorted(os.listdir(self.out))
-                self.assertEqual(names, sorted(os.listdir(whole)))
-                self.assertEqual(filecmp.cmpfiles(self.out, whole, names, shallow=False)[0], names)
-                shutil.rmtree(self.out)
-        self.assertEqual(num_killed, KILLS)
-        self.assertGreater(num_resumed, 0)
+        kill_at_random_moments(self, self.command, self.folder, KILLS, SEED, "going on behind part")
+
+    def verify(self, destination):
+        self.succeed("verify", destination)
 
 
 if __name__ == "__main__":
