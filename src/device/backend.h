@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "base/function_ref.h"
 #include "base/status.h"
 #include "device/batch.h"
 #include "device/weights.h"
@@ -186,6 +187,15 @@ class Backend {
   // For sums that are taken apart: x[i] = 0, y[i] += x[i]; i in [0, count).
   virtual void clear(float* x, int64_t count) = 0;
   virtual void add(const float* x, float* y, int64_t count) = 0;
+
+  // Work on the host between operations: calls work(thread, index) once for each index in [0, count), thread
+  // in [0, num_host_threads()), and returns when all is done. Which thread takes which index varies; work
+  // does not throw.
+  using HostWork = FunctionRef<void(int thread, int64_t index)>;
+  virtual int num_host_threads() const { return 1; }
+  virtual void share_out(int64_t count, HostWork work) {
+    for (int64_t i = 0; i < count; ++i) work(0, i);
+  }
 };
 
 struct CpuBackendOptions {

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <system_error>
 
@@ -42,6 +43,14 @@ Result<DeviceBuffer> CpuBackend::allocate(size_t bytes) {
 Status CpuBackend::upload(const void* host, void* device, size_t bytes) {
   std::memcpy(device, host, bytes);
   return ok_status();
+}
+
+void CpuBackend::share_out(int64_t count, HostWork work) {
+  if (count < 2) return Backend::share_out(count, work);
+  std::atomic<int64_t> next{0};
+  team_.run([&](int thread) {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(thread, i);
+  });
 }
 
 Result<const void*> CpuBackend::read_back(const void* device, size_t, std::vector<std::byte>&) {

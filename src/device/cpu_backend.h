@@ -39,6 +39,8 @@ class CpuBackend final : public Backend {
   void head(const HeadOp& op) override;
   void clear(float* x, int64_t count) override;
   void add(const float* x, float* y, int64_t count) override;
+  int num_host_threads() const override { return team_.size(); }
+  void share_out(int64_t count, HostWork work) override;
 
  private:
   // Which rows of the batch are computed in which form of attention.

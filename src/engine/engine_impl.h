@@ -1,6 +1,7 @@
 // The engine's parts and state; only engine/*.cc sees it.
 #pragma once
 
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,13 @@ struct Engine::Impl {
     SequenceId id = 0;
     std::vector<Choice::Step> steps;
     Status status = {};  // not ok: after these steps, if any
+  };
+
+  // What drawing one choice's tokens takes room for.
+  struct DrawRoom {
+    ChoiceWorkspace workspace;
+    std::vector<int32_t> generated;  // with the drafts that held
+    std::exception_ptr failure;
   };
 
   // In the order in which they are made; each refers to those before it.
@@ -60,11 +68,10 @@ struct Engine::Impl {
 
   // Reused from step to step.
   std::vector<SegmentInput> segments;
-  std::vector<int32_t> generated;  // of one sequence, with the drafts that held
-  std::vector<Outcome> outcomes;   // one per segment with logits
+  std::vector<Outcome> outcomes;  // one per segment with logits
   std::vector<int32_t> new_tokens;
-  std::vector<int32_t> new_counts;  // per outcome
-  ChoiceWorkspace workspace;
+  std::vector<int32_t> new_counts;   // per outcome
+  std::vector<DrawRoom> draw_rooms;  // by host thread
 
   Status open(ProgressSink* progress);
   Status make_drafter(int64_t max_num_seqs, const DraftCheckpoint* draft, ProgressSink* progress);
@@ -81,7 +88,8 @@ struct Engine::Impl {
   StepWork work_of(const BatchPlan& plan) const;
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
-  void advance(const Segment& segment, std::span<const float> logits, Outcome& outcome);
+  void draw_all(const BatchPlan& plan, std::span<const float> logits);
+  void advance(const Segment& segment, const float* logits, DrawRoom& room, Outcome& outcome);
   Status score_prompts(const BatchPlan& plan);
   void deliver(const Outcome& outcome);
   void deliver(SequenceId id, const Choice::Step& step, bool is_last);

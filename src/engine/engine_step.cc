@@ -1,5 +1,6 @@
 // One step: plan, compute, draw, commit, tell.
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "engine/engine_impl.h"
@@ -37,39 +38,63 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
 }
 
 // The tokens that one choice's rows give it: a draft that is the token drawn makes the next row count too.
-void Engine::Impl::advance(const Segment& segment, std::span<const float> logits, Outcome& outcome) {
+void Engine::Impl::advance(const Segment& segment, const float* logits, DrawRoom& room, Outcome& outcome) {
   const Sequence& sequence = *scheduler->find(segment.sequence_id);
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
   const auto width = static_cast<size_t>(config.vocab_size);
   Choice& choice = choices.at(segment.sequence_id);
   std::span<const int32_t> so_far = tokens.subspan(prompt_len);
-  if (segment.num_logits > 1) generated.assign(so_far.begin(), so_far.end());
+  if (segment.num_logits > 1) room.generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
   for (size_t row = 0;; ++row) {
     Result<Choice::Step> step =
-        choice.next(logits.subspan(row * width, num_drawable()), tokens.first(prompt_len), so_far, workspace);
+        choice.next({logits + row * width, num_drawable()}, tokens.first(prompt_len), so_far, room.workspace);
     if (!step.ok()) {
       outcome.status = step.status();
       return;
     }
     const int32_t id = outcome.steps.emplace_back(std::move(step).value()).token.id;
     if (outcome.steps.back().stops || row == sequence.drafts.size() || sequence.drafts[row] != id) return;
-    generated.push_back(id);
-    so_far = generated;
+    room.generated.push_back(id);
+    so_far = room.generated;
   }
 }
 
-void Engine::Impl::take_logits(const BatchPlan& plan, std::span<const float> logits) {
-  outcomes.clear();
-  new_tokens.clear();
-  new_counts.clear();
+// Choices draw independently of each other, on all threads. Outcomes are in the order of the segments.
+void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const float> logits) {
+  struct Draw {
+    const Segment* segment;
+    const float* logits;
+  };
+  std::vector<Draw> draws;
+  size_t offset = 0;
   for (const Segment& segment : plan.segments) {
     if (segment.num_logits == 0) continue;
-    const auto count = static_cast<size_t>(segment.num_logits * config.vocab_size);
-    Outcome& outcome = outcomes.emplace_back();
-    advance(segment, logits.first(count), outcome);
-    logits = logits.subspan(count);
+    draws.push_back({&segment, logits.data() + offset});
+    offset += static_cast<size_t>(segment.num_logits * config.vocab_size);
+  }
+  outcomes.clear();
+  outcomes.resize(draws.size());
+  draw_rooms.resize(static_cast<size_t>(backend->num_host_threads()));
+  backend->share_out(std::ssize(draws), [&](int thread, int64_t i) {
+    DrawRoom& room = draw_rooms[static_cast<size_t>(thread)];
+    const auto index = static_cast<size_t>(i);
+    try {
+      advance(*draws[index].segment, draws[index].logits, room, outcomes[index]);
+    } catch (...) {
+      room.failure = std::current_exception();
+    }
+  });
+  for (DrawRoom& room : draw_rooms)
+    if (room.failure) std::rethrow_exception(std::exchange(room.failure, nullptr));
+}
+
+void Engine::Impl::take_logits(const BatchPlan& plan, std::span<const float> logits) {
+  draw_all(plan, logits);
+  new_tokens.clear();
+  new_counts.clear();
+  for (const Outcome& outcome : outcomes) {
     for (const Choice::Step& step : outcome.steps) new_tokens.push_back(step.token.id);
     // An answer that fails ends, but the scheduler wants a token all the same.
     if (!outcome.status.ok()) new_tokens.push_back(0);
