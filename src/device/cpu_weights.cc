@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "device/cpu_backend.h"
+#include "device/weight_source.h"
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
@@ -19,30 +20,6 @@ struct CpuBackend::PackSource {
   int64_t col_stride = 1;
   int node = -1;
 };
-
-namespace {
-
-Weight describe(const WeightSource& source, kernels::PanelOrder order) {
-  Weight weight;
-  weight.format = kernels::panel_format(source.tensor.dtype);
-  weight.int8_inputs = source.int8_inputs;
-  weight.order = order;
-  weight.rows = source.tensor.shape[0];
-  weight.cols = source.tensor.shape[1] * (weight.format == kernels::PanelFormat::kInt4 ? 2 : 1);
-  return weight;
-}
-
-bool same_format(const WeightSource& a, const WeightSource& b) {
-  return a.tensor.dtype == b.tensor.dtype &&
-         (is_floating(a.tensor.dtype) || a.int8_inputs == b.int8_inputs) && a.group_size == b.group_size;
-}
-
-std::string stored_as(const WeightSource& source) {
-  if (source.tensor.dtype == DType::kUint8) return fmt::format("int4 in groups of {}", source.group_size);
-  return std::string(dtype_name(source.tensor.dtype));
-}
-
-}  // namespace
 
 Status CpuBackend::pack(const PackSource& source, Weight& weight) {
   const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;
@@ -88,17 +65,10 @@ Status CpuBackend::pack(const PackSource& source, Weight& weight) {
 // Scales in the order of the panels' outputs; those of padding stay 0.
 Status CpuBackend::pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight) {
   if (!kernels::is_integer(weight.format)) return ok_status();
-  FATHOM_CHECK(source.scales != nullptr, "integers without scales");
   const auto count = static_cast<size_t>(weight.num_panels * kernels::kPanelRows);
   FATHOM_ASSIGN_OR_RETURN(std::byte * memory, arena_.allocate(0, count * sizeof(float)));
   auto* scales = reinterpret_cast<float*>(memory);
-  const int64_t step = second != nullptr ? 2 : 1;
-  for (int64_t row = 0; row < weight.rows; ++row) {
-    float* panel = scales + row / kernels::kPanelRows * step * kernels::kPanelRows;
-    const int64_t place = row % kernels::kPanelRows;
-    panel[place] = source.scales[row];
-    if (second != nullptr) panel[kernels::kPanelRows + place] = second->scales[row];
-  }
+  spread_scales(source, second, scales);
   weight.scales = scales;
   return ok_status();
 }
@@ -116,10 +86,7 @@ Result<Weight> CpuBackend::load_matrix(const WeightSource& source) {
 
 Result<MlpWeights> CpuBackend::load_mlp(const WeightSource& gate, const WeightSource& up,
                                         const WeightSource& down) {
-  if (!same_format(gate, up)) {
-    return unsupported("gate is stored as {} and up as {}: both must be stored alike", stored_as(gate),
-                       stored_as(up));
-  }
+  FATHOM_RETURN_IF_ERROR(check_gate_and_up(gate, up));
   MlpWeights weights;
   weights.gate_up = describe(gate, kernels::PanelOrder::kGateUpPairs);
   FATHOM_RETURN_IF_ERROR(pack({.data = gate.tensor.data,

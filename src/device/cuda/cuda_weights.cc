@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "device/aligned_buffer.h"
 #include "device/cuda/cuda_backend.h"
+#include "device/weight_source.h"
 #include "kernels/ref/numbers.h"
 
 namespace fathom {
@@ -20,19 +21,10 @@ struct CudaBackend::PanelSource {
 namespace {
 
 Result<Weight> describe_on_device(const WeightSource& source, kernels::PanelOrder order) {
-  Weight weight;
-  weight.format = kernels::panel_format(source.tensor.dtype);
+  Weight weight = describe(source, order);
   if (weight.format == kernels::PanelFormat::kInt4)
     return unsupported("int4 weights are not offered on CUDA: use int8 ones");
-  weight.int8_inputs = source.int8_inputs;
-  weight.order = order;
-  weight.rows = source.tensor.shape[0];
-  weight.cols = source.tensor.shape[1];
   return weight;
-}
-
-bool is_stored_alike(const WeightSource& a, const WeightSource& b) {
-  return a.tensor.dtype == b.tensor.dtype && (is_floating(a.tensor.dtype) || a.int8_inputs == b.int8_inputs);
 }
 
 }  // namespace
@@ -73,15 +65,8 @@ Status CudaBackend::pack(const PanelSource& source, Weight& weight) {
 // Scales in the order of the panels' outputs; those of padding are 0.
 Status CudaBackend::pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight) {
   if (!kernels::is_integer(weight.format)) return ok_status();
-  FATHOM_CHECK(source.scales != nullptr, "integers without scales");
   std::vector<float> scales(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
-  const int64_t step = second != nullptr ? 2 : 1;
-  for (int64_t row = 0; row < weight.rows; ++row) {
-    float* panel = scales.data() + row / kernels::kPanelRows * step * kernels::kPanelRows;
-    const int64_t place = row % kernels::kPanelRows;
-    panel[place] = source.scales[row];
-    if (second != nullptr) panel[kernels::kPanelRows + place] = second->scales[row];
-  }
+  spread_scales(source, second, scales.data());
   FATHOM_ASSIGN_OR_RETURN(void* memory, keep(scales.data(), scales.size() * sizeof(float)));
   weight.scales = static_cast<const float*>(memory);
   return ok_status();
@@ -96,10 +81,7 @@ Result<Weight> CudaBackend::load_matrix(const WeightSource& source) {
 
 Result<MlpWeights> CudaBackend::load_mlp(const WeightSource& gate, const WeightSource& up,
                                          const WeightSource& down) {
-  if (!is_stored_alike(gate, up)) {
-    return unsupported("gate is stored as {} and up as {}: both must be stored alike",
-                       dtype_name(gate.tensor.dtype), dtype_name(up.tensor.dtype));
-  }
+  FATHOM_RETURN_IF_ERROR(check_gate_and_up(gate, up));
   MlpWeights weights;
   FATHOM_ASSIGN_OR_RETURN(weights.gate_up, describe_on_device(gate, kernels::PanelOrder::kGateUpPairs));
   FATHOM_RETURN_IF_ERROR(
