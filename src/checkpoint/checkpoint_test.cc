@@ -33,10 +33,7 @@ class CheckpointTest : public ::testing::Test {
   std::string refusal() {
     const auto checkpoint = Checkpoint::open(dir_.path());
     if (checkpoint.ok()) return "";
-    std::string message = checkpoint.status().message();
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
-      message.erase(at, dir_.path().size());
-    return message;
+    return dir_.cut(checkpoint.status().message());
   }
   TempDir dir_;
 };

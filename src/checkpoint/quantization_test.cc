@@ -24,12 +24,7 @@ class QuantDescriptionTest : public ::testing::Test {
     return description.ok() ? *description : QuantDescription();
   }
   // The message without the folder's path; "" where it loads.
-  std::string refusal() {
-    std::string message = QuantDescription::load(dir_.path(), config_).status().message();
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
-      message.erase(at, dir_.path().size());
-    return message;
-  }
+  std::string refusal() { return dir_.cut(QuantDescription::load(dir_.path(), config_).status().message()); }
   std::string refusal_of(const std::string& text) {
     dir_.write(kGeneric, text);
     return refusal();

@@ -32,6 +32,22 @@ inline float next_value(Values& values, Data data) {
   return data == Data::kRandom ? value : std::nearbyint(value * 8) / 8;
 }
 
+// cos and sin of the angles of some positions, and where each token stands.
+struct Rotation {
+  Rotation(Values& values, int64_t num_tokens, int64_t rope_dim) {
+    constexpr int64_t kPositions = 40;
+    for (int64_t i = 0; i < kPositions * rope_dim / 2; ++i) {
+      const double angle = values.next() * 3;
+      cosines.push_back(static_cast<float>(std::cos(angle)));
+      sines.push_back(static_cast<float>(std::sin(angle)));
+    }
+    for (int64_t t = 0; t < num_tokens; ++t)
+      positions.push_back(static_cast<int32_t>(values.below(kPositions)));
+  }
+  std::vector<float> cosines, sines;
+  std::vector<int32_t> positions;
+};
+
 // A cache of one sequence with pages in descending order; rows that hold no position are NaN in every part.
 struct CacheFixture {
   CacheFixture(Values& values, Data data, CacheKind kind, int64_t latent_dim, int64_t rope_dim,

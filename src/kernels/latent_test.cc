@@ -4,22 +4,6 @@
 namespace fathom::kernels {
 namespace {
 
-// cos and sin of `positions` angles each, and where each token stands.
-struct Rotation {
-  Rotation(Values& values, int64_t num_tokens, int64_t rope_dim) {
-    constexpr int64_t kPositions = 40;
-    for (int64_t i = 0; i < kPositions * rope_dim / 2; ++i) {
-      const double angle = values.next() * 3;
-      cosines.push_back(static_cast<float>(std::cos(angle)));
-      sines.push_back(static_cast<float>(std::sin(angle)));
-    }
-    for (int64_t t = 0; t < num_tokens; ++t)
-      positions.push_back(static_cast<int32_t>(values.below(kPositions)));
-  }
-  std::vector<float> cosines, sines;
-  std::vector<int32_t> positions;
-};
-
 TEST(RopeQueryKernel, EqualsReference) {
   for (const NamedTable& named : fast_tables()) {
     for (int64_t rope_dim : {2, 6, 8, 16, 34, 64}) {

@@ -36,11 +36,8 @@ class StoredWeightTest : public ::testing::Test {
     const auto checkpoint = Checkpoint::open(dir_.path());
     if (!checkpoint.ok()) return checkpoint.status().message();
     const auto description = QuantDescription::load(dir_.path(), config);
-    std::string message = description.ok() ? check_weights(**checkpoint, config, *description).message()
-                                           : description.status().message();
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
-      message.erase(at, dir_.path().size());
-    return message;
+    return dir_.cut(description.ok() ? check_weights(**checkpoint, config, *description).message()
+                                     : description.status().message());
   }
   // A file of a quantised tiny model, w8a8 dynamic.
   ModelConfig write_quantised() {

@@ -23,19 +23,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using testing::contents;
 using testing::TempDir;
 using testing::tiny_config;
 using testing::tiny_grouped_config;
 using testing::write_tiny_checkpoint;
-
-std::map<std::string, std::string> contents(const std::string& directory) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    if (entry.is_regular_file())
-      files[entry.path().filename().string()] = *read_file(entry.path().string(), 1 << 24);
-  }
-  return files;
-}
 
 bool same_files(const std::string& a, const std::string& b) {
   const auto left = contents(a), right = contents(b);
@@ -75,10 +67,7 @@ class QuantizeTest : public ::testing::Test {
   }
   // The message without the folder's path.
   std::string refusal(const QuantizeOptions& wanted) {
-    std::string message = quantize(wanted, nullptr).status().message();
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
-      message.erase(at, dir_.path().size());
-    return message;
+    return dir_.cut(quantize(wanted, nullptr).status().message());
   }
   TempDir dir_;
 };

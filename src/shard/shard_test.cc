@@ -19,21 +19,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using testing::contents;
 using testing::TempDir;
 using testing::tiny_config;
 using testing::tiny_grouped_config;
 using testing::write_tiny_checkpoint;
-
-using Files = std::map<std::string, std::string>;
-
-Files contents(const std::string& directory) {
-  Files files;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    if (entry.is_regular_file())
-      files[entry.path().filename().string()] = *read_file(entry.path().string(), 1 << 24);
-  }
-  return files;
-}
 
 class ShardTest : public ::testing::Test {
  protected:
@@ -52,17 +42,11 @@ class ShardTest : public ::testing::Test {
     EXPECT_FALSE(path_exists(wanted.destination + ".partial"));
     return result.ok() ? std::move(result).value() : ShardResult();
   }
-  // Messages come without the folder's path.
-  std::string cut(std::string message) {
-    for (size_t at; (at = message.find(dir_.path())) != std::string::npos;)
-      message.erase(at, dir_.path().size());
-    return message;
-  }
   std::string refusal(const ShardOptions& wanted) {
-    return cut(shard_model(wanted, nullptr).status().message());
+    return dir_.cut(shard_model(wanted, nullptr).status().message());
   }
   std::string opening(const std::string& name, const Sharding& sharding) {
-    return cut(open_checkpoint(dir_.file(name), sharding).status().message());
+    return dir_.cut(open_checkpoint(dir_.file(name), sharding).status().message());
   }
   TempDir dir_;
 };
@@ -115,7 +99,7 @@ TEST_F(ShardTest, WhatTheFolderHolds) {
   ShardOptions wanted = options("out");
   wanted.file_bytes = uint64_t{1} << 30;
   EXPECT_EQ(succeed(wanted).num_files, 2u);
-  Files files = contents(wanted.destination);
+  auto files = contents(wanted.destination);
   std::vector<std::string> names;
   for (const auto& [name, text] : files) names.push_back(name);
   EXPECT_EQ(names, (std::vector<std::string>{"LICENSE", "config.json", "fathom_manifest.json",
@@ -162,7 +146,7 @@ TEST_F(ShardTest, QuantisedWeightsTakeTheirDescriptionAlong) {
 TEST_F(ShardTest, ResumesAtEveryLayer) {
   const ShardOptions whole = options("whole");
   const uint64_t num_files = succeed(whole).num_files;
-  const Files want = contents(whole.destination);
+  const auto want = contents(whole.destination);
   ShardOptions broken = whole;
   broken.destination = dir_.file("broken");
   interrupt_at_end([&](ProgressSink* progress) { (void)shard_model(broken, progress); });

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "base/file.h"
@@ -33,9 +34,24 @@ class TempDir {
     EXPECT_TRUE(status.ok()) << status.message();
     return file(name);
   }
+  // A message without the folder's path.
+  std::string cut(std::string message) const {
+    for (size_t at; (at = message.find(path_)) != std::string::npos;) message.erase(at, path_.size());
+    return message;
+  }
 
  private:
   std::string path_;
 };
+
+// The files of a folder by their names, without those of its folders.
+inline std::map<std::string, std::string> contents(const std::string& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.is_regular_file())
+      files[entry.path().filename().string()] = *read_file(entry.path().string(), 1 << 24);
+  }
+  return files;
+}
 
 }  // namespace fathom::testing

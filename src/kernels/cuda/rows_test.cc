@@ -167,33 +167,18 @@ TEST(CudaPrepare, BitsDependOnTheRowAlone) {
   for (int64_t i = 0; i < width; ++i) ASSERT_EQ(one.value(i), all.value(6 * one.padded + i));
 }
 
-struct Angles {
-  Angles(Values& values, int64_t num_tokens, int64_t rope_dim) {
-    constexpr int64_t kPositions = 40;
-    for (int64_t i = 0; i < kPositions * rope_dim / 2; ++i) {
-      const double angle = values.next() * 3;
-      cosines.push_back(static_cast<float>(std::cos(angle)));
-      sines.push_back(static_cast<float>(std::sin(angle)));
-    }
-    for (int64_t t = 0; t < num_tokens; ++t)
-      positions.push_back(static_cast<int32_t>(values.below(kPositions)));
-  }
-  std::vector<float> cosines, sines;
-  std::vector<int32_t> positions;
-};
-
 TEST(CudaRopeQuery, EqualsReferenceInEveryBit) {
   for (int64_t rope_dim : {2, 6, 64}) {
     for (int64_t num_heads : {1, 3, 16}) {
       const int64_t num_tokens = 5, nope_dim = 7;
       Values values(static_cast<uint64_t>(rope_dim));
-      const Angles angles(values, num_tokens, rope_dim);
+      const Rotation rotation(values, num_tokens, rope_dim);
       auto got = strided(values, num_tokens * num_heads, nope_dim + rope_dim, nope_dim + rope_dim);
       auto want = got;
       RopeQueryParams p{.q = got.data(),
-                        .positions = angles.positions.data(),
-                        .cos_table = angles.cosines.data(),
-                        .sin_table = angles.sines.data(),
+                        .positions = rotation.positions.data(),
+                        .cos_table = rotation.cosines.data(),
+                        .sin_table = rotation.sines.data(),
                         .num_heads = num_heads,
                         .nope_dim = nope_dim,
                         .rope_dim = rope_dim,
@@ -214,7 +199,7 @@ TEST(CudaStoreLatent, EqualsReferenceInEveryByteGivenTheNorm) {
   for (const CacheKind& kind : kCacheKinds) {
     for (const auto& [latent_dim, rope_dim] : {std::pair<int64_t, int64_t>{13, 2}, {64, 34}, {512, 64}}) {
       Values values(static_cast<uint64_t>(latent_dim));
-      const Angles angles(values, num_tokens, rope_dim);
+      const Rotation rotation(values, num_tokens, rope_dim);
       auto kv_a = strided(values, num_tokens, latent_dim + rope_dim, latent_dim + rope_dim);
       for (size_t i = 0; i < kv_a.size(); ++i)
         if (static_cast<int64_t>(i) % (latent_dim + rope_dim) < latent_dim)
@@ -225,10 +210,10 @@ TEST(CudaStoreLatent, EqualsReferenceInEveryByteGivenTheNorm) {
       std::vector<uint8_t> got(bytes, 0xab), want(bytes, 0xab);
       StoreLatentParams p{.kv_a = kv_a.data(),
                           .norm_weight = weight.data(),
-                          .positions = angles.positions.data(),
+                          .positions = rotation.positions.data(),
                           .slots = slots.data(),
-                          .cos_table = angles.cosines.data(),
-                          .sin_table = angles.sines.data(),
+                          .cos_table = rotation.cosines.data(),
+                          .sin_table = rotation.sines.data(),
                           .cache = {.data = got.data(),
                                     .dtype = kind.dtype,
                                     .rope_dtype = kind.rope_dtype,
