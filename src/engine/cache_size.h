@@ -24,12 +24,11 @@ struct CacheUser {
   const DraftCheckpoint* draft = nullptr;  // or none
 };
 
-// Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens, of several caches that
-// share the sequences each its part of them, but takes at most half
-// of the memory that weights and workspace leave. Without --max-model-len that is the model's
-// max_position_embeddings, or what the cache holds. Errors name the option, or what takes how much memory.
-// A draft model has its own cache in as many pages, which counts in all of this. Of several ranks: what this
-// one can have.
+// Without --kv-memory the cache holds max_num_seqs sequences of max_model_len tokens (of several caches that
+// share the sequences, each its part of them), but takes at most half of the memory that weights and
+// workspace leave. Without --max-model-len that is the model's max_position_embeddings, or what the cache
+// holds. Errors name the option, or what takes how much memory. A draft model has its own cache in as many
+// pages, which counts in all of this. Of several ranks: what this one can have.
 Result<CacheSize> choose_cache_size(const EngineOptions& options, const CacheUser& user,
                                     const MemoryInfo& memory);
 

@@ -30,6 +30,12 @@ struct Engine::Impl {
     Status status = {};  // not ok: after these steps, if any
   };
 
+  // Whose tokens are drawn, and from what.
+  struct Draw {
+    const Segment* segment = nullptr;
+    const float* logits = nullptr;  // [num_logits, vocab_size]
+  };
+
   // What drawing one choice's tokens takes room for.
   struct DrawRoom {
     ChoiceWorkspace workspace;
@@ -68,7 +74,8 @@ struct Engine::Impl {
 
   // Reused from step to step.
   std::vector<SegmentInput> segments;
-  std::vector<Outcome> outcomes;  // one per segment with logits
+  std::vector<Draw> draws;        // one per segment with logits
+  std::vector<Outcome> outcomes;  // likewise
   std::vector<int32_t> new_tokens;
   std::vector<int32_t> new_counts;   // per outcome
   std::vector<DrawRoom> draw_rooms;  // by host thread
@@ -89,7 +96,7 @@ struct Engine::Impl {
   void lay_out(const BatchPlan& plan);
   void take_logits(const BatchPlan& plan, std::span<const float> logits);
   void draw_all(const BatchPlan& plan, std::span<const float> logits);
-  void advance(const Segment& segment, const float* logits, DrawRoom& room, Outcome& outcome);
+  void advance(const Draw& draw, DrawRoom& room, Outcome& outcome);
   Status score_prompts(const BatchPlan& plan);
   void deliver(const Outcome& outcome);
   void deliver(SequenceId id, const Choice::Step& step, bool is_last);

@@ -38,7 +38,8 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
 }
 
 // The tokens that one choice's rows give it: a draft that is the token drawn makes the next row count too.
-void Engine::Impl::advance(const Segment& segment, const float* logits, DrawRoom& room, Outcome& outcome) {
+void Engine::Impl::advance(const Draw& draw, DrawRoom& room, Outcome& outcome) {
+  const Segment& segment = *draw.segment;
   const Sequence& sequence = *scheduler->find(segment.sequence_id);
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
@@ -48,8 +49,8 @@ void Engine::Impl::advance(const Segment& segment, const float* logits, DrawRoom
   if (segment.num_logits > 1) room.generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
   for (size_t row = 0;; ++row) {
-    Result<Choice::Step> step =
-        choice.next({logits + row * width, num_drawable()}, tokens.first(prompt_len), so_far, room.workspace);
+    Result<Choice::Step> step = choice.next({draw.logits + row * width, num_drawable()},
+                                            tokens.first(prompt_len), so_far, room.workspace);
     if (!step.ok()) {
       outcome.status = step.status();
       return;
@@ -63,11 +64,7 @@ void Engine::Impl::advance(const Segment& segment, const float* logits, DrawRoom
 
 // Choices draw independently of each other, on all threads. Outcomes are in the order of the segments.
 void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const float> logits) {
-  struct Draw {
-    const Segment* segment;
-    const float* logits;
-  };
-  std::vector<Draw> draws;
+  draws.clear();
   size_t offset = 0;
   for (const Segment& segment : plan.segments) {
     if (segment.num_logits == 0) continue;
@@ -81,7 +78,7 @@ void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const float> logits
     DrawRoom& room = draw_rooms[static_cast<size_t>(thread)];
     const auto index = static_cast<size_t>(i);
     try {
-      advance(*draws[index].segment, draws[index].logits, room, outcomes[index]);
+      advance(draws[index], room, outcomes[index]);
     } catch (...) {
       room.failure = std::current_exception();
     }
