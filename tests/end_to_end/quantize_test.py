@@ -13,7 +13,7 @@ import sys
 import tempfile
 import unittest
 
-from killing import kill_at_random_moments, same_files
+from killing import kill_at_random_moments
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests" / "golden" / "lite_like"

@@ -140,9 +140,13 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def skip_without_open_mpi(product):
+def has_open_mpi(product):
     """product: a file that the build makes only where Open MPI is installed."""
-    if shutil.which("mpirun") is None or not product.exists():
+    return shutil.which("mpirun") is not None and product.exists()
+
+
+def skip_without_open_mpi(product):
+    if not has_open_mpi(product):
         print("skipped: Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
         sys.exit(NO_TEST)
 

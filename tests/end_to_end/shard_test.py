@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 from killing import kill_at_random_moments
-from serving import DEMO, ROOT
+from serving import DEMO, ROOT, has_open_mpi
 
 GOLDEN = ROOT / "tests" / "golden"
 IDS = "5,17,40,3,99,20,7,7,31,8,12,64,2,90,11,12,13,77,15,6"
@@ -26,7 +26,7 @@ BINARY = ""
 def needs_mpi(test):
     @functools.wraps(test)
     def wrapped(self):
-        if shutil.which("mpirun") is None or not pathlib.Path(BINARY).with_name("libfathom_mpi.so").exists():
+        if not has_open_mpi(pathlib.Path(BINARY).with_name("libfathom_mpi.so")):
             self.skipTest("Open MPI (openmpi-bin, libopenmpi-dev) is not installed")
         test(self)
     return wrapped

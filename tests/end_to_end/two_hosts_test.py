@@ -15,7 +15,7 @@ import unittest
 import pretended_hosts
 from pretended_hosts import HOSTS, MpiFolder, host_list, on_first_host, rank_table, set_cable
 from rank_serving import TEXT, RankServer, lose_a_rank
-from serving import ROOT, in_threads, skip_without_open_mpi, wait_until
+from serving import ROOT, in_threads, skip_without_open_mpi
 
 PROMPT = [5, 17, 40, 3, 99, 200, 7, 31, 8, 120, 64, 2, 90, 11, 12, 13, 77, 150, 6]
 BINARY = ""
