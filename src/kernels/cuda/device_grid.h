@@ -74,6 +74,26 @@ FATHOM_DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// ldmatrix: four 8 x 8 matrices of 16-bit elements; lane i gives row i % 8 of matrix i / 8, 16 aligned bytes
+// at `index`. words[m] of a lane holds row lane / 4, columns 2 (lane % 4) (+1) of matrix m; transposed: rows
+// 2 (lane % 4) (+1), column lane / 4.
+template <typename T>
+FATHOM_DEVICE void load_matrices(uint32_t (&words)[4], SharedArray<T> from, int index) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(&from[index]));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(address)
+               : "memory");
+}
+template <typename T>
+FATHOM_DEVICE void load_matrices_transposed(uint32_t (&words)[4], SharedArray<T> from, int index) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(&from[index]));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(address)
+               : "memory");
+}
+
 FATHOM_DEVICE float bits_to_float(uint32_t bits) { return __uint_as_float(bits); }
 FATHOM_DEVICE uint32_t float_to_bits(float value) { return __float_as_uint(value); }
 FATHOM_DEVICE float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
@@ -86,6 +106,12 @@ FATHOM_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(
 template <typename Params>
 LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
   if (shape.blocks_x == 0 || shape.blocks_y == 0) return 0;
+  if (shape.shared_bytes > kSharedLimit) {
+    const auto bytes = static_cast<int>(shape.shared_bytes);
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess) return static_cast<LaunchError>(error);
+  }
   const dim3 blocks(static_cast<unsigned>(shape.blocks_x), static_cast<unsigned>(shape.blocks_y));
   kernel<<<blocks, static_cast<unsigned>(shape.threads), shape.shared_bytes,
            static_cast<cudaStream_t>(shape.stream)>>>(params);

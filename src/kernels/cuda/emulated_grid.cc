@@ -73,6 +73,7 @@ struct Grid {
   std::vector<std::byte> shared;  // with room to align
   unsigned char* shared_begin = nullptr;
   ThreadOrder order = ThreadOrder::kForward;
+  RecordedLaunches* recorder = nullptr;
   bool is_running = false;
 };
 
@@ -209,9 +210,19 @@ void multiply_warp(LaneWords* lanes) {
   }
 }
 
+// The 16-bit element in a row and column of matrix m, whose rows' addresses the lanes brought.
+uint32_t matrix_element(const LaneWords* lanes, int m, int row, int column) {
+  const uint32_t* in = lanes[8 * m + row].in;
+  const auto address = static_cast<uintptr_t>(uint64_t{in[1]} << 32 | in[0]);
+  return reinterpret_cast<const uint16_t*>(address)[column];
+}
+
 }  // namespace
 
 void set_thread_order(ThreadOrder order) { grid().order = order; }
+
+void set_launch_recorder(RecordedLaunches* launches) { grid().recorder = launches; }
+RecordedLaunches* launch_recorder() { return grid().recorder; }
 
 int thread_index() { return grid().current; }
 int block_threads() { return grid().shape.threads; }
@@ -243,6 +254,20 @@ void combine_ballot(LaneWords* lanes) {
   uint32_t votes = 0;
   for (int i = 0; i < kWarpLanes; ++i) votes |= lanes[i].in[0] << i;
   for (int i = 0; i < kWarpLanes; ++i) lanes[i].out[0] = votes;
+}
+
+void combine_load_matrices(LaneWords* lanes) {
+  for (int i = 0; i < kWarpLanes; ++i)
+    for (int m = 0; m < 4; ++m)
+      lanes[i].out[m] =
+          matrix_element(lanes, m, i / 4, i % 4 * 2) | matrix_element(lanes, m, i / 4, i % 4 * 2 + 1) << 16;
+}
+
+void combine_load_transposed(LaneWords* lanes) {
+  for (int i = 0; i < kWarpLanes; ++i)
+    for (int m = 0; m < 4; ++m)
+      lanes[i].out[m] =
+          matrix_element(lanes, m, i % 4 * 2, i / 4) | matrix_element(lanes, m, i % 4 * 2 + 1, i / 4) << 16;
 }
 
 void combine_mma_bf16(LaneWords* lanes) { multiply_warp<uint16_t, float, double, bf16_value>(lanes); }
@@ -283,7 +308,7 @@ void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* a
   FATHOM_CHECK(!g.is_running, "a launch inside a launch");
   FATHOM_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % kWarpLanes == 0, "{} threads",
                shape.threads);
-  FATHOM_CHECK(shape.shared_bytes <= kSharedLimit, "{} bytes of shared memory", shape.shared_bytes);
+  FATHOM_CHECK(shape.shared_bytes <= kMaxSharedBytes, "{} bytes of shared memory", shape.shared_bytes);
   FATHOM_CHECK(shape.blocks_x >= 0 && shape.blocks_x < int64_t{1} << 31 && shape.blocks_y >= 0 &&
                    shape.blocks_y < 65536,
                "{} x {} blocks", shape.blocks_x, shape.blocks_y);

@@ -12,6 +12,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "base/check.h"
 #include "base/float16.h"
@@ -42,6 +44,8 @@ const uint32_t* warp_collective(const char* name, Combine combine, const uint32_
 void combine_nothing(LaneWords* lanes);
 void combine_shuffle(LaneWords* lanes);
 void combine_ballot(LaneWords* lanes);
+void combine_load_matrices(LaneWords* lanes);
+void combine_load_transposed(LaneWords* lanes);
 void combine_mma_bf16(LaneWords* lanes);
 void combine_mma_fp16(LaneWords* lanes);
 void combine_mma_int8(LaneWords* lanes);
@@ -126,6 +130,23 @@ void copy_async_16(SharedArray<T> to, int index, const void* from, int valid_byt
   static_cast<void>(to[index + static_cast<int>(16 / sizeof(T)) - 1]);
   queue_copy(first, from, valid_bytes);
 }
+template <typename T>
+void load_words(const char* name, Combine combine, uint32_t (&words)[4], SharedArray<T> from, int index) {
+  T* first = &from[index];
+  static_cast<void>(from[index + static_cast<int>(16 / sizeof(T)) - 1]);
+  FATHOM_CHECK(reinterpret_cast<uintptr_t>(first) % 16 == 0, "{} at {}", name, static_cast<void*>(first));
+  const auto address = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(first));
+  const uint32_t in[] = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
+  std::memcpy(words, warp_collective(name, combine, in, 2), sizeof(words));
+}
+template <typename T>
+void load_matrices(uint32_t (&words)[4], SharedArray<T> from, int index) {
+  load_words("load_matrices", combine_load_matrices, words, from, index);
+}
+template <typename T>
+void load_matrices_transposed(uint32_t (&words)[4], SharedArray<T> from, int index) {
+  load_words("load_matrices_transposed", combine_load_transposed, words, from, index);
+}
 template <int kPending>
 void wait_copies() {
   wait_for_copies(kPending);
@@ -143,22 +164,34 @@ inline float fused_multiply_add(float a, float b, float c) { return std::fma(a, 
 // Runs body(arguments) as every thread of every block.
 void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* arguments);
 
+using RecordedLaunches = std::vector<std::function<void()>>;
+// While there is one, launches from the calling thread are added to it instead of run: a graph's capture.
+// Null: no more.
+void set_launch_recorder(RecordedLaunches* launches);
+RecordedLaunches* launch_recorder();
+
 template <typename Params>
 struct LaunchedKernel {
   void (*kernel)(Params);
-  const Params& params;
+  Params params;
 };
 
 template <typename Params>
 LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
-  const LaunchedKernel<Params> launched{kernel, params};
-  run_grid(
-      shape,
-      [](const void* arguments) {
-        const auto& call = *static_cast<const LaunchedKernel<Params>*>(arguments);
-        call.kernel(call.params);
-      },
-      &launched);
+  const auto run = [shape, launched = LaunchedKernel<Params>{kernel, params}] {
+    run_grid(
+        shape,
+        [](const void* arguments) {
+          const auto& call = *static_cast<const LaunchedKernel<Params>*>(arguments);
+          call.kernel(call.params);
+        },
+        &launched);
+  };
+  if (RecordedLaunches* launches = launch_recorder()) {
+    launches->push_back(run);
+  } else {
+    run();
+  }
   return 0;
 }
 

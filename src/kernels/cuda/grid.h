@@ -25,8 +25,10 @@
 namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
 
 inline constexpr int kWarpLanes = 32;
-// What a block may use without asking the driver for more.
+// Bytes of shared memory that a block may use without asking the driver for more, and with: what every GPU
+// from sm_80 on has.
 inline constexpr size_t kSharedLimit = 48 << 10;
+inline constexpr size_t kMaxSharedBytes = 99 << 10;
 
 // cudaStream_t, or null in the emulation.
 using Stream = void*;
@@ -38,7 +40,7 @@ struct LaunchShape {
   int64_t blocks_x = 1;
   int64_t blocks_y = 1;
   int threads = kWarpLanes;  // of a block
-  size_t shared_bytes = 0;   // at most kSharedLimit
+  size_t shared_bytes = 0;   // at most kMaxSharedBytes
   Stream stream = nullptr;
 };
 

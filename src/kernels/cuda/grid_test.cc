@@ -124,6 +124,46 @@ TEST(CudaGrid, CopiesArriveWhenTheyAreWaitedFor) {
             (std::vector<uint32_t>{x, x, x, x, x, x, x, x, 1, 2, 3, 4, x, x, x, x, 1, 2, 3, 4, 5, 6, 0, 0}));
 }
 
+// Rows of eight elements in an order of their own: row i of matrix m at (5 (8 m + i)) % 32.
+void matrix_kernel(WordsOut p) {
+  SharedMemory shared;
+  const auto room = shared.take<uint16_t>(32 * 8);
+  const int lane = lane_index();
+  const int place = 5 * lane % 32 * 8;
+  for (int i = 0; i < 8; ++i) room[place + i] = static_cast<uint16_t>(lane * 8 + i);
+  sync_threads();
+  uint32_t words[4];
+  load_matrices(words, room, place);
+  for (int m = 0; m < 4; ++m) p.out[lane * 8 + m] = words[m];
+  load_matrices_transposed(words, room, place);
+  for (int m = 0; m < 4; ++m) p.out[lane * 8 + 4 + m] = words[m];
+}
+
+TEST(CudaGrid, MatricesAreLoadedAsFragments) {
+  std::vector<uint32_t> out(32 * 8);
+  launch(matrix_kernel, {.threads = 32, .shared_bytes = 512}, WordsOut{out.data()});
+  const auto element = [](uint32_t m, uint32_t row, uint32_t column) { return (8 * m + row) * 8 + column; };
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    const uint32_t g = lane / 4, t = lane % 4 * 2;
+    for (uint32_t m = 0; m < 4; ++m) {
+      EXPECT_EQ(out[lane * 8 + m], element(m, g, t) | element(m, g, t + 1) << 16);
+      EXPECT_EQ(out[lane * 8 + 4 + m], element(m, t, g) | element(m, t + 1, g) << 16);
+    }
+  }
+}
+
+TEST(CudaGrid, RecordedLaunchesRunWhenTheyAreCalled) {
+  std::vector<uint32_t> out(64, 7);
+  RecordedLaunches launches;
+  set_launch_recorder(&launches);
+  launch(index_kernel, {.threads = 64}, WordsOut{out.data()});
+  set_launch_recorder(nullptr);
+  ASSERT_EQ(launches.size(), 1u);
+  EXPECT_EQ(out[1], 7u);
+  launches[0]();
+  EXPECT_EQ(out[1], 1u);
+}
+
 void divergent_barrier_kernel(WordsOut) {
   if (thread_index() != 40) sync_threads();
 }
@@ -166,7 +206,8 @@ TEST(CudaGridDeathTest, BrokenRulesEndTheProcess) {
   EXPECT_DEATH(launch(memory_beyond_kernel, two_warps, none), "bytes \\[16, 36\\) of 32 in shared memory");
   EXPECT_DEATH(launch(unaligned_copy_kernel, two_warps, none), "a copy of 16 bytes");
   EXPECT_DEATH(launch(index_kernel, {.threads = 48}, none), "48 threads");
-  EXPECT_DEATH(launch(index_kernel, {.threads = 32, .shared_bytes = kSharedLimit + 1}, none), "49153 bytes");
+  EXPECT_DEATH(launch(index_kernel, {.threads = 32, .shared_bytes = kMaxSharedBytes + 1}, none),
+               "101377 bytes");
 }
 
 enum class Product : uint8_t { kBFloat16, kFloat16, kInt8 };
