@@ -5,8 +5,7 @@
 // Bytes moved: the panels once a tile of rows, the inputs once a tile of panels. Few rows are bound by the
 // panels' bytes, many by the tensor cores. No speed has been measured: docs/cuda.md.
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/linear_plan.h"
-#include "kernels/cuda/numbers.h"
+#include "kernels/cuda/linear_work.h"
 
 namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
 namespace {
@@ -19,143 +18,7 @@ using cuda::kTilePanels;
 using cuda::kTileRows;
 using Output = LinearParams::Output;
 
-constexpr int kLineWords = static_cast<int>(kLineBytes) / 4;
 constexpr int kStreamThreads = kStreamWarps * kWarpLanes;
-
-struct BFloat16Products {
-  using Sum = float;
-  static FATHOM_DEVICE void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    mma_bf16(c, a, b);
-  }
-};
-struct Float16Products {
-  using Sum = float;
-  static FATHOM_DEVICE void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    mma_fp16(c, a, b);
-  }
-};
-struct Int8Products {
-  using Sum = int32_t;
-  static FATHOM_DEVICE void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    mma_int8(c, a, b);
-  }
-};
-
-struct Launched {
-  cuda::LinearBatchParams batch;
-  int64_t panel_words;  // of one panel
-  int64_t row_words;    // from row to row of x
-  int64_t num_steps;
-  int64_t blocks_of_group;  // along y
-  int rows_per_token;
-  bool has_x_scales;
-  bool has_weight_scales;
-};
-
-// The tokens and the weight of a block.
-struct Work {
-  int64_t first_token;  // of the launch
-  int64_t num_tokens;
-  int64_t row_block;  // which of the group's tiles of rows
-  const uint32_t* panels;
-  const float* weight_scales;
-};
-
-FATHOM_DEVICE Work work_of_block(const Launched& launched) {
-  const cuda::LinearBatchParams& batch = launched.batch;
-  const int64_t group = block_y() / launched.blocks_of_group;
-  const int64_t row_block = block_y() % launched.blocks_of_group;
-  if (batch.groups == nullptr) {
-    return {0, batch.linear.num_tokens, row_block, static_cast<const uint32_t*>(batch.linear.panels),
-            batch.linear.weight_scales};
-  }
-  const cuda::LinearGroup& chosen = batch.groups[group];
-  const int64_t first = batch.offsets[group];
-  return {first, chosen.panels != nullptr ? batch.offsets[group + 1] - first : 0, row_block,
-          static_cast<const uint32_t*>(chosen.panels), chosen.weight_scales};
-}
-
-// The row of x that token t of the launch reads.
-FATHOM_DEVICE int64_t input_token(const cuda::LinearBatchParams& batch, int64_t t) {
-  return batch.x_rows != nullptr ? batch.x_rows[t] : t;
-}
-
-// The words of row n of a block's work.
-FATHOM_DEVICE const uint32_t* input_row(const Launched& launched, const Work& work, int64_t n) {
-  const int64_t token = input_token(launched.batch, work.first_token + n / launched.rows_per_token);
-  return static_cast<const uint32_t*>(launched.batch.linear.x) +
-         (token * launched.rows_per_token + n % launched.rows_per_token) * launched.row_words;
-}
-
-FATHOM_DEVICE float sum_value(float sum, float) { return sum; }
-FATHOM_DEVICE float sum_value(int32_t sum, float) { return static_cast<float>(sum); }
-// Of two digits' sums.
-FATHOM_DEVICE float pair_value(int32_t high, int32_t low) {
-  return fused_multiply_add(static_cast<float>(high), kDigitBase, static_cast<float>(low));
-}
-FATHOM_DEVICE float pair_value(float high, float) { return high; }
-
-// One output of one token, scales and bias in, or SiLU of gate times up.
-FATHOM_DEVICE float scaled(const Launched& launched, const Work& work, float value, int64_t output,
-                           int64_t token) {
-  if (launched.has_weight_scales) value = value * work.weight_scales[output];
-  if (launched.has_x_scales)
-    value = value * launched.batch.linear.x_scales[input_token(launched.batch, work.first_token + token)];
-  return value;
-}
-
-FATHOM_DEVICE void put(const Launched& launched, const Work& work, int64_t token, int64_t j, float value) {
-  const LinearParams& p = launched.batch.linear;
-  const int64_t t = work.first_token + token;
-  if (p.bias != nullptr) value += p.bias[j];
-  float* y = p.y + (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
-  if (p.output == Output::kAdd) {
-    *y += value;
-  } else if (p.output == Output::kAddWeighted) {
-    const float weighted = p.y_weights[t] * value;
-    *y += weighted;
-  } else {
-    *y = value;
-  }
-}
-
-// values: of one panel, or of gate's and up's.
-template <int kPanels>
-FATHOM_DEVICE void finish(const Launched& launched, const Work& work, int64_t panel, int row_of_panel,
-                          int64_t token, const float (&values)[kPanels]) {
-  const LinearParams& p = launched.batch.linear;
-  const int64_t j = panel / kPanels * kPanelRows + row_of_panel;
-  if (token >= work.num_tokens || j >= p.num_outputs) return;
-  const int64_t output = panel * kPanelRows + row_of_panel;
-  float value = scaled(launched, work, values[0], output, token);
-  if constexpr (kPanels == 2) {
-    const float silu = value / (1.0f + exponential(-value));
-    value =
-        round_activation(silu * scaled(launched, work, values[1], output + kPanelRows, token), p.rounding);
-  }
-  put(launched, work, token, j, value);
-}
-
-// Writes a product's results: c[i] of a lane is output lane / 4 (+8), row 2 (lane % 4) (+1).
-template <int kPanels, typename Sum>
-FATHOM_DEVICE void write_product(const Launched& launched, const Work& work, int64_t panel, int64_t first_row,
-                                 const Sum (&c)[kPanels][4]) {
-  const int lane = lane_index();
-  for (int half = 0; half < 2; ++half) {
-    const int row_of_panel = lane / 4 + 8 * half;
-    const int64_t row = first_row + lane % 4 * 2;
-    float values[kPanels];
-    if (launched.rows_per_token == 2) {
-      for (int i = 0; i < kPanels; ++i) values[i] = pair_value(c[i][2 * half], c[i][2 * half + 1]);
-      finish<kPanels>(launched, work, panel, row_of_panel, row / 2, values);
-      continue;
-    }
-    for (int e = 0; e < 2; ++e) {
-      for (int i = 0; i < kPanels; ++i) values[i] = sum_value(c[i][2 * half + e], 0.0f);
-      finish<kPanels>(launched, work, panel, row_of_panel, row + e, values);
-    }
-  }
-}
 
 // The left operand: lines of a panel, first the line of word 0.
 FATHOM_DEVICE void load_panel(const uint32_t* step_lines, uint32_t (&a)[4]) {
