@@ -331,7 +331,7 @@ int linear(const cuda::LinearBatchParams& batch, void* stream) {
   launched.row_words = p.x_stride * element_bytes / 4;
   launched.num_steps = launched.panel_words / kLineWords / kStepWords;
   launched.rows_per_token = is_int8 ? static_cast<int>(rows_per_token(p.form)) : 1;
-  launched.has_x_scales = is_int8 || batch.float16_inputs;
+  launched.has_x_scales = is_int8 || batch.float16_inputs || batch.bfloat16_scales;
   launched.has_weight_scales = is_int8;
   return p.output == Output::kSiluMul ? launch_linear<2>(launched, stream)
                                       : launch_linear<1>(launched, stream);

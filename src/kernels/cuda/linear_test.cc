@@ -149,6 +149,45 @@ TEST(CudaLinear, EveryOutputOfEveryVariant) {
         ASSERT_NO_FATAL_FAILURE(compare_with_reference(variant, num_tokens, 130, 70, output));
 }
 
+// y of 16 bits is the float32 result rounded, what is not an output stays; tiles and streams.
+TEST(CudaLinear, SixteenBitOutputsAreRounded) {
+  for (const CudaVariant& variant : kCudaVariants) {
+    for (DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+      for (int64_t num_tokens : {6, 21}) {
+        const ProductFixture fixture(variant, num_tokens, 90, 37, Output::kStore);
+        const std::vector<float> want = fixture.run(fixture.device);
+        std::vector<uint16_t> got(want.size(), 0x4240), rounded(got);
+        for (size_t i = 0; i < want.size(); ++i)
+          if (want[i] != 0.5f) ref::store_element(rounded.data(), dtype, static_cast<int64_t>(i), want[i]);
+        cuda::LinearBatchParams p = fixture.device;
+        p.linear.y = reinterpret_cast<float*>(got.data());
+        p.y_dtype = dtype;
+        ASSERT_EQ(linear(p, nullptr), 0);
+        EXPECT_EQ(got, rounded) << variant.name << " to " << dtype_name(dtype);
+      }
+    }
+  }
+}
+
+// Powers of two, so that a row's result is exactly its scale times what it was.
+TEST(CudaLinear, BFloat16RowsMayHaveScales) {
+  for (int64_t num_tokens : {6, 21}) {
+    const ProductFixture fixture(kCudaVariants[3], num_tokens, 90, 37, Output::kStore);
+    cuda::LinearBatchParams p = fixture.device;
+    p.linear.y_rows = nullptr;
+    p.linear.bias = nullptr;
+    std::vector<float> want = fixture.run(p);
+    std::vector<float> scales;
+    for (int64_t t = 0; t < num_tokens; ++t) scales.push_back(std::ldexp(1.0f, static_cast<int>(t) - 9));
+    for (int64_t i = 0; i < num_tokens * p.linear.y_stride; ++i)
+      if (want[static_cast<size_t>(i)] != 0.5f)
+        want[static_cast<size_t>(i)] *= scales[static_cast<size_t>(i / p.linear.y_stride)];
+    p.linear.x_scales = scales.data();
+    p.bfloat16_scales = true;
+    EXPECT_EQ(fixture.run(p), want);
+  }
+}
+
 // Several chunks of inputs; 70 rows are tiles, 9 and 1 streams.
 TEST(CudaLinear, BitsDependOnTheRowAlone) {
   for (const CudaVariant& variant : kCudaVariants) {

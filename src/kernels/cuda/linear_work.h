@@ -95,14 +95,14 @@ FATHOM_DEVICE void put_output(const Launched& launched, const Work& work, int64_
   const LinearParams& p = launched.batch.linear;
   const int64_t t = work.first_token + token;
   if (p.bias != nullptr) value += p.bias[j];
-  float* y = p.y + (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
+  const int64_t at = (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
   if (p.output == LinearParams::Output::kAdd) {
-    *y += value;
+    p.y[at] += value;
   } else if (p.output == LinearParams::Output::kAddWeighted) {
     const float weighted = p.y_weights[t] * value;
-    *y += weighted;
+    p.y[at] += weighted;
   } else {
-    *y = value;
+    store_float(p.y, launched.batch.y_dtype, at, value);
   }
 }
 

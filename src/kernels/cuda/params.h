@@ -26,7 +26,9 @@ struct LinearGroup {
 // linear.weight_scales are not read and num_tokens is the sum of all groups' tokens at most.
 struct LinearBatchParams {
   LinearParams linear = {};
-  bool float16_inputs = false;  // x is fp16, x_scales powers of two (PrepareBatchParams); form is not read
+  bool float16_inputs = false;          // x is fp16 with x_scales (PrepareBatchParams); form is not read
+  bool bfloat16_scales = false;         // bf16 x has x_scales too
+  DType y_dtype = DType::kFloat32;      // of y; 16 bits wide with kStore only, fp16 saturates
   const int32_t* x_rows = nullptr;      // [num_tokens] row of x that a token reads; null: its own
   const LinearGroup* groups = nullptr;  // [num_groups]; null: not grouped
   const int32_t* offsets = nullptr;     // [num_groups + 1]
