@@ -14,7 +14,6 @@ using kernels::cuda::LinearBatchParams;
 // Rows are taken in groups whose partial results stay below this, unless one row has more.
 constexpr int64_t kPartialBytes = int64_t{256} << 20;
 constexpr int64_t kFloat = sizeof(float);
-constexpr unsigned kAnyForm = ~0u;
 
 }  // namespace
 
@@ -40,7 +39,6 @@ void CudaBackend::attend_rows(const AttendOp& op, int64_t begin, int64_t end) {
   const int64_t num_rows = end - begin;
   const int64_t latent_dim = op.cache.latent_dim;
   const float* q = op.q + begin * op.num_heads * (op.nope_dim + op.cache.rope_dim);
-  if (!make_head_groups(op.num_heads, num_rows)) return;
   if (!fold_queries(op, q, num_rows) || !attend_splits(op, begin, end)) return;
   if (!prepare(
           head_inputs_,
@@ -114,35 +112,18 @@ bool CudaBackend::attend_splits(const AttendOp& op, int64_t begin, int64_t end) 
                   "merge_splits");
 }
 
-bool CudaBackend::make_head_groups(int64_t num_heads, int64_t num_rows) {
-  std::vector<int32_t> rows, offsets;
-  for (int64_t h = 0; h < num_heads; ++h) {
-    offsets.push_back(static_cast<int32_t>(h * num_rows));
-    for (int64_t t = 0; t < num_rows; ++t) rows.push_back(static_cast<int32_t>(t * num_heads + h));
-  }
-  offsets.push_back(static_cast<int32_t>(num_heads * num_rows));
-  const auto bytes = [](const std::vector<int32_t>& values) {
-    return static_cast<int64_t>(values.size() * sizeof(int32_t));
-  };
-  return put(head_groups_.rows, rows.data(), bytes(rows)) &&
-         put(head_groups_.offsets, offsets.data(), bytes(offsets));
-}
-
 // y[t, h] = heads[h] x[t, h]; y_stride floats from head to head.
 void CudaBackend::multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows,
                                  float* y, int64_t y_stride, ActivationRounding rounding) {
-  std::vector<const Weight*> weights;
-  for (const Weight& head : heads) weights.push_back(&head);
   const auto num_heads = static_cast<int64_t>(heads.size());
+  const WeightGroups* groups = groups_of(
+      num_heads, [&](int64_t h) -> const Weight& { return heads[static_cast<size_t>(h)]; }, rounding);
+  if (groups == nullptr) return;
   LinearBatchParams params = product(heads[0], rows, num_rows * num_heads, rounding);
   params.linear.y = y;
   params.linear.y_stride = y_stride;
-  params.linear.y_rows = head_groups_.rows.as<int32_t>();
-  params.x_rows = params.linear.y_rows;
-  params.groups = groups_of(weights, rounding, kAnyForm);
-  params.offsets = head_groups_.offsets.as<int32_t>();
+  params.groups = groups->all;
   params.num_groups = num_heads;
-  params.max_group_tokens = num_rows;
   multiply(params);
 }
 

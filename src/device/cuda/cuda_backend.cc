@@ -15,6 +15,7 @@ using Output = kernels::LinearParams::Output;
 constexpr int64_t kFloatBytes = sizeof(float);
 // Rows are padded to whole tiles of every format.
 constexpr int64_t kPaddedStep = 64;
+constexpr unsigned kEveryForm = ~0u;
 
 }  // namespace
 
@@ -124,23 +125,44 @@ void CudaBackend::multiply(const LinearBatchParams& params) {
   if (failure_.ok()) launched(device_.kernels.linear(params, device_.stream), "linear");
 }
 
-const LinearGroup* CudaBackend::groups_of(std::span<const Weight* const> weights, ActivationRounding rounding,
-                                          unsigned forms) {
-  std::vector<LinearGroup> groups;
-  const void* first = nullptr;
-  for (const Weight* weight : weights) {
-    const bool chosen = weight->present() && (forms & form_bit(*weight, rounding)) != 0;
-    groups.push_back(chosen ? LinearGroup{weight->parts[0].panels, weight->scales} : LinearGroup{});
-    if (first == nullptr) first = groups.back().panels;
+const CudaBackend::WeightGroups* CudaBackend::groups_of(int64_t count, WeightAt weight,
+                                                        ActivationRounding rounding) {
+  int64_t first = 0;
+  while (!weight(first).present()) ++first;
+  WeightGroups& groups = groups_[{weight(first).parts[0].panels, rounding}];
+  if (groups.all == nullptr && !make_groups(groups, count, weight, rounding)) return nullptr;
+  return &groups;
+}
+
+// One upload: the groups of all forms, then those of each.
+bool CudaBackend::make_groups(WeightGroups& groups, int64_t count, WeightAt weight,
+                              ActivationRounding rounding) {
+  std::vector<WeightGroups::OneForm> by_form;
+  std::vector<LinearGroup> staged;
+  groups.forms = 0;
+  const auto append = [&](unsigned forms) {
+    for (int64_t i = 0; i < count; ++i) {
+      const Weight& own = weight(i);
+      const bool chosen = own.present() && (forms & form_bit(own, rounding)) != 0;
+      staged.push_back(chosen ? LinearGroup{own.parts[0].panels, own.scales} : LinearGroup{});
+    }
+  };
+  append(kEveryForm);
+  for (int64_t i = 0; i < count; ++i) {
+    const unsigned form = weight(i).present() ? form_bit(weight(i), rounding) : 0;
+    if ((form & ~groups.forms) == 0) continue;
+    groups.forms |= form;
+    by_form.push_back({.form = form, .example = i});
+    append(form);
   }
-  DeviceBuffer& buffer = groups_[{first, forms}];
-  if (buffer.data() == nullptr) {
-    Scratch scratch;
-    if (!put(scratch, groups.data(), static_cast<int64_t>(groups.size() * sizeof(LinearGroup))))
-      return nullptr;
-    buffer = std::move(scratch.buffer);
-  }
-  return static_cast<const LinearGroup*>(buffer.data());
+  Scratch scratch;
+  if (!put(scratch, staged.data(), static_cast<int64_t>(staged.size() * sizeof(LinearGroup)))) return false;
+  groups.all = scratch.as<LinearGroup>();
+  for (size_t i = 0; i < by_form.size(); ++i)
+    by_form[i].groups = groups.all + static_cast<int64_t>(i + 1) * count;
+  groups.by_form = std::move(by_form);
+  groups.storage = std::move(scratch.buffer);
+  return true;
 }
 
 // One upload: the arrays one after another, those of 8 bytes first.

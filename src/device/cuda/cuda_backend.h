@@ -68,11 +68,20 @@ class CudaBackend final : public Backend {
     const int32_t* page_tables = nullptr;
     const int32_t* logits_rows = nullptr;
   };
-  // Tokens of heads as groups: head h's rows of T tokens are h, H + h, ..
-  struct HeadGroups {
-    Scratch rows;     // [H * T]
-    Scratch offsets;  // [H + 1]
+  // Weights that are groups of a launch: a layer's experts, or its heads.
+  struct WeightGroups {
+    // Those of one form; the others' groups are absent.
+    struct OneForm {
+      unsigned form = 0;                                   // bit
+      int64_t example = 0;                                 // number of a weight that has it
+      const kernels::cuda::LinearGroup* groups = nullptr;  // on the device
+    };
+    std::vector<OneForm> by_form;
+    unsigned forms = 0;
+    const kernels::cuda::LinearGroup* all = nullptr;  // on the device
+    DeviceBuffer storage;
   };
+  using WeightAt = FunctionRef<const Weight&(int64_t index)>;
   struct PanelSource;  // cuda_weights.cc
 
   static Form form_of(const Weight& weight, ActivationRounding rounding);
@@ -92,15 +101,16 @@ class CudaBackend final : public Backend {
   kernels::cuda::LinearBatchParams product(const Weight& weight, const Rows& rows, int64_t num_tokens,
                                            ActivationRounding rounding) const;
   void multiply(const kernels::cuda::LinearBatchParams& params);
-  // Those of the weights whose form is among forms, as groups on the device; null: failed.
-  const kernels::cuda::LinearGroup* groups_of(std::span<const Weight* const> weights,
-                                              ActivationRounding rounding, unsigned forms);
+  // Weights weight(0), weight(1), .., of which one at least is present, as groups; made and uploaded when
+  // they are first asked for. Null: failed.
+  const WeightGroups* groups_of(int64_t count, WeightAt weight, ActivationRounding rounding);
+  bool make_groups(WeightGroups& groups, int64_t count, WeightAt weight, ActivationRounding rounding);
   // residual += network(inputs_)
   void run_mlp(const MlpWeights& weights, int64_t num_tokens, float* residual, ActivationRounding rounding);
   void route(const MoeOp& op);
-  void run_experts(const MoeOp& op);
-  void multiply_experts(std::span<const Weight* const> weights, kernels::cuda::LinearBatchParams params,
-                        const Rows& rows, const MoeOp& op);
+  void run_experts(const MoeOp& op, const WeightGroups& gate_up);
+  void multiply_experts(const WeightGroups& groups, WeightAt weight,
+                        const kernels::cuda::LinearBatchParams& target, const Rows& rows, const MoeOp& op);
   int64_t row_splits(int64_t row) const;
   // Rows [begin, end) of the batch.
   void attend_rows(const AttendOp& op, int64_t begin, int64_t end);
@@ -108,19 +118,18 @@ class CudaBackend final : public Backend {
   bool attend_splits(const AttendOp& op, int64_t begin, int64_t end);
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
-  bool make_head_groups(int64_t num_heads, int64_t num_rows);
 
   CudaDevice device_;
   Status failure_;
   std::vector<DeviceBuffer> weights_;
-  std::map<std::pair<const void*, unsigned>, DeviceBuffer> groups_;  // by the first weight's panels and forms
+  // By the panels of the first weight that is present: memory that lives as long as the backend.
+  std::map<std::pair<const void*, ActivationRounding>, WeightGroups> groups_;
 
   Batch batch_;
   std::vector<int32_t> row_segments_;  // of the batch
   BatchArrays arrays_;
-  HeadGroups head_groups_;
   Rows inputs_, hidden_inputs_, head_inputs_;
-  Scratch hidden_, expert_outputs_, router_logits_, expert_ids_, expert_weights_, offsets_, tokens_, places_;
+  Scratch hidden_, expert_outputs_, router_logits_, expert_ids_, expert_weights_, tiles_, tokens_, places_;
   Scratch folded_, split_items_, first_splits_, split_out_, split_max_, split_sum_, merged_, head_rows_;
 };
 

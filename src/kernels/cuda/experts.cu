@@ -8,7 +8,8 @@ namespace {
 
 constexpr int kRouterThreads = 128;
 constexpr int kRouterWarps = kRouterThreads / kWarpLanes;
-constexpr int kPlanThreads = 256;
+constexpr int kPlanThreads = 1024;
+static_assert(kPlanThreads >= cuda::kMaxExperts);
 constexpr int kCombineThreads = 256;
 
 // A warp's part of the block's scores.
@@ -116,27 +117,82 @@ FATHOM_KERNEL(kRouterThreads) router_kernel(RouterParams p) {
   sort_choice(ids, weights, p.experts_per_token);
 }
 
-// Each thread counts, then places, the pairs of its experts: no atomics, and the order is that of the tokens.
+// Pairs are cut into segments; a thread counts, then places, one expert's pairs of one segment: no atomics,
+// and the order is that of the tokens. A warp's lanes read the same id at a time, 2 T K E / 1024 of them.
+struct PlanThread {
+  int32_t expert;  // those from num_experts on have no pairs
+  int slots;       // experts rounded up to whole warps
+  int segment;
+  int num_segments;
+  int64_t begin, end;  // pairs
+};
+
+FATHOM_DEVICE PlanThread plan_thread(const cuda::ExpertPlanParams& p) {
+  const int slots = (static_cast<int>(p.num_experts) + kWarpLanes - 1) / kWarpLanes * kWarpLanes;
+  const int num_segments = kPlanThreads / slots;
+  const int segment = thread_index() / slots;
+  const int64_t num_pairs = p.num_tokens * p.experts_per_token;
+  const int64_t length = (num_pairs + num_segments - 1) / num_segments;
+  const int64_t begin = segment * length;
+  const int64_t end = begin + length < num_pairs ? begin + length : num_pairs;
+  return {thread_index() % slots, slots, segment, num_segments, begin, end};
+}
+
+// Pairs and tiles of all experts before one.
+struct ExpertPlace {
+  int32_t pairs = 0;
+  int32_t tiles = 0;
+};
+
+FATHOM_DEVICE ExpertPlace place_of_expert(const SharedArray<int32_t>& pairs,
+                                          const SharedArray<int32_t>& tiles, int expert) {
+  ExpertPlace place;
+  for (int e = 0; e < expert; ++e) {
+    place.pairs += pairs[e];
+    place.tiles += tiles[e];
+  }
+  return place;
+}
+
+// Writes the tiles of an expert's pairs [first, first + count) and returns their end.
+FATHOM_DEVICE cuda::LinearTile* write_tiles(cuda::LinearTile* tile, int32_t expert, int32_t first,
+                                            int32_t count, int32_t tile_tokens) {
+  for (int32_t done = 0; done < count; done += tile_tokens)
+    *tile++ = {expert, first + done, count - done < tile_tokens ? count - done : tile_tokens};
+  return tile;
+}
+
 FATHOM_KERNEL(kPlanThreads) plan_kernel(cuda::ExpertPlanParams p) {
   SharedMemory shared;
-  const SharedArray<int32_t> counts = shared.take<int32_t>(static_cast<int>(p.num_experts));
-  const int64_t num_pairs = p.num_tokens * p.experts_per_token;
-  for (int64_t e = thread_index(); e < p.num_experts; e += kPlanThreads) {
-    int32_t count = 0;
-    for (int64_t i = 0; i < num_pairs; ++i) count += p.expert_ids[i] == e;
-    counts[static_cast<int>(e)] = count;
+  const SharedArray<int32_t> counts = shared.take<int32_t>(kPlanThreads);  // [segments, slots]
+  const SharedArray<int32_t> pairs = shared.take<int32_t>(kPlanThreads);   // [slots]
+  const SharedArray<int32_t> tiles = shared.take<int32_t>(kPlanThreads);   // [slots]
+  const PlanThread own = plan_thread(p);
+  const auto tile_tokens = static_cast<int32_t>(p.tile_tokens);
+  int32_t count = 0;
+  for (int64_t i = own.begin; i < own.end; ++i) count += p.expert_ids[i] == own.expert;
+  counts[thread_index()] = count;
+  sync_threads();
+  if (own.segment == 0) {
+    int32_t total = 0;
+    for (int s = 0; s < own.num_segments; ++s) total += counts[s * own.slots + own.expert];
+    pairs[own.expert] = total;
+    tiles[own.expert] = (total + tile_tokens - 1) / tile_tokens;
   }
   sync_threads();
-  for (int64_t e = thread_index(); e < p.num_experts; e += kPlanThreads) {
-    int32_t place = 0;
-    for (int64_t before = 0; before < e; ++before) place += counts[static_cast<int>(before)];
-    p.offsets[e] = place;
-    if (e + 1 == p.num_experts) p.offsets[e + 1] = place + counts[static_cast<int>(e)];
-    for (int64_t i = 0; i < num_pairs; ++i) {
-      if (p.expert_ids[i] != e) continue;
-      p.tokens[place] = static_cast<int32_t>(i / p.experts_per_token);
-      p.places[i] = place++;
-    }
+  const ExpertPlace place = place_of_expert(pairs, tiles, own.expert);
+  if (own.segment == 0) {
+    cuda::LinearTile* end =
+        write_tiles(p.tiles + place.tiles, own.expert, place.pairs, pairs[own.expert], tile_tokens);
+    if (own.expert + 1 == own.slots)
+      for (; end < p.tiles + p.num_tiles; ++end) *end = {};
+  }
+  int32_t next = place.pairs;
+  for (int s = 0; s < own.segment; ++s) next += counts[s * own.slots + own.expert];
+  for (int64_t i = own.begin; i < own.end; ++i) {
+    if (p.expert_ids[i] != own.expert) continue;
+    p.tokens[next] = static_cast<int32_t>(i / p.experts_per_token);
+    p.places[i] = next++;
   }
 }
 
@@ -168,11 +224,9 @@ int router(const RouterParams& p, void* stream) {
 }
 
 int plan_experts(const cuda::ExpertPlanParams& p, void* stream) {
-  return launch(plan_kernel,
-                {.threads = kPlanThreads,
-                 .shared_bytes = static_cast<size_t>(p.num_experts) * sizeof(int32_t),
-                 .stream = stream},
-                p);
+  return launch(
+      plan_kernel,
+      {.threads = kPlanThreads, .shared_bytes = 3 * kPlanThreads * sizeof(int32_t), .stream = stream}, p);
 }
 
 int combine_experts(const cuda::CombineParams& p, void* stream) {

@@ -2,6 +2,7 @@
 // device.
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/linear_plan.h"
 #include "kernels/test_support.h"
 
 namespace fathom::kernels::cuda_emulated {
@@ -62,36 +63,50 @@ struct PlannedPairs {
       std::sort(own.begin(), own.end());
       ids.insert(ids.end(), own.begin(), own.end());
     }
-    offsets.resize(static_cast<size_t>(experts) + 1, -1);
+    tiles.resize(static_cast<size_t>(cuda::max_expert_tiles(tokens * per_token, experts, kTileTokens)),
+                 {-1, -1, -1});
     sorted_tokens.resize(ids.size(), -1);
     places.resize(ids.size(), -1);
     EXPECT_EQ(plan_experts({.expert_ids = ids.data(),
-                            .offsets = offsets.data(),
                             .tokens = sorted_tokens.data(),
                             .places = places.data(),
+                            .tiles = tiles.data(),
                             .num_tokens = tokens,
                             .experts_per_token = per_token,
-                            .num_experts = experts},
+                            .num_experts = experts,
+                            .num_tiles = static_cast<int64_t>(tiles.size()),
+                            .tile_tokens = kTileTokens},
                            nullptr),
               0);
   }
+  static constexpr int32_t kTileTokens = 4;
   int64_t num_tokens, experts_per_token, num_experts;
-  std::vector<int32_t> ids, offsets, sorted_tokens, places;
+  std::vector<int32_t> ids, sorted_tokens, places;
+  std::vector<cuda::LinearTile> tiles;
 };
 
 TEST(CudaExpertPlan, SortsPairsByExpertThenToken) {
-  for (const auto& [tokens, experts] : {std::pair<int64_t, int64_t>{1, 5}, {37, 9}, {20, 300}}) {
+  for (const auto& [tokens, experts] :
+       {std::pair<int64_t, int64_t>{1, 5}, {37, 9}, {20, 300}, {41, 64}, {700, 3}}) {
     const PlannedPairs plan(tokens, 3, experts);
     int32_t place = 0;
+    size_t tile = 0;
     for (int32_t e = 0; e < experts; ++e) {
-      ASSERT_EQ(plan.offsets[static_cast<size_t>(e)], place);
+      const int32_t first = place;
       for (size_t i = 0; i < plan.ids.size(); ++i) {
         if (plan.ids[i] != e) continue;
         ASSERT_EQ(plan.places[i], place);
         ASSERT_EQ(plan.sorted_tokens[static_cast<size_t>(place++)], static_cast<int32_t>(i / 3));
       }
+      for (int32_t begin = first; begin < place; begin += plan.kTileTokens) {
+        ASSERT_LT(tile, plan.tiles.size());
+        const cuda::LinearTile& got = plan.tiles[tile++];
+        ASSERT_EQ(got.group, e);
+        ASSERT_EQ(got.first, begin);
+        ASSERT_EQ(got.count, std::min(place - begin, plan.kTileTokens));
+      }
     }
-    ASSERT_EQ(plan.offsets.back(), place);
+    for (; tile < plan.tiles.size(); ++tile) ASSERT_EQ(plan.tiles[tile].count, 0);
   }
 }
 
@@ -106,9 +121,9 @@ TEST(CudaCombine, AddsInExpertOrderWithoutAbsentOnes) {
   auto want = got;
   std::vector<cuda::LinearGroup> groups(6, {outputs.data(), nullptr});
   groups[4].panels = nullptr;
-  for (int64_t row = plan.offsets[4]; row < plan.offsets[5]; ++row)
-    for (int64_t i = 0; i < width; ++i)
-      outputs[static_cast<size_t>(row * width + i)] = kNaN;  // never computed
+  for (size_t pair = 0; pair < plan.ids.size(); ++pair)
+    for (int64_t i = 0; i < width && plan.ids[pair] == 4; ++i)
+      outputs[static_cast<size_t>(plan.places[pair] * width + i)] = kNaN;  // never computed
   ASSERT_EQ(combine_experts({.outputs = outputs.data(),
                              .expert_ids = plan.ids.data(),
                              .expert_weights = weights.data(),

@@ -272,25 +272,32 @@ scalar_kernel(Launched launched) {
 
 int64_t blocks(int64_t count, int64_t of) { return (count + of - 1) / of; }
 
+int64_t num_items(const cuda::LinearBatchParams& batch) {
+  return batch.tiles != nullptr ? batch.num_tiles : batch.num_groups;
+}
+int64_t max_item_tokens(const cuda::LinearBatchParams& batch) {
+  return batch.tiles != nullptr ? batch.tile_tokens : batch.linear.num_tokens / batch.num_groups;
+}
+
 template <typename Products, int kPanels>
 int launch_products(Launched& launched, int64_t max_rows, void* stream) {
   const cuda::LinearBatchParams& batch = launched.batch;
   const int64_t num_panels = batch.linear.end - batch.linear.begin;
   const cuda::LinearPlan plan = cuda::plan_linear(max_rows, launched.num_steps, kPanels, kSharedLimit);
   if (plan.cut == cuda::LinearCut::kStream) {
-    launched.blocks_of_group = 1;
+    launched.blocks_of_item = 1;
     const LaunchShape shape{.blocks_x = num_panels / kPanels,
-                            .blocks_y = batch.num_groups,
+                            .blocks_y = num_items(batch),
                             .threads = kStreamThreads,
                             .shared_bytes = plan.stream_shared_bytes,
                             .stream = stream};
     return plan.stream_products == 1 ? launch(stream_kernel<Products, kPanels, 1>, shape, launched)
                                      : launch(stream_kernel<Products, kPanels, 2>, shape, launched);
   }
-  launched.blocks_of_group = blocks(max_rows, kTileRows);
+  launched.blocks_of_item = blocks(max_rows, kTileRows);
   return launch(tile_kernel<Products, kPanels>,
                 {.blocks_x = blocks(num_panels, kTilePanels),
-                 .blocks_y = batch.num_groups * launched.blocks_of_group,
+                 .blocks_y = num_items(batch) * launched.blocks_of_item,
                  .threads = kTileThreads,
                  .shared_bytes = kTileShared,
                  .stream = stream},
@@ -301,7 +308,7 @@ template <int kPanels>
 int launch_linear(Launched& launched, void* stream) {
   const cuda::LinearBatchParams& batch = launched.batch;
   const LinearParams& p = batch.linear;
-  const int64_t max_tokens = batch.groups != nullptr ? batch.max_group_tokens : p.num_tokens;
+  const int64_t max_tokens = max_item_tokens(batch);
   const int64_t max_rows = max_tokens * launched.rows_per_token;
   if (max_rows == 0) return 0;
   if (p.format == PanelFormat::kInt8)
@@ -309,10 +316,10 @@ int launch_linear(Launched& launched, void* stream) {
   if (batch.float16_inputs) return launch_products<Float16Products, kPanels>(launched, max_rows, stream);
   if (p.form == InputForm::kBFloat16)
     return launch_products<BFloat16Products, kPanels>(launched, max_rows, stream);
-  launched.blocks_of_group = max_tokens;
+  launched.blocks_of_item = max_tokens;
   return launch(scalar_kernel<kPanels>,
                 {.blocks_x = (p.end - p.begin) / kPanels,
-                 .blocks_y = batch.num_groups * max_tokens,
+                 .blocks_y = num_items(batch) * max_tokens,
                  .threads = kScalarThreads,
                  .shared_bytes = kPanels * kScalarThreads * sizeof(float),
                  .stream = stream},

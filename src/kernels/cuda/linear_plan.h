@@ -45,4 +45,19 @@ static inline LinearPlan plan_linear(int64_t max_rows, int64_t num_steps, int pa
   return {LinearCut::kStream, products, bytes};
 }
 
+// Tokens of a tile where each of num_experts has num_pairs / num_experts on average: most experts have no
+// more than twice as many, and those that do get several tiles.
+static inline int64_t expert_tile_tokens(int64_t num_pairs, int64_t num_experts) {
+  for (int64_t tokens : {8, 16, 32, 64})
+    if (2 * num_pairs <= tokens * num_experts) return tokens;
+  return 128;
+}
+
+// Tiles of up to tile_tokens tokens that num_pairs pairs can fill, whoever their experts are: every expert
+// that has any leaves one tile, with one token at least, unfilled.
+static inline int64_t max_expert_tiles(int64_t num_pairs, int64_t num_experts, int64_t tile_tokens) {
+  const int64_t chosen = num_pairs < num_experts ? num_pairs : num_experts;
+  return (num_pairs + chosen * (tile_tokens - 1)) / tile_tokens;
+}
+
 }  // namespace fathom::kernels::cuda

@@ -233,7 +233,8 @@ TEST(CudaLinear, GroupsGiveTheBitsOfTheirOwnProducts) {
           {second.data(), second.scales.data()},
           {second.data(), second.scales.data()}};
       const auto at = [scale](int64_t i) { return static_cast<int32_t>(i * scale); };
-      const std::vector<int32_t> offsets = {0, at(3), at(4), at(4), at(8)};
+      const std::vector<cuda::LinearTile> tiles = {
+          {0, 0, at(3)}, {1, at(3), at(1)}, {3, at(4), at(3)}, {}, {3, at(7), at(1)}};
       std::vector<int32_t> x_rows;
       for (int64_t t = 0; t < num_tokens; ++t)
         x_rows.push_back(static_cast<int32_t>((t * 5 + 2) % num_tokens));
@@ -248,19 +249,58 @@ TEST(CudaLinear, GroupsGiveTheBitsOfTheirOwnProducts) {
       p.linear.weight_scales = nullptr;
       p.x_rows = x_rows.data();
       p.groups = groups.data();
-      p.offsets = offsets.data();
       p.num_groups = static_cast<int64_t>(groups.size());
-      p.max_group_tokens = 4 * scale;
+      p.tiles = tiles.data();
+      p.num_tiles = static_cast<int64_t>(tiles.size());
+      p.tile_tokens = at(3);
       const std::vector<float> got = fixture.run(p);
       for (int64_t t = 0; t < num_tokens; ++t) {
-        const bool absent = t >= offsets[1] && t < offsets[2];
-        const std::vector<float>& want = t < offsets[1] ? first_weight : second_weight;
+        const bool absent = t >= at(3) && t < at(4);
+        const std::vector<float>& want = t < at(3) ? first_weight : second_weight;
         for (int64_t j = 0; j < num_outputs; ++j) {
           const auto index = static_cast<size_t>(t * p.linear.y_stride + j);
           const auto from = static_cast<size_t>(x_rows[static_cast<size_t>(t)] * p.linear.y_stride + j);
           ASSERT_EQ(got[index], absent ? 0.5f : want[from])
               << variant.name << " token " << t << " output " << j;
         }
+      }
+    }
+  }
+}
+
+// Heads: token t belongs to group t % 3.
+TEST(CudaLinear, InterleavedGroupsGiveTheBitsOfTheirOwnProducts) {
+  for (const CudaVariant& variant : kCudaVariants) {
+    for (int64_t group_tokens : {1, 11, 70}) {
+      constexpr int64_t kGroups = 3;
+      const int64_t num_tokens = kGroups * group_tokens, num_outputs = 20;
+      const ProductFixture fixture(variant, num_tokens, 72, num_outputs, Output::kStore);
+      Values values(18);
+      TestMatrix weights[kGroups] = {{values, num_outputs, 72, variant.format},
+                                     {values, num_outputs, 72, variant.format},
+                                     {values, num_outputs, 72, variant.format}};
+      std::vector<cuda::LinearGroup> groups;
+      for (TestMatrix& weight : weights) groups.push_back({weight.data(), weight.scales.data()});
+      cuda::LinearBatchParams p = fixture.device;
+      p.linear.y_rows = nullptr;
+      p.linear.bias = nullptr;
+      p.linear.begin = 0;
+      p.linear.end = weights[0].num;
+      cuda::LinearBatchParams together = p;
+      together.linear.panels = nullptr;
+      together.linear.weight_scales = nullptr;
+      together.groups = groups.data();
+      together.num_groups = kGroups;
+      const std::vector<float> got = fixture.run(together);
+      for (int64_t g = 0; g < kGroups; ++g) {
+        p.linear.panels = groups[static_cast<size_t>(g)].panels;
+        p.linear.weight_scales = groups[static_cast<size_t>(g)].weight_scales;
+        const std::vector<float> want = fixture.run(p);
+        for (int64_t t = g; t < num_tokens; t += kGroups)
+          for (int64_t j = 0; j < num_outputs; ++j) {
+            const auto index = static_cast<size_t>(t * p.linear.y_stride + j);
+            ASSERT_EQ(got[index], want[index]) << variant.name << " token " << t << " output " << j;
+          }
       }
     }
   }
@@ -306,6 +346,20 @@ TEST(CudaLinearPlan, FewRowsStreamWhileTheirSumsFit) {
   EXPECT_EQ(plan_linear(16, 33, 2, kSharedLimit).stream_shared_bytes, 2u * 2 * 2 * 512);
   EXPECT_EQ(plan_linear(16, 1024, 2, 32u * 4 * 512).cut, LinearCut::kStream);
   EXPECT_EQ(plan_linear(16, 1024, 2, 32u * 4 * 512 - 1).cut, LinearCut::kTile);
+}
+
+TEST(CudaLinearPlan, TilesOfExperts) {
+  using cuda::expert_tile_tokens;
+  using cuda::max_expert_tiles;
+  EXPECT_EQ(expert_tile_tokens(6, 64), 8);        // a token
+  EXPECT_EQ(expert_tile_tokens(6 * 64, 64), 16);  // 6 pairs an expert
+  EXPECT_EQ(expert_tile_tokens(6 * 256, 64), 64);
+  EXPECT_EQ(expert_tile_tokens(6 * 2048, 64), 128);
+  EXPECT_EQ(max_expert_tiles(0, 64, 8), 0);
+  EXPECT_EQ(max_expert_tiles(6, 64, 8), 6);
+  EXPECT_EQ(max_expert_tiles(1000, 1, 16), 63);
+  // The worst distribution: all but one expert have one pair.
+  EXPECT_EQ(max_expert_tiles(63 + 8 * 10 + 1, 64, 8), 63 + 11);
 }
 
 }  // namespace

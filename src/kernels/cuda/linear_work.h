@@ -34,33 +34,46 @@ struct Launched {
   int64_t panel_words;  // of one panel
   int64_t row_words;    // from row to row of x
   int64_t num_steps;
-  int64_t blocks_of_group;  // along y
+  int64_t blocks_of_item;  // along y; an item is a tile, an interleaved group or the whole launch
   int rows_per_token;
   bool has_x_scales;
   bool has_weight_scales;
 };
 
-// The tokens and the weight of a block.
+// The tokens and the weight of a block: tokens first_token + i * token_step of the launch.
 struct Work {
-  int64_t first_token;  // of the launch
+  int64_t first_token;
+  int64_t token_step;
   int64_t num_tokens;
-  int64_t row_block;  // which of the group's tiles of rows
+  int64_t row_block;  // which of the item's blocks
   const uint32_t* panels;
   const float* weight_scales;
 };
 
 FATHOM_DEVICE Work work_of_block(const Launched& launched) {
   const cuda::LinearBatchParams& batch = launched.batch;
-  const int64_t group = block_y() / launched.blocks_of_group;
-  const int64_t row_block = block_y() % launched.blocks_of_group;
+  const int64_t item = block_y() / launched.blocks_of_item;
+  const int64_t row_block = block_y() % launched.blocks_of_item;
   if (batch.groups == nullptr) {
-    return {0, batch.linear.num_tokens, row_block, static_cast<const uint32_t*>(batch.linear.panels),
+    return {0,
+            1,
+            batch.linear.num_tokens,
+            row_block,
+            static_cast<const uint32_t*>(batch.linear.panels),
             batch.linear.weight_scales};
   }
-  const cuda::LinearGroup& chosen = batch.groups[group];
-  const int64_t first = batch.offsets[group];
-  return {first, chosen.panels != nullptr ? batch.offsets[group + 1] - first : 0, row_block,
-          static_cast<const uint32_t*>(chosen.panels), chosen.weight_scales};
+  cuda::LinearTile tile{static_cast<int32_t>(item), static_cast<int32_t>(item),
+                        static_cast<int32_t>(batch.linear.num_tokens / batch.num_groups)};
+  if (batch.tiles != nullptr) tile = batch.tiles[item];
+  const cuda::LinearGroup& chosen = batch.groups[tile.group];
+  return {
+      tile.first, batch.tiles != nullptr ? 1 : batch.num_groups, chosen.panels != nullptr ? tile.count : 0,
+      row_block,  static_cast<const uint32_t*>(chosen.panels),   chosen.weight_scales};
+}
+
+// The launch's number of a block's token.
+FATHOM_DEVICE int64_t launch_token(const Work& work, int64_t token) {
+  return work.first_token + token * work.token_step;
 }
 
 // The row of x that token t of the launch reads.
@@ -70,7 +83,7 @@ FATHOM_DEVICE int64_t input_token(const cuda::LinearBatchParams& batch, int64_t 
 
 // The words of row n of a block's work.
 FATHOM_DEVICE const uint32_t* input_row(const Launched& launched, const Work& work, int64_t n) {
-  const int64_t token = input_token(launched.batch, work.first_token + n / launched.rows_per_token);
+  const int64_t token = input_token(launched.batch, launch_token(work, n / launched.rows_per_token));
   return static_cast<const uint32_t*>(launched.batch.linear.x) +
          (token * launched.rows_per_token + n % launched.rows_per_token) * launched.row_words;
 }
@@ -86,14 +99,14 @@ FATHOM_DEVICE float scaled(const Launched& launched, const Work& work, float val
                            int64_t token) {
   if (launched.has_weight_scales) value = value * work.weight_scales[output];
   if (launched.has_x_scales)
-    value = value * launched.batch.linear.x_scales[input_token(launched.batch, work.first_token + token)];
+    value = value * launched.batch.linear.x_scales[input_token(launched.batch, launch_token(work, token))];
   return value;
 }
 
 FATHOM_DEVICE void put_output(const Launched& launched, const Work& work, int64_t token, int64_t j,
                               float value) {
   const LinearParams& p = launched.batch.linear;
-  const int64_t t = work.first_token + token;
+  const int64_t t = launch_token(work, token);
   if (p.bias != nullptr) value += p.bias[j];
   const int64_t at = (p.y_rows != nullptr ? p.y_rows[t] : t) * p.y_stride + j;
   if (p.output == LinearParams::Output::kAdd) {

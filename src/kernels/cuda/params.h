@@ -21,9 +21,17 @@ struct LinearGroup {
   const float* weight_scales = nullptr;
 };
 
+// Tokens [first, first + count) of a launch and the group whose weight they take; count 0: none.
+struct LinearTile {
+  int32_t group = 0;
+  int32_t first = 0;
+  int32_t count = 0;
+};
+
 // kernels::LinearParams for one weight, or for groups of tokens with a weight each. linear.x is 16-byte
-// aligned. Grouped, tokens [offsets[g], offsets[g + 1]) take groups[g]'s panels; linear.panels and
-// linear.weight_scales are not read and num_tokens is the sum of all groups' tokens at most.
+// aligned. Grouped, linear.panels and linear.weight_scales are not read; which tokens are a group's is listed
+// in tiles, or, without them, token t of the launch is group t % num_groups's and num_tokens a multiple of
+// num_groups.
 struct LinearBatchParams {
   LinearParams linear = {};
   bool float16_inputs = false;          // x is fp16 with x_scales (PrepareBatchParams); form is not read
@@ -31,9 +39,10 @@ struct LinearBatchParams {
   DType y_dtype = DType::kFloat32;      // of y; 16 bits wide with kStore only, fp16 saturates
   const int32_t* x_rows = nullptr;      // [num_tokens] row of x that a token reads; null: its own
   const LinearGroup* groups = nullptr;  // [num_groups]; null: not grouped
-  const int32_t* offsets = nullptr;     // [num_groups + 1]
   int64_t num_groups = 1;
-  int64_t max_group_tokens = 0;  // of any group; grouped only
+  const LinearTile* tiles = nullptr;  // [num_tiles], no token in two of them; or null
+  int64_t num_tiles = 0;
+  int64_t tile_tokens = 0;  // of any tile, at most
 };
 
 // One split of one row's absorbed attention.
@@ -71,15 +80,18 @@ struct MergeBatchParams {
   int64_t latent_dim = 0;
 };
 
-// The router's pairs (token, slot) sorted by expert, tokens ascending.
+// The router's pairs (token, slot) sorted by expert, tokens ascending, and cut into tiles of one expert's
+// pairs: num_tiles is max_expert_tiles() (linear_plan.h), those that are left over become empty.
 struct ExpertPlanParams {
   const int32_t* expert_ids = nullptr;  // [T, K]
-  int32_t* offsets = nullptr;           // [E + 1] where each expert's pairs begin
   int32_t* tokens = nullptr;            // [T * K] the token of each pair in order
   int32_t* places = nullptr;            // [T, K] where a pair stands in the order
+  LinearTile* tiles = nullptr;          // [num_tiles]
   int64_t num_tokens = 0;
   int64_t experts_per_token = 0;
   int64_t num_experts = 0;  // at most kMaxExperts
+  int64_t num_tiles = 0;
+  int64_t tile_tokens = 0;
 };
 inline constexpr int64_t kMaxExperts = 1024;
 
