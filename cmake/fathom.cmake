@@ -20,13 +20,13 @@ add_compile_definitions(_GLIBCXX_ASSERTIONS)
 
 # fathom_folder(name DEPENDS targets...): src/<name> as the library fathom_<name>, and its x_test.cc files
 # as the test binary fathom_<name>_test. DEPENDS lists what the folder may include (tools/check_layers.py
-# holds the same table). A main.cc of cli, every x_module.cc and every emulated_x.cc belong to other targets.
+# holds the same table). A main.cc of cli, every x_module.cc, emulated_x.cc and open_x.cc belong to other targets.
 function(fathom_folder name)
   cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_module|/emulated_[a-z]+)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_module|/(emulated|open)_[a-z]+)\\.cc$")
   if(name STREQUAL "cli")
     list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
   endif()

@@ -13,6 +13,8 @@ struct MemoryInfo {
   std::optional<uint64_t> cgroup_available =
       std::nullopt;  // the tightest of the group and its parents, version 1 or 2
   std::optional<uint64_t> address_space_available = std::nullopt;  // RLIMIT_AS less what is mapped
+  std::string owner =
+      {};  // the device whose memory this is, by which system_available was given; "": the host
 
   // The smallest of those known; nullopt if none is.
   std::optional<uint64_t> available() const;

@@ -11,8 +11,8 @@ namespace {
 
 // Regions of one forward pass follow each other within microseconds. What happens between two steps, sampling
 // and scheduling, takes some 100: a thread that slept meanwhile costs 5 to 50 to wake, one that did not would
-// keep its CPU from the server's thread, which has tokens to send right then (first bytes of 32 streams on two
-// cores 1.2 ms after their tokens at 200 microseconds, 0.6 at 30; 2026-12-01).
+// keep its CPU from the server's thread, which has tokens to send right then (first bytes of 32 streams on
+// two cores 1.2 ms after their tokens at 200 microseconds, 0.6 at 30; 2026-12-01).
 constexpr std::chrono::microseconds kSpin{30};
 
 // With more threads than CPUs the one waited for may need this very CPU.
@@ -86,6 +86,13 @@ void ThreadTeam::worker_loop(int index) {
     num_finished_.store(0, std::memory_order_relaxed);
     finished_.publish(seen + 1);
   }
+}
+
+void ThreadTeam::share_out(int64_t count, FunctionRef<void(int, int64_t)> work) {
+  std::atomic<int64_t> next{0};
+  run([&](int thread) {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(thread, i);
+  });
 }
 
 void ThreadTeam::barrier() {

@@ -49,6 +49,10 @@ class ThreadTeam {
   // thread 0 if the team is pinned, and so does the first call from another thread.
   void run(FunctionRef<void(int)> region);
 
+  // Calls work(thread_index, i) once for each i in [0, count) and returns when all are done. Which thread
+  // takes which i varies; work does not throw.
+  void share_out(int64_t count, FunctionRef<void(int, int64_t)> work);
+
   // Inside a region: waits until every thread of the team has come here.
   void barrier();
 

@@ -29,6 +29,12 @@ Status parse_optional_size(const std::string& text, const char* option, std::opt
   return ok_status();
 }
 
+Result<DeviceKind> parse_device(const std::string& text) {
+  for (DeviceKind device : {DeviceKind::kCpu, DeviceKind::kCuda})
+    if (text == device_name(device)) return device;
+  return invalid_argument("--device: \"{}\" is not one of cpu, cuda", text);
+}
+
 Result<Speculation> parse_speculation(const EngineFlags& flags) {
   const std::string& text = flags.speculation;
   if (!text.empty() && text != "ngram" && text != "off")
@@ -56,7 +62,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
 
 void add_engine_options(CLI::App& command, EngineFlags& flags) {
   const std::string group = kEngineGroup;
-  command.add_option("--device", flags.device, "cpu")->capture_default_str()->group(group);
+  command.add_option("--device", flags.device, "what computes: cpu, or cuda (one GPU)")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--dtype", flags.dtype, "activations: auto (the checkpoint's), fp32, bf16, fp16")
       ->capture_default_str()
       ->group(group);
@@ -145,8 +153,7 @@ Result<Isa> isa_in_use(const CpuFeatures& features) {
 Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::string& dtype_prefix) {
   EngineOptions options;
   options.model_dir = flags.model;
-  if (flags.device != "cpu")
-    return unsupported("--device: \"{}\" is not offered by this build; cpu is", flags.device);
+  FATHOM_ASSIGN_OR_RETURN(options.device, parse_device(flags.device));
   FATHOM_RETURN_IF_ERROR(
       parse_dtype(flags.dtype, dtype_prefix + "dtype", Int8Choice::kRefused, options.dtype));
   FATHOM_RETURN_IF_ERROR(parse_dtype(flags.kv_cache_dtype, dtype_prefix + "kv-cache-dtype",

@@ -14,6 +14,7 @@
 
 #include "base/cpu_features.h"
 #include "base/function_ref.h"
+#include "base/memory_info.h"
 #include "base/status.h"
 #include "device/batch.h"
 #include "device/weights.h"
@@ -154,6 +155,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
+  // What of the memory that weights, activations and cache are in may still be used.
+  virtual MemoryInfo memory() const { return read_memory_info(); }
   // Memory for activations and cache, uninitialised.
   virtual Result<DeviceBuffer> allocate(size_t bytes) = 0;
   virtual Status upload(const void* host, void* device, size_t bytes) = 0;
@@ -205,5 +208,16 @@ struct CpuBackendOptions {
 
 // kResourceExhausted where the system refuses the threads.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options);
+
+struct CudaBackendOptions {
+  int ordinal = 0;           // of the devices that the process sees
+  int num_host_threads = 0;  // for work on the host; 0: all CPUs this process may use
+  // Whether a step from embed to head is the backend's alone, so that steps of one shape can be sent as one
+  // graph. Else others, a communicator say, work on its memory in between.
+  bool whole_steps = true;
+};
+
+// kUnsupported, saying why, where there is no such device, or this build is without CUDA.
+Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& options);
 
 }  // namespace fathom

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <system_error>
 
@@ -47,10 +46,7 @@ Status CpuBackend::upload(const void* host, void* device, size_t bytes) {
 
 void CpuBackend::share_out(int64_t count, HostWork work) {
   if (count < 2) return Backend::share_out(count, work);
-  std::atomic<int64_t> next{0};
-  team_.run([&](int thread) {
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(thread, i);
-  });
+  team_.share_out(count, work);
 }
 
 Result<const void*> CpuBackend::read_back(const void* device, size_t, std::vector<std::byte>&) {

@@ -38,6 +38,10 @@ enum class Speculation : uint8_t {
   kDraftModel,  // by a second model, as far as that pays
 };
 
+// What computes: the CPUs of this machine, or one CUDA GPU.
+enum class DeviceKind : uint8_t { kCpu, kCuda };
+std::string_view device_name(DeviceKind device);
+
 // Whether a prompt takes over what the cache has of earlier requests' beginnings; no result depends on it.
 // The choices of one request share their prompt all the same.
 enum class PrefixCaching : uint8_t { kOn, kOff };
@@ -75,8 +79,9 @@ struct EngineOptions {
   StepLength step_length = StepLength::kBalanced;
   // Seconds, by which steps are timed; empty: the monotonic clock. Only speed depends on it.
   std::function<double()> clock = {};
-  int num_threads = 0;  // 0: all CPUs this process may use
-  Isa isa = Isa::kReference;
+  DeviceKind device = DeviceKind::kCpu;
+  int num_threads = 0;        // 0: all CPUs this process may use
+  Isa isa = Isa::kReference;  // of kCpu
   // The ranks that compute the model together, outlives the engine; null: this process alone. All load with
   // the same options. Each needs memory for its share of the weights, and for a cache as large as that of one
   // alone, of all sequences or of its own.

@@ -15,6 +15,14 @@
 namespace fathom {
 namespace {
 
+Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
+  if (options.device == DeviceKind::kCpu)
+    return make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
+  if (options.communicator != nullptr && options.communicator->size() > 1)
+    return unsupported("--device cuda: not over {} ranks; use one", options.communicator->size());
+  return make_cuda_backend({.num_host_threads = options.num_threads});
+}
+
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& model_dir) {
   if (!file_exists(join_path(model_dir, "tokenizer.json"))) return std::unique_ptr<Tokenizer>();
   return Tokenizer::load(model_dir);
@@ -69,6 +77,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
       .dtype = options.kv_cache_dtype.value_or(activation_dtype),
       .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16 : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
+  FATHOM_ASSIGN_OR_RETURN(backend, make_backend(options));
   FATHOM_ASSIGN_OR_RETURN(CacheSize size,
                           choose_cache_size(options,
                                             {.config = config,
@@ -76,7 +85,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                              .kv_cache_dtype = cache_options.dtype,
                                              .checkpoint = *checkpoint,
                                              .draft = draft ? &*draft : nullptr},
-                                            share_of_memory(read_memory_info(), communicator)));
+                                            share_of_memory(backend->memory(), communicator)));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(smallest_of_ranks(*communicator, size));
   cache_options.num_pages = size.num_pages;
   max_model_len = size.max_model_len;
@@ -98,8 +107,6 @@ Status Engine::Impl::open(ProgressSink* progress) {
       .expanded_prompt_tokens = expanded_prompt_tokens};
   FATHOM_RETURN_IF_ERROR(scheduler_config.validate());
 
-  FATHOM_ASSIGN_OR_RETURN(backend,
-                          make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa}));
   FATHOM_ASSIGN_OR_RETURN(model, DeepseekV2::load(*backend, *checkpoint, quantization, config,
                                                   {.activation_dtype = activation_dtype,
                                                    .max_tokens = options.max_num_batched_tokens,

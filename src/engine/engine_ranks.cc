@@ -78,6 +78,7 @@ Status Engine::Impl::agree() const {
       {"--max-num-batched-tokens", fmt::to_string(options.max_num_batched_tokens)},
       {"--kv-memory", kv_memory ? fmt::to_string(*kv_memory) : "auto"},
       {"the length from which prompts are expanded", number_or_auto(options.expanded_prompt_tokens)},
+      {"--device", std::string(device_name(options.device))},
       {"the instruction set", std::string(isa_name(options.isa))},
       {"config.json", digest_of_file(join_path(options.model_dir, "config.json"), kMaxConfigBytes)},
       {"sharding.json", part != nullptr ? part->folder.checksum : "none"},

@@ -209,9 +209,9 @@ Status check_memory(const MemoryPlan& plan, const MemoryInfo& memory) {
   if (!available || plan.rank_total_bytes <= *available) return ok_status();
   return resource_exhausted(
       "out of memory foreseen: {:.2f} GiB needed (weights {:.2f}, cache {:.2f}, workspace {:.2f}), {:.2f} "
-      "GiB available: {}",
+      "GiB available{}: {}",
       gib(plan.rank_total_bytes), gib(plan.rank_weight_bytes), gib(plan.cache_bytes),
-      gib(plan.workspace_bytes), gib(*available),
+      gib(plan.workspace_bytes), gib(*available), memory.owner.empty() ? "" : " on " + memory.owner,
       plan.rank_weight_bytes > *available
           ? "the weights alone do not fit, use more ranks or a machine with more memory"
           : "lower --kv-memory, --max-model-len or --max-num-seqs");

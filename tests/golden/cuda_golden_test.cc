@@ -100,7 +100,7 @@ class CudaModel {
     return ok_status();
   }
 
-  CudaBackend backend_{emulated_device()};
+  CudaBackend backend_{emulated_device(), {.num_host_threads = 1}};
   std::unique_ptr<DeepseekV2> model_;
   std::optional<LatentCache> cache_;
   bool loaded_ = false;

@@ -22,6 +22,7 @@ int64_t CudaBackend::row_splits(int64_t row) const {
 }
 
 void CudaBackend::attend(const AttendOp& op) {
+  if (!launches()) return;
   const int64_t num_rows = batch_.num_tokens();
   const int64_t split_bytes = op.num_heads * op.cache.latent_dim * kFloat;
   for (int64_t begin = 0; begin < num_rows;) {

@@ -1,9 +1,12 @@
 #include "device/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <system_error>
 
 #include "base/checked_math.h"
+#include "base/topology.h"
 
 namespace fathom {
 namespace {
@@ -16,28 +19,66 @@ constexpr int64_t kFloatBytes = sizeof(float);
 // Rows are padded to whole tiles of every format.
 constexpr int64_t kPaddedStep = 64;
 constexpr unsigned kEveryForm = ~0u;
+// Steps that are worth a graph: sequences' next tokens, with drafts.
+constexpr int64_t kMaxGraphTokens = 512;
+constexpr int64_t kMaxGraphSegment = 16;
 
 }  // namespace
 
+CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& options)
+    : device_(device),
+      team_(options.num_host_threads > 0 ? options.num_host_threads : available_cpus()),
+      whole_steps_(options.whole_steps),
+      graphs_(device) {}
+
+MemoryInfo CudaBackend::memory() const {
+  return {.system_available = device_.facts.free_bytes, .owner = device_.facts.name};
+}
+
+void CudaBackend::share_out(int64_t count, HostWork work) {
+  if (count < 2) return Backend::share_out(count, work);
+  team_.share_out(count, work);
+}
+
 Result<DeviceBuffer> CudaBackend::allocate(size_t bytes) {
+  FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
   const size_t wanted = std::max<size_t>(bytes, 1);
   FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate(wanted));
   return DeviceBuffer(data, wanted, device_.release);
 }
 
 Status CudaBackend::upload(const void* host, void* device, size_t bytes) {
+  FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
   return device_.upload(host, device, bytes, device_.stream);
 }
 
-Result<const void*> CudaBackend::read_back(const void* device, size_t bytes, std::vector<std::byte>& room) {
+Result<std::byte*> CudaBackend::pinned(DeviceBuffer& buffer, size_t bytes) {
+  if (buffer.bytes() < std::max<size_t>(bytes, 1)) {
+    const size_t wanted = std::bit_ceil(std::max<size_t>(bytes, 1));
+    buffer = DeviceBuffer();
+    FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate_host(wanted));
+    buffer = DeviceBuffer(data, wanted, device_.release_host);
+  }
+  return static_cast<std::byte*>(buffer.data());
+}
+
+Result<const void*> CudaBackend::read_back(const void* device, size_t bytes, std::vector<std::byte>&) {
   FATHOM_RETURN_IF_ERROR(failure_);
-  room.resize(bytes);
-  FATHOM_RETURN_IF_ERROR(device_.download(device, room.data(), bytes, device_.stream));
-  return static_cast<const void*>(room.data());
+  FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
+  FATHOM_ASSIGN_OR_RETURN(std::byte * room, pinned(read_room_, bytes));
+  FATHOM_RETURN_IF_ERROR(device_.download(device, room, bytes, device_.stream));
+  is_in_flight_ = false;
+  return static_cast<const void*>(room);
 }
 
 Status CudaBackend::copy(const void* from, void* to, size_t bytes) {
+  FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
   return device_.copy(from, to, bytes, device_.stream);
+}
+
+bool CudaBackend::launches() {
+  if (!failure_.ok()) return false;
+  return !graphs_.is_open() || !graphs_.replays_operation();
 }
 
 bool CudaBackend::launched(int error, const char* kernel) {
@@ -46,23 +87,27 @@ bool CudaBackend::launched(int error, const char* kernel) {
   return failure_.ok();
 }
 
+bool CudaBackend::leaves_capture() {
+  if (graphs_.is_capturing()) failure_ = graphs_.interrupt();
+  return failure_.ok();
+}
+
 bool CudaBackend::reserve(Scratch& scratch, int64_t bytes) {
-  const auto wanted = static_cast<size_t>(bytes);
+  const auto wanted = std::max<size_t>(static_cast<size_t>(bytes), 1);
   if (!failure_.ok()) return false;
-  if (scratch.buffer.bytes() >= std::max<size_t>(wanted, 1)) return true;
+  if (scratch.buffer.bytes() >= wanted) return true;
+  if (!leaves_capture()) return false;
   scratch.buffer = DeviceBuffer();
-  Result<DeviceBuffer> made = allocate(wanted);
-  if (!made.ok()) {
-    failure_ = made.status();
-    return false;
-  }
-  scratch.buffer = std::move(made).value();
-  return true;
+  graphs_.drop_all();  // they have the old address
+  Result<void*> made = device_.allocate(wanted);
+  if (made.ok()) scratch.buffer = DeviceBuffer(made.value(), wanted, device_.release);
+  failure_ = made.status();
+  return failure_.ok();
 }
 
 bool CudaBackend::put(Scratch& scratch, const void* host, int64_t bytes) {
-  if (!reserve(scratch, bytes)) return false;
-  failure_ = upload(host, scratch.buffer.data(), static_cast<size_t>(bytes));
+  if (!reserve(scratch, bytes) || !leaves_capture()) return false;
+  failure_ = device_.upload(host, scratch.buffer.data(), static_cast<size_t>(bytes), device_.stream);
   return failure_.ok();
 }
 
@@ -165,37 +210,53 @@ bool CudaBackend::make_groups(WeightGroups& groups, int64_t count, WeightAt weig
   return true;
 }
 
-// One upload: the arrays one after another, those of 8 bytes first.
+// One upload: the arrays one after another, those of 8 bytes first, and those whose size a step's shape does
+// not tell last, so that a shape's arrays are always at the same addresses.
 Status CudaBackend::begin_step(const Batch& batch) {
   FATHOM_RETURN_IF_ERROR(failure_);
+  FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
+  if (is_in_flight_) FATHOM_RETURN_IF_ERROR(device_.synchronize(device_.stream));
   batch_ = batch;
-  std::vector<std::byte> staged;
-  const auto append = [&staged](const auto& values) {
-    const size_t offset = staged.size();
-    staged.resize(offset + values.size_bytes());
-    if (!values.empty()) std::memcpy(staged.data() + offset, values.data(), values.size_bytes());
-    return offset;
-  };
-  const size_t slots = append(batch.slots), token_ids = append(batch.token_ids);
-  const size_t positions = append(batch.positions), page_tables = append(batch.page_tables);
-  const size_t logits_rows = append(batch.logits_rows);
-  if (!put(arrays_.storage, staged.data(), static_cast<int64_t>(staged.size()))) return failure_;
-  const auto* data = arrays_.storage.as<std::byte>();
-  arrays_.slots = reinterpret_cast<const int64_t*>(data + slots);
-  arrays_.token_ids = reinterpret_cast<const int32_t*>(data + token_ids);
-  arrays_.positions = reinterpret_cast<const int32_t*>(data + positions);
-  arrays_.page_tables = reinterpret_cast<const int32_t*>(data + page_tables);
-  arrays_.logits_rows = reinterpret_cast<const int32_t*>(data + logits_rows);
   row_segments_.clear();
-  for (int32_t b = 0; b < batch.num_segments(); ++b) {
-    const auto index = static_cast<size_t>(b);
-    row_segments_.resize(static_cast<size_t>(batch.starts[index + 1]), b);
+  for (int32_t b = 0; b < batch.num_segments(); ++b)
+    row_segments_.resize(static_cast<size_t>(batch.starts[static_cast<size_t>(b) + 1]), b);
+  const size_t bytes = batch.slots.size_bytes() + batch.token_ids.size_bytes() +
+                       batch.positions.size_bytes() + batch.logits_rows.size_bytes() +
+                       batch.page_tables.size_bytes();
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, pinned(staged_, bytes));
+  if (!reserve(arrays_.storage, static_cast<int64_t>(staged_.bytes()))) return failure_;
+  auto* data = arrays_.storage.as<std::byte>();
+  size_t size = 0;
+  const auto append = [&](const auto& values, auto& place) {
+    if (!values.empty()) std::memcpy(staged + size, values.data(), values.size_bytes());
+    place = reinterpret_cast<std::remove_reference_t<decltype(place)>>(data + size);
+    size += values.size_bytes();
+  };
+  append(batch.slots, arrays_.slots);
+  append(batch.token_ids, arrays_.token_ids);
+  append(batch.positions, arrays_.positions);
+  append(batch.logits_rows, arrays_.logits_rows);
+  append(batch.page_tables, arrays_.page_tables);
+  is_in_flight_ = true;
+  return device_.upload_later(staged, data, size, device_.stream);
+}
+
+bool CudaBackend::is_graph_step() const {
+  if (!whole_steps_ || batch_.logits_rows.empty() || batch_.num_tokens() > kMaxGraphTokens) return false;
+  for (size_t b = 0; b < batch_.forms.size(); ++b) {
+    if (batch_.forms[b] != AttentionForm::kAbsorbed) return false;
+    if (batch_.starts[b + 1] - batch_.starts[b] > kMaxGraphSegment) return false;
   }
-  return ok_status();
+  return true;
 }
 
 void CudaBackend::embed(const EmbeddingTable& table, float* out) {
-  if (!failure_.ok()) return;
+  if (failure_.ok() && is_graph_step()) {
+    failure_ = graphs_.begin({.model = table.data,
+                              .num_tokens = batch_.num_tokens(),
+                              .num_logits_rows = std::ssize(batch_.logits_rows)});
+  }
+  if (!launches()) return;
   launched(device_.kernels.embed({.table = table.data,
                                   .dtype = table.dtype,
                                   .token_ids = arrays_.token_ids,
@@ -209,6 +270,10 @@ void CudaBackend::embed(const EmbeddingTable& table, float* out) {
 }
 
 void CudaBackend::project(const ProjectOp& op) {
+  if (launches()) run_project(op);
+}
+
+void CudaBackend::run_project(const ProjectOp& op) {
   const int64_t width = op.outputs[0].weight->cols;
   unsigned forms = 0;
   for (const Projection& output : op.outputs) forms |= form_bit(*output.weight, op.rounding);
@@ -231,7 +296,7 @@ void CudaBackend::project(const ProjectOp& op) {
 }
 
 void CudaBackend::store_latent(const StoreLatentOp& op) {
-  if (!failure_.ok()) return;
+  if (!launches()) return;
   const int64_t num_tokens = batch_.num_tokens();
   launched(device_.kernels.rope_query({.q = op.q,
                                        .positions = arrays_.positions,
@@ -256,7 +321,13 @@ void CudaBackend::store_latent(const StoreLatentOp& op) {
            "store_latent");
 }
 
+// A step's last operation.
 void CudaBackend::head(const HeadOp& op) {
+  if (launches()) run_head(op);
+  if (const Status status = graphs_.end(); failure_.ok()) failure_ = status;
+}
+
+void CudaBackend::run_head(const HeadOp& op) {
   const auto num_rows = static_cast<int64_t>(batch_.logits_rows.size());
   const int64_t width = op.weight->cols;
   if (!reserve(head_rows_, num_rows * width * kFloatBytes)) return;
@@ -270,22 +341,30 @@ void CudaBackend::head(const HeadOp& op) {
                                        device_.stream),
            "gather_rows");
   const Projection output{.weight = op.weight, .y = op.logits};
-  project({.x = head_rows_.as<float>(),
-           .norm = op.norm,
-           .outputs = {&output, 1},
-           .num_tokens = num_rows,
-           .rounding = op.rounding});
+  run_project({.x = head_rows_.as<float>(),
+               .norm = op.norm,
+               .outputs = {&output, 1},
+               .num_tokens = num_rows,
+               .rounding = op.rounding});
 }
 
 void CudaBackend::clear(float* x, int64_t count) {
-  if (failure_.ok())
-    launched(device_.kernels.clear_or_add({.x = x, .count = count}, device_.stream), "clear");
+  if (launches()) launched(device_.kernels.clear_or_add({.x = x, .count = count}, device_.stream), "clear");
 }
 
 void CudaBackend::add(const float* x, float* y, int64_t count) {
-  if (!failure_.ok()) return;
+  if (!launches()) return;
   launched(device_.kernels.clear_or_add({.x = const_cast<float*>(x), .y = y, .count = count}, device_.stream),
            "add");
+}
+
+Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& options) {
+  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(options.ordinal));
+  try {
+    return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(device, options));
+  } catch (const std::system_error& error) {
+    return resource_exhausted("cannot start the host's threads: {}; lower --threads", error.what());
+  }
 }
 
 }  // namespace fathom

@@ -1,21 +1,28 @@
-// The CUDA backend: the operations of backend.h as launches of kernels/cuda on one stream. It is written over
-// a CudaDevice and runs on the emulated one only: docs/cuda.md says what is missing.
+// The CUDA backend: the operations of backend.h as launches of kernels/cuda on one stream of a CudaDevice.
 //
 // Weights are the CPU's panels, uploaded. Every token's attention is absorbed, whatever its form. A launch
 // that fails is remembered and reported by the next operation that returns a Status.
+//
+// Steps that generate tokens are sent as graphs (step_graphs.h): while one is captured operations launch as
+// ever, and once it is there they only count themselves, and the last one, head, launches it. So nothing in
+// an operation may depend on anything but the step's shape and what begin_step has uploaded.
 #pragma once
 
 #include <map>
 
+#include "base/thread_team.h"
 #include "device/backend.h"
 #include "device/cuda/cuda_device.h"
+#include "device/cuda/step_graphs.h"
 
 namespace fathom {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaDevice& device) : device_(device) {}
+  // Throws std::system_error where the system refuses the host's threads.
+  CudaBackend(const CudaDevice& device, const CudaBackendOptions& options);
 
+  MemoryInfo memory() const override;
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
   Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
@@ -39,6 +46,11 @@ class CudaBackend final : public Backend {
   void head(const HeadOp& op) override;
   void clear(float* x, int64_t count) override;
   void add(const float* x, float* y, int64_t count) override;
+
+  int num_host_threads() const override { return team_.size(); }
+  void share_out(int64_t count, HostWork work) override;
+  // For tests.
+  const StepGraphs& graphs() const { return graphs_; }
 
  private:
   // What the rows of a linear look like: kernels::InputForm, and fp16 with a power of two a row.
@@ -86,8 +98,12 @@ class CudaBackend final : public Backend {
 
   static Form form_of(const Weight& weight, ActivationRounding rounding);
   static unsigned form_bit(const Weight& weight, ActivationRounding rounding);
+  // Begins an operation of a step: false where there is nothing to launch, since an earlier one has failed or
+  // the step's graph is there.
+  bool launches();
   // These remember the first failure; false: there is one.
   bool launched(int error, const char* kernel);
+  bool leaves_capture();
   bool reserve(Scratch& scratch, int64_t bytes);
   bool put(Scratch& scratch, const void* host, int64_t bytes);
 
@@ -119,7 +135,19 @@ class CudaBackend final : public Backend {
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
 
+  // Pinned host memory that grows; its content is lost then.
+  Result<std::byte*> pinned(DeviceBuffer& buffer, size_t bytes);
+  bool is_graph_step() const;
+  void run_project(const ProjectOp& op);
+  void run_head(const HeadOp& op);
+
   CudaDevice device_;
+  ThreadTeam team_;
+  bool whole_steps_;
+  StepGraphs graphs_;
+  DeviceBuffer staged_;        // pinned: the batch's arrays on their way
+  bool is_in_flight_ = false;  // staged_ is being read
+  DeviceBuffer read_room_;     // pinned: what was read back last
   Status failure_;
   std::vector<DeviceBuffer> weights_;
   // By the panels of the first weight that is present: memory that lives as long as the backend.

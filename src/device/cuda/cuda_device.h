@@ -1,6 +1,9 @@
-// What CudaBackend needs of a device, as functions: memory, copies and the kernels of kernels/cuda. The
-// emulated device of the tests is emulated_device.h.
+// What CudaBackend needs of a device, as functions: memory, copies, graphs and the kernels of kernels/cuda.
+// open_cuda_device() is defined three times, and a program links one of them (device/cuda/CMakeLists.txt):
+// over the CUDA runtime, for builds without a toolkit, and over the emulated kernels for tests.
 #pragma once
+
+#include <string>
 
 #include "base/status.h"
 #include "kernels/cuda/params.h"
@@ -23,16 +26,47 @@ struct CudaKernels {
   int (*clear_or_add)(const kernels::cuda::ElementsParams&, void* stream);
 };
 
-// Copies take place in the order of the stream, after earlier launches; those from and to the host are
-// complete at the return.
+// Launches that were recorded once and are sent as one.
+struct CudaGraphs {
+  // From here on what the stream is given is recorded and not carried out: launches only.
+  Status (*begin_capture)(void* stream);
+  // The graph of what was recorded, ready to be launched.
+  Result<void*> (*end_capture)(void* stream);
+  Status (*launch)(void* graph, void* stream);
+  void (*release)(void* graph);
+};
+
+// What is known of a device.
+struct CudaDeviceFacts {
+  std::string name;
+  int compute_capability = 0;  // 90 is 9.0
+  int num_multiprocessors = 0;
+  uint64_t free_bytes = 0;  // when it was opened
+  uint64_t total_bytes = 0;
+};
+
+// Copies take place in the order of the stream, after earlier launches. upload and download are complete at
+// their return; upload_later is not: `host` is memory of allocate_host and stays as it is until synchronize.
 struct CudaDevice {
+  CudaDeviceFacts facts = {};
   Result<void*> (*allocate)(size_t bytes) = nullptr;  // kResourceExhausted where there is too little
   void (*release)(void* data, size_t bytes) = nullptr;
+  Result<void*> (*allocate_host)(size_t bytes) = nullptr;  // that the device can read: pinned
+  void (*release_host)(void* data, size_t bytes) = nullptr;
   Status (*upload)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
+  Status (*upload_later)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
   Status (*download)(const void* device, void* host, size_t bytes, void* stream) = nullptr;
   Status (*copy)(const void* from, void* to, size_t bytes, void* stream) = nullptr;
+  Status (*synchronize)(void* stream) = nullptr;
+  CudaGraphs graphs = {};
   CudaKernels kernels = {};
   void* stream = nullptr;
 };
+
+// Device `ordinal` of those that the process sees, with a stream of its own; a process opens one device.
+// kUnsupported, saying why, where there is none.
+Result<CudaDevice> open_cuda_device(int ordinal);
+// 0 where there is none.
+int count_cuda_devices();
 
 }  // namespace fathom

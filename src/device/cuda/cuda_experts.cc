@@ -40,6 +40,7 @@ int64_t num_tiles(const MoeOp& op) {
 }  // namespace
 
 void CudaBackend::mlp(const MlpOp& op) {
+  if (!launches()) return;
   const Weight& gate_up = op.weights->gate_up;
   if (!prepare(inputs_, normed_rows(op.x, gate_up.cols, op.norm, op.rounding), op.num_tokens,
                form_bit(gate_up, op.rounding)))
@@ -66,6 +67,7 @@ void CudaBackend::run_mlp(const MlpWeights& weights, int64_t num_tokens, float* 
 }
 
 void CudaBackend::moe(const MoeOp& op) {
+  if (!launches()) return;
   const auto num_experts = static_cast<int64_t>(op.experts.size());
   const WeightGroups* gate_up = groups_of(num_experts, gate_up_of(op.experts), op.rounding);
   if (gate_up == nullptr) return;
