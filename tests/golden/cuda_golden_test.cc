@@ -182,7 +182,7 @@ struct OneToken {
 TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
   CudaDevice device = emulated_device();
   device.kernels.embed = [](const kernels::cuda::EmbedParams&, void*) { return 700; };
-  CudaBackend backend(device);
+  CudaBackend backend(device, {.num_host_threads = 1});
   const OneToken one;
   ASSERT_TRUE(backend.begin_step(one.batch).ok());
   float out = 0;
@@ -196,7 +196,7 @@ TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
 TEST(CudaBackendFailures, TooLittleMemoryAndInt4AreRefused) {
   CudaDevice device = emulated_device();
   device.allocate = [](size_t bytes) -> Result<void*> { return resource_exhausted("no {} bytes", bytes); };
-  CudaBackend backend(device);
+  CudaBackend backend(device, {.num_host_threads = 1});
   EXPECT_EQ(backend.begin_step(OneToken().batch).code(), ErrorCode::kResourceExhausted);
   const uint8_t nibbles[16] = {};
   const auto refused =

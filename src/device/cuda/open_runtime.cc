@@ -139,6 +139,10 @@ Result<CudaDeviceFacts> read_facts(int ordinal) {
 Result<CudaDevice> open_cuda_device(int ordinal) {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver) {
+    return unsupported("--device cuda: this machine has no CUDA driver, or one older than CUDA {}.{}",
+                       CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  }
   if (error != cudaSuccess) return unsupported("--device cuda: {}", cudaGetErrorString(error));
   if (ordinal >= count)
     return unsupported("--device cuda: device {} is wanted, this process sees {}", ordinal, count);
