@@ -79,17 +79,21 @@ inline std::vector<float> strided(Values& values, int64_t rows, int64_t cols, in
   return data;
 }
 
-// A random matrix, packed: floats below 1 in magnitude, or the whole range of int8 but -128.
+// A random matrix, packed: floats below 1 in magnitude, the whole range of int8 but -128, or of int4 and its
+// factors (kUint8, groups of 32, an even number of columns).
 struct TestMatrix {
   TestMatrix(Values& values, int64_t num_rows, int64_t num_cols, DType dtype,
              PanelOrder order = PanelOrder::kPlain)
       : rows(num_rows), cols(num_cols), format(panel_format(dtype)) {
     const bool paired = order == PanelOrder::kGateUpPairs;
-    const auto elements = static_cast<size_t>(rows * cols);
+    const bool is_int4 = format == PanelFormat::kInt4;
+    const auto elements = static_cast<size_t>(is_int4 ? rows * cols / 2 : rows * cols);
     std::vector<std::byte> source(elements * dtype_bytes(dtype)), second(source.size());
     for (std::vector<std::byte>* matrix : {&source, &second}) {
-      for (int64_t i = 0; i < rows * cols; ++i) {
-        if (dtype == DType::kInt8) {
+      for (int64_t i = 0; i < static_cast<int64_t>(elements); ++i) {
+        if (is_int4) {
+          (*matrix)[static_cast<size_t>(i)] = static_cast<std::byte>(values.below(256));
+        } else if (dtype == DType::kInt8) {
           reinterpret_cast<int8_t*>(matrix->data())[i] = static_cast<int8_t>(values.below(255) - 127);
         } else {
           ref::store_element(matrix->data(), dtype, i, values.next());
@@ -100,16 +104,23 @@ struct TestMatrix {
     panels.resize(static_cast<size_t>(num * panel_bytes(cols, format)) + 64);
     sums.resize(static_cast<size_t>(num * kPanelRows));
     for (int64_t i = 0; i < num * kPanelRows; ++i) {
-      scales.push_back(dtype == DType::kInt8 ? (values.next() + 1.5f) / 127 : 1.0f);
+      scales.push_back(is_integer(format) ? (values.next() + 1.5f) / 127 : 1.0f);
     }
+    std::vector<uint8_t> factors, second_factors;
+    for (std::vector<uint8_t>* own : {&factors, &second_factors})
+      for (int64_t i = 0; is_int4 && i < rows * ((cols + kInt4GroupInputs - 1) / kInt4GroupInputs); ++i)
+        own->push_back(static_cast<uint8_t>(values.below(16)));
     pack_panels({.source = source.data(),
                  .second = second.data(),
+                 .factors = factors.data(),
+                 .second_factors = second_factors.data(),
                  .panels = data(),
                  .sums = sums.data(),
                  .format = format,
                  .order = order,
                  .rows = rows,
                  .cols = cols,
+                 .group_size = kInt4GroupInputs,
                  .source_row_stride = cols,
                  .begin = 0,
                  .end = num});

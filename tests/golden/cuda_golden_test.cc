@@ -193,19 +193,16 @@ TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
   EXPECT_FALSE(backend.begin_step(one.batch).ok());
 }
 
-TEST(CudaBackendFailures, TooLittleMemoryAndInt4AreRefused) {
+TEST(CudaBackendFailures, TooLittleMemoryIsReported) {
   CudaDevice device = emulated_device();
   device.allocate = [](size_t bytes) -> Result<void*> { return resource_exhausted("no {} bytes", bytes); };
   CudaBackend backend(device, {.num_host_threads = 1});
   EXPECT_EQ(backend.begin_step(OneToken().batch).code(), ErrorCode::kResourceExhausted);
-  const uint8_t nibbles[16] = {};
-  const auto refused =
-      backend.load_matrix({.tensor = {.data = nibbles, .dtype = DType::kUint8, .shape = {1, 16}}});
-  EXPECT_EQ(refused.status().code(), ErrorCode::kUnsupported);
 }
 
 class CudaQuantizedTest : public ::testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Types, CudaQuantizedTest, ::testing::Values("w8a16", "w8a8_dynamic", "mix"));
+INSTANTIATE_TEST_SUITE_P(Types, CudaQuantizedTest,
+                         ::testing::Values("w8a16", "w8a8_dynamic", "mix", "w4a16", "w4a8_dynamic"));
 
 // Exact sums of the reference's integers: float32's own error is left, as in quantized_golden_test.cc; where
 // inputs are two digits, the rounding of five of them a layer.
@@ -218,7 +215,7 @@ TEST_P(CudaQuantizedTest, AgreesAndChunksChangeNoBit) {
   const std::vector<float> ours = model.logits(golden.ids, kMaxTokens);
   ASSERT_EQ(ours.size(), golden.logits.size());
   const double digits = golden.input_crest / kernels::kInt8PairLimit / std::sqrt(12.0);
-  const double tolerance = GetParam() == "w8a8_dynamic"
+  const double tolerance = GetParam() == "w8a8_dynamic" || GetParam() == "w4a8_dynamic"
                                ? 1e-5
                                : 3 * digits * std::sqrt(5.0 * static_cast<double>(model.num_layers()));
   EXPECT_LE(relative_distance(ours, golden.logits), tolerance);

@@ -28,7 +28,6 @@ class CudaBackend final : public Backend {
   Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
   Status copy(const void* from, void* to, size_t bytes) override;
 
-  // kUnsupported for int4.
   Result<Weight> load_matrix(const WeightSource& source) override;
   Result<MlpWeights> load_mlp(const WeightSource& gate, const WeightSource& up,
                               const WeightSource& down) override;

@@ -13,21 +13,13 @@ namespace fathom {
 // A matrix to be packed.
 struct CudaBackend::PanelSource {
   const void* data = nullptr;
-  const void* second = nullptr;  // kGateUpPairs
-  int64_t row_stride = 0;        // elements
+  const void* second = nullptr;             // kGateUpPairs
+  const uint8_t* factors = nullptr;         // int4
+  const uint8_t* second_factors = nullptr;  // likewise
+  int64_t group_size = 0;                   // likewise
+  int64_t row_stride = 0;                   // elements
   int64_t col_stride = 1;
 };
-
-namespace {
-
-Result<Weight> describe_on_device(const WeightSource& source, kernels::PanelOrder order) {
-  Weight weight = describe(source, order);
-  if (weight.format == kernels::PanelFormat::kInt4)
-    return unsupported("int4 weights are not offered on CUDA: use int8 ones");
-  return weight;
-}
-
-}  // namespace
 
 // Memory of weights lives as long as the backend.
 Result<void*> CudaBackend::keep(const void* host, size_t bytes) {
@@ -47,12 +39,15 @@ Status CudaBackend::pack(const PanelSource& source, Weight& weight) {
   std::vector<int32_t> sums(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
   kernels::pack_panels({.source = source.data,
                         .second = source.second,
+                        .factors = source.factors,
+                        .second_factors = source.second_factors,
                         .panels = panels.data(),
                         .sums = kernels::is_integer(weight.format) ? sums.data() : nullptr,
                         .format = weight.format,
                         .order = weight.order,
                         .rows = weight.rows,
                         .cols = weight.cols,
+                        .group_size = source.group_size,
                         .source_row_stride = source.row_stride,
                         .source_col_stride = source.col_stride,
                         .begin = 0,
@@ -73,8 +68,12 @@ Status CudaBackend::pack_scales(const WeightSource& source, const WeightSource* 
 }
 
 Result<Weight> CudaBackend::load_matrix(const WeightSource& source) {
-  FATHOM_ASSIGN_OR_RETURN(Weight weight, describe_on_device(source, kernels::PanelOrder::kPlain));
-  FATHOM_RETURN_IF_ERROR(pack({.data = source.tensor.data, .row_stride = weight.cols}, weight));
+  Weight weight = describe(source, kernels::PanelOrder::kPlain);
+  FATHOM_RETURN_IF_ERROR(pack({.data = source.tensor.data,
+                               .factors = source.factors,
+                               .group_size = source.group_size,
+                               .row_stride = weight.cols},
+                              weight));
   FATHOM_RETURN_IF_ERROR(pack_scales(source, nullptr, weight));
   return weight;
 }
@@ -83,10 +82,14 @@ Result<MlpWeights> CudaBackend::load_mlp(const WeightSource& gate, const WeightS
                                          const WeightSource& down) {
   FATHOM_RETURN_IF_ERROR(check_gate_and_up(gate, up));
   MlpWeights weights;
-  FATHOM_ASSIGN_OR_RETURN(weights.gate_up, describe_on_device(gate, kernels::PanelOrder::kGateUpPairs));
-  FATHOM_RETURN_IF_ERROR(
-      pack({.data = gate.tensor.data, .second = up.tensor.data, .row_stride = weights.gate_up.cols},
-           weights.gate_up));
+  weights.gate_up = describe(gate, kernels::PanelOrder::kGateUpPairs);
+  FATHOM_RETURN_IF_ERROR(pack({.data = gate.tensor.data,
+                               .second = up.tensor.data,
+                               .factors = gate.factors,
+                               .second_factors = up.factors,
+                               .group_size = gate.group_size,
+                               .row_stride = weights.gate_up.cols},
+                              weights.gate_up));
   FATHOM_RETURN_IF_ERROR(pack_scales(gate, &up, weights.gate_up));
   FATHOM_ASSIGN_OR_RETURN(weights.down, load_matrix(down));
   return weights;

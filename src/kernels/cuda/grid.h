@@ -16,10 +16,12 @@
 #define FATHOM_CUDA_NAMESPACE cuda_device
 #define FATHOM_DEVICE __device__ __forceinline__
 #define FATHOM_KERNEL(threads) static __global__ void __launch_bounds__(threads)
+#define FATHOM_UNROLL _Pragma("unroll")
 #else
 #define FATHOM_CUDA_NAMESPACE cuda_emulated
 #define FATHOM_DEVICE inline
 #define FATHOM_KERNEL(threads) static void
+#define FATHOM_UNROLL
 #endif
 
 namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {

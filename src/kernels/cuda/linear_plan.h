@@ -1,7 +1,8 @@
-// How a linear is cut into blocks: a pure function of its sizes. Plain data header.
+// How a linear is cut into blocks: pure functions of its sizes. Plain data header.
 //
-// Both cuts take float sums over chunks of kChunkSteps steps of the tensor core, in order, and add the chunks
-// in order, so that they give the same bits: which one is taken may depend on the number of tokens.
+// All cuts take float sums over chunks of kChunkSteps steps of the tensor core, in order, and add the chunks
+// in order, so that they give the same bits: which one is taken may depend on the number of tokens. Sums of
+// integers are exact and may be cut anywhere.
 #pragma once
 
 #include <stddef.h>
@@ -12,45 +13,114 @@ namespace fathom::kernels::cuda {
 // A step of the tensor core: 8 words of 4 bytes of each row, that is 16 inputs of 16 bits or 32 of int8.
 inline constexpr int kStepWords = 8;
 inline constexpr int kChunkSteps = 32;
+// Steps that are copied to shared memory together. 32 int8 inputs are a step, so that it is also what a
+// superblock of int4 holds.
+inline constexpr int kStageSteps = 4;
+inline constexpr int kChunkStages = kChunkSteps / kStageSteps;
+inline constexpr int kRowStageBytes = kStageSteps * kStepWords * 4;
 // Rows of inputs that one product takes: the columns of its result.
 inline constexpr int kProductRows = 8;
+// Bytes of one product's partial sums: 16 outputs by 8 rows.
+inline constexpr int kProductBytes = 16 * kProductRows * 4;
 
-// kStream  a block a panel (or pair of panels) and few rows, its warps share the chunks: bound by memory
-// kTile    a block a tile of kTilePanels panels and kTileRows rows, in stages through shared memory
+// kStream  up to 16 rows: warps read panels, each a part of one's inputs, through rings of their own
+// kTile    a block a tile of panels and rows, in stages that its warps share
 enum class LinearCut : uint8_t { kStream, kTile };
 
 inline constexpr int kStreamWarps = 8;
 inline constexpr int kMaxStreamProducts = 2;
-inline constexpr int kTilePanels = 4;
-inline constexpr int kTileRows = 64;
+// Stages of a warp's ring: with one product and 8 warps two blocks of 96 KiB at worst fit an SM, which have
+// 12 KiB in flight for each of its 16 warps; 25 KiB an SM are what 4.8 TB/s take at a latency of 0.7 us.
+static inline constexpr int stream_stages(int products) { return products == 1 ? 4 : 3; }
+
+// How blocks of the streaming cut work: splits * panels warps, each with every splits-th unit of a panel.
+struct StreamPlan {
+  int products = 0;  // 1 or 2: up to 8 or 16 rows a block
+  int rows = 0;      // of them that are staged
+  int splits = 0;
+  int panels = 0;
+  int unit_stages = 0;
+  int num_units = 0;
+  size_t shared_bytes = 0;
+};
+
+// Panels by rows of a block of the tile cut: 4 x 32, 4 x 64 or 8 x 128.
+enum class TileSize : uint8_t { kSmall, kMedium, kLarge };
 
 struct LinearPlan {
   LinearCut cut = LinearCut::kTile;
-  int stream_products = 0;  // 1 or 2: up to 8 or 16 rows a block
-  size_t stream_shared_bytes = 0;
+  StreamPlan stream = {};
+  TileSize tile = TileSize::kSmall;
 };
 
-// Partial sums of a streaming block: a chunk's 16 outputs by 8 rows, 4 bytes each, by panel and product.
-static inline size_t stream_bytes(int64_t num_steps, int panels, int products) {
-  const int64_t chunks = (num_steps + kChunkSteps - 1) / kChunkSteps;
-  return static_cast<size_t>(chunks * panels * products) * 16 * kProductRows * 4;
+struct LinearSizes {
+  int64_t max_rows = 0;   // of inputs that share a weight
+  int64_t num_items = 0;  // groups of such rows
+  int64_t num_panels = 0;
+  int64_t num_steps = 0;
+  int panels_per_output = 1;  // 2 for gate and up
+  int panel_stage_bytes = 0;
+  bool exact_sums = false;
+};
+
+// What keeps a GPU of 132 SMs busy: warps of the streaming cut, and blocks of either.
+inline constexpr int64_t kBusyWarps = 2048;
+inline constexpr int64_t kBusyBlocks = 256;
+inline constexpr int64_t kWaveBlocks = 128;
+
+// One plan for blocks of at most max_warps.
+static inline StreamPlan plan_stream(const LinearSizes& sizes, int max_warps) {
+  StreamPlan plan;
+  plan.products = static_cast<int>((sizes.max_rows + kProductRows - 1) / kProductRows);
+  plan.rows = static_cast<int>(sizes.max_rows);
+  const auto stages = static_cast<int>((sizes.num_steps + kStageSteps - 1) / kStageSteps);
+  int max_splits = max_warps / sizes.panels_per_output;
+  plan.unit_stages = kChunkStages;
+  if (sizes.exact_sums) {
+    // As few splits as keep all SMs busy, of two stages at least.
+    int splits = 1;
+    while (2 * splits <= max_splits && 4 * splits <= stages &&
+           sizes.num_panels * sizes.num_items * splits < kBusyWarps)
+      splits *= 2;
+    max_splits = splits;
+    plan.unit_stages = (stages + splits - 1) / splits;
+  }
+  plan.num_units = (stages + plan.unit_stages - 1) / plan.unit_stages;
+  const int rounds = (plan.num_units + max_splits - 1) / max_splits;
+  plan.splits = (plan.num_units + rounds - 1) / rounds;
+  plan.panels = sizes.panels_per_output;
+  while (2 * plan.panels * plan.splits <= max_warps &&
+         (sizes.num_panels + 2 * plan.panels - 1) / (2 * plan.panels) * sizes.num_items >= kBusyBlocks)
+    plan.panels *= 2;
+  const int ring = stream_stages(plan.products) * (sizes.panel_stage_bytes + plan.rows * kRowStageBytes);
+  plan.shared_bytes = static_cast<size_t>(plan.splits * plan.panels) * static_cast<size_t>(ring) +
+                      static_cast<size_t>(plan.num_units * plan.panels * plan.products) * kProductBytes;
+  return plan;
 }
 
-// max_rows: of inputs that share a weight. panels: 2 for gate and up, else 1.
-static inline LinearPlan plan_linear(int64_t max_rows, int64_t num_steps, int panels, size_t shared_limit) {
-  const int products = static_cast<int>((max_rows + kProductRows - 1) / kProductRows);
-  if (products < 1 || products > kMaxStreamProducts) return {};
-  const size_t bytes = stream_bytes(num_steps, panels, products);
-  if (bytes > shared_limit) return {};
-  return {LinearCut::kStream, products, bytes};
+static inline TileSize plan_tile(const LinearSizes& sizes) {
+  if (sizes.max_rows <= 32) return TileSize::kSmall;
+  const int64_t large_blocks = (sizes.max_rows + 127) / 128 * ((sizes.num_panels + 7) / 8) * sizes.num_items;
+  return sizes.max_rows > 64 && large_blocks >= kWaveBlocks ? TileSize::kLarge : TileSize::kMedium;
+}
+
+static inline LinearPlan plan_linear(const LinearSizes& sizes, size_t shared_limit) {
+  if (sizes.max_rows <= kMaxStreamProducts * kProductRows) {
+    for (int warps = kStreamWarps; warps >= sizes.panels_per_output; --warps) {
+      const StreamPlan stream = plan_stream(sizes, warps);
+      if (stream.shared_bytes <= shared_limit)
+        return {.cut = LinearCut::kStream, .stream = stream};
+    }
+  }
+  return {.cut = LinearCut::kTile, .tile = plan_tile(sizes)};
 }
 
 // Tokens of a tile where each of num_experts has num_pairs / num_experts on average: most experts have no
 // more than twice as many, and those that do get several tiles.
 static inline int64_t expert_tile_tokens(int64_t num_pairs, int64_t num_experts) {
-  for (int64_t tokens : {8, 16, 32, 64})
-    if (2 * num_pairs <= tokens * num_experts) return tokens;
-  return 128;
+  int64_t tokens = 8;
+  while (tokens < 128 && tokens * num_experts < 2 * num_pairs) tokens *= 2;
+  return tokens;
 }
 
 // Tiles of up to tile_tokens tokens that num_pairs pairs can fill, whoever their experts are: every expert

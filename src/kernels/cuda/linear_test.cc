@@ -1,124 +1,19 @@
 // Products on the emulated device against the scalar reference, and bit for bit against themselves in other
 // batches, cuts and thread orders. Tolerances as in kernels/linear_test.cc.
-#include "kernels/cuda/grid.h"
-#include "kernels/cuda/kernels.h"
-#include "kernels/cuda/linear_plan.h"
-#include "kernels/test_support.h"
+#include "kernels/cuda/linear_test_support.h"
 
 namespace fathom::kernels::cuda_emulated {
 namespace {
 
-using Output = LinearParams::Output;
-
-struct CudaVariant {
-  const char* name;
-  InputForm form;
-  DType format;
-  bool float16_inputs = false;
-};
-constexpr CudaVariant kCudaVariants[] = {
-    {"fp32", InputForm::kFloat32, DType::kFloat32},
-    {"fp32 x bf16", InputForm::kFloat32, DType::kBFloat16},
-    {"fp32 x fp16", InputForm::kFloat32, DType::kFloat16},
-    {"bf16", InputForm::kBFloat16, DType::kBFloat16},
-    {"fp16", InputForm::kFloat32, DType::kFloat16, true},
-    {"W8A8", InputForm::kInt8, DType::kInt8},
-    {"W8A16", InputForm::kInt8Pair, DType::kInt8},
-};
-
-// A weight, rows for it in the variant's form, and for the reference.
-struct ProductFixture {
-  ProductFixture(const CudaVariant& chosen, int64_t num_tokens, int64_t num_inputs, int64_t num_outputs,
-                 Output output)
-      : variant(chosen),
-        values(static_cast<uint64_t>(num_tokens * 1000003 + num_inputs * 1009 + num_outputs)),
-        matrix(values, num_outputs, num_inputs, variant.format,
-               output == Output::kSiluMul ? PanelOrder::kGateUpPairs : PanelOrder::kPlain),
-        x(strided(values, num_tokens, num_inputs, num_inputs)),
-        rows(rounded(x), num_tokens, num_inputs, num_inputs, variant.form, matrix.format, 0),
-        bias(strided(values, 1, num_outputs, num_outputs)),
-        y_weights(strided(values, 1, num_tokens, num_tokens)) {
-    for (int64_t t = 0; t < num_tokens; ++t) y_rows.push_back(static_cast<int32_t>(2 * (num_tokens - t) - 1));
-    reference = {.x = rows.bytes.data(),
-                 .x_scales = rows.scales.data(),
-                 .form = variant.form,
-                 .x_stride = rows.stride,
-                 .panels = matrix.data(),
-                 .weight_scales = matrix.scales.data(),
-                 .weight_sums = matrix.sums.data(),
-                 .bias = output != Output::kSiluMul && num_tokens % 2 == 0 ? bias.data() : nullptr,
-                 .format = matrix.format,
-                 .y_stride = num_outputs + 2,
-                 .y_rows = num_inputs % 2 == 0 ? y_rows.data() : nullptr,
-                 .y_weights = y_weights.data(),
-                 .output = output,
-                 .num_tokens = num_tokens,
-                 .num_inputs = num_inputs,
-                 .num_outputs = num_outputs,
-                 .begin = matrix.num > 3 ? 2 : 0,
-                 .end = matrix.num};
-    device.linear = reference;
-    if (variant.float16_inputs) prepare_float16();
-  }
-  // fp16 inputs have float16's precision already.
-  std::vector<float> rounded(std::vector<float> data) const {
-    if (variant.float16_inputs)
-      for (float& value : data) value = ref::round_activation(value, ActivationRounding::kFloat16);
-    return data;
-  }
-  void prepare_float16() {
-    const LinearParams& p = reference;
-    half_rows.resize(static_cast<size_t>(p.num_tokens * p.x_stride));
-    half_scales.resize(static_cast<size_t>(p.num_tokens));
-    ASSERT_EQ(prepare({.rows = {.x = x.data(),
-                                .width = p.num_inputs,
-                                .x_stride = p.num_inputs,
-                                .rounding = ActivationRounding::kFloat16,
-                                .end = p.num_tokens},
-                       .float16 = {half_rows.data(), half_scales.data(), p.x_stride}},
-                      nullptr),
-              0);
-    device.linear.x = half_rows.data();
-    device.linear.x_scales = half_scales.data();
-    device.float16_inputs = true;
-  }
-  size_t y_size() const { return static_cast<size_t>(2 * reference.num_tokens * reference.y_stride); }
-  std::vector<float> run(const cuda::LinearBatchParams& params) const {
-    std::vector<float> y(y_size(), 0.5f);
-    cuda::LinearBatchParams p = params;
-    p.linear.y = y.data();
-    EXPECT_EQ(linear(p, nullptr), 0);
-    return y;
-  }
-  std::vector<float> run_reference() const {
-    std::vector<float> y(y_size(), 0.5f);
-    LinearParams p = reference;
-    p.y = y.data();
-    ref::linear(p);
-    return y;
-  }
-
-  CudaVariant variant;
-  Values values;
-  TestMatrix matrix;
-  std::vector<float> x;
-  TestRows rows;
-  std::vector<float> bias, y_weights;
-  std::vector<int32_t> y_rows;
-  std::vector<uint16_t> half_rows;
-  std::vector<float> half_scales;
-  LinearParams reference;
-  cuda::LinearBatchParams device;
-};
-
-void compare_with_reference(const CudaVariant& variant, int64_t num_tokens, int64_t num_inputs,
+void compare_with_reference(const CudaVariant& variant, int64_t num_tokens, int64_t wanted_inputs,
                             int64_t num_outputs, Output output) {
+  const int64_t num_inputs = allowed_inputs(variant, wanted_inputs);
   const ProductFixture fixture(variant, num_tokens, num_inputs, num_outputs, output);
   const std::vector<float> got = fixture.run(fixture.device), want = fixture.run_reference();
   const bool paired = output == Output::kSiluMul;
   const double sum_error = kEpsilon * static_cast<double>((num_inputs + 8) * (num_inputs + 2));
   const double tolerance = paired ? 8 * sum_error * static_cast<double>(num_inputs + 1) : sum_error;
-  const bool is_exact = variant.format == DType::kInt8;
+  const bool is_exact = is_integer(fixture.matrix.format);
   for (size_t i = 0; i < got.size(); ++i) {
     const double allowed = !is_exact ? tolerance : paired ? 16 * kEpsilon * (std::abs(want[i]) + 1) : 0;
     ASSERT_NEAR(got[i], want[i], allowed)
@@ -193,7 +88,7 @@ TEST(CudaLinear, BitsDependOnTheRowAlone) {
   for (const CudaVariant& variant : kCudaVariants) {
     for (Output output : {Output::kStore, Output::kSiluMul}) {
       const int64_t num_tokens = 70;
-      const ProductFixture fixture(variant, num_tokens, 1131, 40, output);
+      const ProductFixture fixture(variant, num_tokens, allowed_inputs(variant, 1131), 40, output);
       cuda::LinearBatchParams p = fixture.device;
       p.linear.y_rows = nullptr;
       const std::vector<float> all = fixture.run(p);
@@ -332,34 +227,6 @@ TEST(CudaLinear, Int8SumsAreExactAtTheLargestWidths) {
   p.linear.y = want.data();
   ref::linear(p.linear);
   EXPECT_EQ(got, want);
-}
-
-TEST(CudaLinearPlan, FewRowsStreamWhileTheirSumsFit) {
-  using cuda::LinearCut;
-  using cuda::plan_linear;
-  EXPECT_EQ(plan_linear(1, 100, 1, kSharedLimit).stream_products, 1);
-  EXPECT_EQ(plan_linear(8, 100, 2, kSharedLimit).stream_products, 1);
-  EXPECT_EQ(plan_linear(9, 100, 1, kSharedLimit).stream_products, 2);
-  EXPECT_EQ(plan_linear(16, 100, 1, kSharedLimit).cut, LinearCut::kStream);
-  EXPECT_EQ(plan_linear(17, 100, 1, kSharedLimit).cut, LinearCut::kTile);
-  // 32 steps a chunk, 512 bytes a panel and product.
-  EXPECT_EQ(plan_linear(16, 33, 2, kSharedLimit).stream_shared_bytes, 2u * 2 * 2 * 512);
-  EXPECT_EQ(plan_linear(16, 1024, 2, 32u * 4 * 512).cut, LinearCut::kStream);
-  EXPECT_EQ(plan_linear(16, 1024, 2, 32u * 4 * 512 - 1).cut, LinearCut::kTile);
-}
-
-TEST(CudaLinearPlan, TilesOfExperts) {
-  using cuda::expert_tile_tokens;
-  using cuda::max_expert_tiles;
-  EXPECT_EQ(expert_tile_tokens(6, 64), 8);        // a token
-  EXPECT_EQ(expert_tile_tokens(6 * 64, 64), 16);  // 6 pairs an expert
-  EXPECT_EQ(expert_tile_tokens(6 * 256, 64), 64);
-  EXPECT_EQ(expert_tile_tokens(6 * 2048, 64), 128);
-  EXPECT_EQ(max_expert_tiles(0, 64, 8), 0);
-  EXPECT_EQ(max_expert_tiles(6, 64, 8), 6);
-  EXPECT_EQ(max_expert_tiles(1000, 1, 16), 63);
-  // The worst distribution: all but one expert have one pair.
-  EXPECT_EQ(max_expert_tiles(63 + 8 * 10 + 1, 64, 8), 63 + 11);
 }
 
 }  // namespace

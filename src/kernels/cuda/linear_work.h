@@ -33,6 +33,7 @@ struct Launched {
   cuda::LinearBatchParams batch;
   int64_t panel_words;  // of one panel
   int64_t row_words;    // from row to row of x
+  int64_t input_words;  // of a row: those behind them are not read
   int64_t num_steps;
   int64_t blocks_of_item;  // along y; an item is a tile, an interleaved group or the whole launch
   int rows_per_token;
@@ -156,5 +157,21 @@ FATHOM_DEVICE void write_product(const Launched& launched, const Work& work, int
     }
   }
 }
+
+// Of the launch's grid, on the host.
+inline int64_t num_blocks(int64_t count, int64_t of) { return (count + of - 1) / of; }
+inline int64_t num_items(const cuda::LinearBatchParams& batch) {
+  return batch.tiles != nullptr ? batch.num_tiles : batch.num_groups;
+}
+inline int64_t max_item_tokens(const cuda::LinearBatchParams& batch) {
+  return batch.tiles != nullptr ? batch.tile_tokens : batch.linear.num_tokens / batch.num_groups;
+}
+
+Launched describe_launch(const cuda::LinearBatchParams& batch);
+cuda::LinearSizes linear_sizes(const Launched& launched);
+// The cuts, each in a file of its own.
+int launch_stream(const Launched& launched, const cuda::StreamPlan& plan, void* stream);
+int launch_tile(const Launched& launched, cuda::TileSize size, void* stream);
+int launch_scalar(Launched launched, void* stream);
 
 }  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE
