@@ -29,12 +29,6 @@ Status parse_optional_size(const std::string& text, const char* option, std::opt
   return ok_status();
 }
 
-Result<DeviceKind> parse_device(const std::string& text) {
-  for (DeviceKind device : {DeviceKind::kCpu, DeviceKind::kCuda})
-    if (text == device_name(device)) return device;
-  return invalid_argument("--device: \"{}\" is not one of cpu, cuda", text);
-}
-
 Result<Speculation> parse_speculation(const EngineFlags& flags) {
   const std::string& text = flags.speculation;
   if (!text.empty() && text != "ngram" && text != "off")
@@ -148,6 +142,12 @@ Result<Isa> isa_in_use(const CpuFeatures& features) {
     return unsupported("FATHOM_ISA: this machine has no {}; its best is {}", isa_name(*isa), isa_name(best));
   }
   return *isa;
+}
+
+Result<DeviceKind> parse_device(const std::string& text) {
+  const std::optional<DeviceKind> device = device_from_name(text);
+  if (!device) return invalid_argument("--device: \"{}\" is not one of cpu, cuda", text);
+  return *device;
 }
 
 Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::string& dtype_prefix) {

@@ -44,6 +44,9 @@ void add_engine_options(CLI::App& command, EngineFlags& flags);
 // is how the dtypes' options begin.
 Result<EngineOptions> to_engine_options(const EngineFlags& flags, const std::string& dtype_prefix = "--");
 
+// "cpu" or "cuda".
+Result<DeviceKind> parse_device(const std::string& text);
+
 // The instruction set in use: the best this machine has, or less if FATHOM_ISA says so.
 Result<Isa> isa_in_use(const CpuFeatures& features);
 

@@ -10,6 +10,8 @@
 #include "checkpoint/known_configs.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/engine_options.h"
+#include "device/backend.h"
 #include "engine/drafter.h"
 #include "model/memory_plan.h"
 #include "model/rank_weights.h"
@@ -30,6 +32,7 @@ Exit status 1 where one rank does not fit into this machine's memory.)";
 struct ShowFlags {
   std::string model;
   std::string max_model_len;
+  std::string device = "cpu";
   std::string kv_cache_dtype = "auto";
   std::optional<int64_t> num_ranks;
   std::optional<int64_t> num_expert_groups;
@@ -149,6 +152,7 @@ Result<Sharding> planned_sharding(const ShowFlags& options, const Subject& subje
 Result<MemoryPlanOptions> to_plan_options(const ShowFlags& options, const Subject& subject) {
   const ModelConfig& config = subject.config;
   MemoryPlanOptions plan;
+  FATHOM_ASSIGN_OR_RETURN(plan.device, parse_device(options.device));
   FATHOM_ASSIGN_OR_RETURN(plan.sharding, planned_sharding(options, subject));
   FATHOM_RETURN_IF_ERROR(check_range(options.max_num_seqs, 65536, "--max-num-seqs"));
   plan.max_num_seqs = options.max_num_seqs;
@@ -283,7 +287,8 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
                   format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
                   format_bytes(plan.workspace_bytes), "total", format_bytes(plan.rank_total_bytes));
   const auto available = memory.available();
-  text += fmt::format("{:<24}{:>14}{}\n", "available here", available ? format_bytes(*available) : "unknown",
+  text += fmt::format("{:<24}{:>14}{}\n", memory.owner.empty() ? "available here" : "available on it",
+                      available ? format_bytes(*available) : "unknown",
                       check_memory(plan, memory).ok() ? "  fits" : "  does not fit");
   return text;
 }
@@ -314,7 +319,8 @@ Json plan_json(const Subject& subject, const MemoryPlan& plan, const MemoryPlanO
           {"weight_bytes", plan.weight_bytes},
           {"cache_bytes_per_token", plan.cache_bytes_per_token},
           {"plan",
-           {{"ranks", options.sharding.num_ranks},
+           {{"device", device_name(options.device)},
+            {"ranks", options.sharding.num_ranks},
             {"dp_attention", options.sharding.shares_sequences()},
             {"max_model_len", options.max_model_len},
             {"max_num_seqs", options.max_num_seqs},
@@ -346,7 +352,12 @@ Status run_show(const ShowFlags& options) {
   const MemoryPlan plan = plan_memory(subject.config, plan_options, std::move(groups));
   if (options.tensors && !subject.checkpoint)
     return invalid_argument("--tensors: no weights of {} are here", options.model);
-  const MemoryInfo memory = read_memory_info();
+  MemoryInfo memory;
+  if (plan_options.device == DeviceKind::kCpu) {
+    memory = read_memory_info();
+  } else {
+    FATHOM_ASSIGN_OR_RETURN(memory, read_cuda_memory(0));
+  }
   if (options.json) {
     Json json = plan_json(subject, plan, plan_options, memory);
     if (options.tensors) json["weight_tensors"] = tensors_json(subject.tensors);
@@ -377,6 +388,8 @@ void add_show_command(CLI::App& app, int& exit_status) {
                       "groups of ranks that share out whole experts (default likewise)");
   command->add_flag("--dp-attention", options->dp_attention,
                     "each rank has the attention and the cache of its own sequences");
+  command->add_option("--device", options->device, "whose memory: cpu, or cuda (one GPU)")
+      ->capture_default_str();
   command->add_option("--max-model-len", options->max_model_len, "longest sequence in tokens (default 4k)");
   command->add_option("--max-num-seqs", options->max_num_seqs, "sequences at once")->capture_default_str();
   command->add_option("--kv-cache-dtype", options->kv_cache_dtype, "auto, fp32, bf16, fp16, int8")

@@ -219,5 +219,7 @@ struct CudaBackendOptions {
 
 // kUnsupported, saying why, where there is no such device, or this build is without CUDA.
 Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& options);
+// What such a backend will find. Opens the device.
+Result<MemoryInfo> read_cuda_memory(int ordinal);
 
 }  // namespace fathom

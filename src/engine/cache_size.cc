@@ -28,7 +28,8 @@ MemoryPlan plan_of(const EngineOptions& options, int64_t max_model_len, DType kv
                    const ModelConfig& config, const Sharding& sharding, const Checkpoint& checkpoint) {
   return plan_memory(
       config,
-      {.sharding = sharding,
+      {.device = options.device,
+       .sharding = sharding,
        .max_model_len = max_model_len,
        .max_num_seqs = options.max_num_seqs,
        .max_num_drafts =

@@ -8,8 +8,6 @@
 
 namespace fathom {
 
-std::string_view device_name(DeviceKind device) { return device == DeviceKind::kCpu ? "cpu" : "cuda"; }
-
 std::string_view finish_reason_name(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:

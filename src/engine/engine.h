@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "base/device_kind.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "checkpoint/generation_config.h"
@@ -37,10 +38,6 @@ enum class Speculation : uint8_t {
   kNgram,       // from what followed the same tokens earlier in the sequence, as far as that pays
   kDraftModel,  // by a second model, as far as that pays
 };
-
-// What computes: the CPUs of this machine, or one CUDA GPU.
-enum class DeviceKind : uint8_t { kCpu, kCuda };
-std::string_view device_name(DeviceKind device);
 
 // Whether a prompt takes over what the cache has of earlier requests' beginnings; no result depends on it.
 // The choices of one request share their prompt all the same.

@@ -1,6 +1,7 @@
 // Opening a model folder: everything is checked and planned before the first weight is touched.
 #include <algorithm>
 
+#include "base/checked_math.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -9,6 +10,7 @@
 #include "engine/engine_ranks.h"
 #include "engine/lookup_drafter.h"
 #include "engine/model_drafter.h"
+#include "engine/warm_up.h"
 #include "model/rank_weights.h"
 #include "model/stored_weight.h"
 
@@ -129,6 +131,13 @@ Status Engine::Impl::open(ProgressSink* progress) {
   scheduler = std::make_unique<Scheduler>(scheduler_config, borrowed, std::move(hash));
   FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
+  if (options.device == DeviceKind::kCuda) {
+    FATHOM_RETURN_IF_ERROR(warm_up(*runner, {.num_tokens = options.max_num_batched_tokens,
+                                             .num_logits_rows = max_num_seqs + max_drafts,
+                                             .num_pages = ceil_div(max_model_len, options.block_size),
+                                             .max_model_len = max_model_len,
+                                             .expanded_prompt_tokens = expanded_prompt_tokens}));
+  }
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages * sharding.num_homes(),
            options.block_size);

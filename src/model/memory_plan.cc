@@ -10,6 +10,8 @@
 namespace fathom {
 namespace {
 
+// Of a GPU: what kernels bring with them, steps as graphs, a long prompt's expanded keys and values.
+constexpr uint64_t kDeviceBytes = uint64_t{768} << 20;
 constexpr uint64_t kProcessBytes = uint64_t{64} << 20;  // program, libraries, tokenizer, stacks
 
 double gib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30); }
@@ -91,13 +93,15 @@ std::vector<WeightGroup> group_weights(const ModelConfig& config, const Sharding
 }
 
 // Activations are float32: those of the attention and dense path per token, the routed experts' inputs per
-// token and chosen expert, their hidden rows for one wave (device/cpu_experts.cc), those of the head per
-// wanted row; queries in latent space and what they attended to per absorbed token, and the partial results
-// of its splits; the tables of cosines and sines; and the key rows of kv_b_proj, which a backend holds in two
-// layouts.
+// token and chosen expert, their hidden rows for one wave (device/cpu_experts.cc) or on a GPU for all of
+// them, those of the head per wanted row; queries in latent space and what they attended to per absorbed
+// token, and the partial results of its splits; the tables of cosines and sines; and the key rows of
+// kv_b_proj, which a backend holds in two layouts.
 uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   constexpr int64_t kFloat = sizeof(float);
-  constexpr int64_t kSplit = 256, kMinSplitBytes = int64_t{64} << 20;
+  constexpr int64_t kSplit = 256;
+  const bool is_gpu = o.device == DeviceKind::kCuda;
+  const uint64_t min_split_bytes = uint64_t{is_gpu ? 256u : 64u} << 20;
   const int64_t ranks = o.sharding.num_ranks;
   const int64_t heads = o.sharding.rank_heads(c);
   // Of each slice its product, of a share of the vocabulary also what is gathered of all.
@@ -111,16 +115,17 @@ uint64_t workspace(const ModelConfig& c, const MemoryPlanOptions& o) {
   const int64_t routed = c.num_experts_per_tok * c.hidden_size + 2 * c.n_routed_experts;
   const int64_t rows = std::min(o.max_num_seqs, o.max_num_batched_tokens) + o.max_num_drafts;
   const uint64_t splits = std::max<uint64_t>(
-      kMinSplitBytes, saturating_product({ceil_div(o.max_model_len, kSplit), heads, c.kv_lora_rank, kFloat}));
-  constexpr int64_t kWaveRows = 1024;
-  const uint64_t hidden = saturating_product({kWaveRows, 2 * c.moe_intermediate_size, kFloat});
+      min_split_bytes,
+      saturating_product({ceil_div(o.max_model_len, kSplit), heads, c.kv_lora_rank, kFloat}));
+  const int64_t wave_rows = is_gpu ? o.max_num_batched_tokens * c.num_experts_per_tok : 1024;
+  const uint64_t hidden = saturating_product({wave_rows, 2 * c.moe_intermediate_size, kFloat});
   const uint64_t keys = saturating_product({c.num_hidden_layers, heads, c.qk_nope_head_dim, c.kv_lora_rank,
                                             static_cast<int64_t>(dtype_bytes(c.torch_dtype))});
   return saturating_sum({saturating_product({o.max_num_batched_tokens,
                                              attention + absorbed + dense + routed + partial, kFloat}),
                          saturating_product({rows, 2 * (c.hidden_size + c.vocab_size) + gathered, kFloat}),
                          saturating_product({o.max_model_len, c.qk_rope_head_dim, kFloat}), splits, hidden,
-                         keys, kProcessBytes});
+                         keys, is_gpu ? kDeviceBytes : kProcessBytes});
 }
 
 }  // namespace

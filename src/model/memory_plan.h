@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/device_kind.h"
 #include "base/memory_info.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
@@ -19,6 +20,7 @@
 namespace fathom {
 
 struct MemoryPlanOptions {
+  DeviceKind device = DeviceKind::kCpu;  // whose memory is planned
   Sharding sharding = {};
   int64_t max_model_len = 4096;
   int64_t max_num_seqs = 16;

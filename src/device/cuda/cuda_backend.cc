@@ -23,6 +23,10 @@ constexpr unsigned kEveryForm = ~0u;
 constexpr int64_t kMaxGraphTokens = 512;
 constexpr int64_t kMaxGraphSegment = 16;
 
+MemoryInfo memory_of(const CudaDevice& device) {
+  return {.system_available = device.facts.free_bytes, .owner = device.facts.name};
+}
+
 }  // namespace
 
 CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& options)
@@ -31,9 +35,7 @@ CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& opt
       whole_steps_(options.whole_steps),
       graphs_(device) {}
 
-MemoryInfo CudaBackend::memory() const {
-  return {.system_available = device_.facts.free_bytes, .owner = device_.facts.name};
-}
+MemoryInfo CudaBackend::memory() const { return memory_of(device_); }
 
 void CudaBackend::share_out(int64_t count, HostWork work) {
   if (count < 2) return Backend::share_out(count, work);
@@ -365,6 +367,11 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& opt
   } catch (const std::system_error& error) {
     return resource_exhausted("cannot start the host's threads: {}; lower --threads", error.what());
   }
+}
+
+Result<MemoryInfo> read_cuda_memory(int ordinal) {
+  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(ordinal));
+  return memory_of(device);
 }
 
 }  // namespace fathom
