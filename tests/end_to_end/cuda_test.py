@@ -5,9 +5,9 @@ program whose device this machine lacks: one line that says so. Standard library
 usage: cuda_test.py FATHOM_EMULATED_BINARY FATHOM_BINARY"""
 import json
 import pathlib
-import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -35,12 +35,16 @@ class CudaTest(unittest.TestCase):
             self.assertEqual(self.answer(EMULATED, prompt, "--max-tokens", 12, "--temperature", 0, "--device", "cuda"), wanted)
 
     def test_a_file_of_requests_gives_each_the_answer_it_gets_alone(self):
-        lines = "".join(json.dumps({"prompt": prompt, "max_tokens": 8, "seed": 7, "temperature": 0.8}) + "\n" for prompt in PROMPTS)
+        lines = "".join(json.dumps({"prompt": prompt, "max_tokens": 8, "seed": 7, "temperature": 0.8}) + "\n"
+                        for prompt in PROMPTS)
         alone = [self.answer(EMULATED, prompt, "--max-tokens", 8, "--seed", 7, "--temperature", 0.8, "--device", "cuda")
                  for prompt in PROMPTS]
-        done = run(EMULATED, "run", DEMO, "--file", "-", "--json", "--device", "cuda", *SMALL, stdin=lines)
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+            file.write(lines)
+            file.flush()
+            done = run(EMULATED, "run", DEMO, "--file", file.name, "--json", "--device", "cuda", *SMALL)
         self.assertEqual(done.returncode, 0, done.stderr)
-        texts = [json.loads(line)["text"] for line in done.stdout.splitlines()]
+        texts = [answer["text"] for answer in json.loads(done.stdout)]
         self.assertEqual([text.strip() for text in texts], [text.strip() for text in alone])
 
     def test_too_little_device_memory_is_told_before_loading(self):
