@@ -1,8 +1,15 @@
-// The emulated device: copies and launches take place at once, but for those of a graph, which are kept.
+// The emulated device: copies and launches take place at once, but for those of a graph, which are kept. Its
+// memory is an arena that nobody can touch but kernels and copies while they run, so that a host which takes
+// a device's pointer for its own ends there, as it would on a real device.
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 
+#include "base/check.h"
+#include "base/checked_math.h"
 #include "device/cuda/emulated_device.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/kernels.h"
@@ -12,17 +19,87 @@ namespace {
 
 namespace emulated = kernels::cuda_emulated;
 
+constexpr size_t kArenaBytes = size_t{64} << 30;  // of addresses
+constexpr size_t kPageBytes = 4096;
+constexpr uint64_t kMemoryBytes = uint64_t{4} << 30;
+
+// Every allocation has pages of its own, which are used again when nothing is allocated any more.
+class Arena {
+ public:
+  Arena()
+      : begin_(static_cast<std::byte*>(
+            ::mmap(nullptr, kArenaBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+    FATHOM_CHECK(begin_ != MAP_FAILED, "no room for the emulated device's memory");
+  }
+
+  // nullptr: none left.
+  void* allocate(size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const size_t rounded = round_up(bytes, kPageBytes);
+    if (live_bytes_ + rounded > kMemoryBytes || used_ + rounded > kArenaBytes) return nullptr;
+    std::byte* data = begin_ + used_;
+    used_ += rounded;
+    live_bytes_ += rounded;
+    protect(PROT_READ | PROT_WRITE, data, rounded);
+    std::memset(data, 0xff, rounded);
+    if (num_inside_ == 0) protect(PROT_NONE, data, rounded);
+    return data;
+  }
+  void release(void* data, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const size_t rounded = round_up(bytes, kPageBytes);
+    live_bytes_ -= rounded;
+    ::madvise(data, rounded, MADV_DONTNEED);
+    if (live_bytes_ == 0) used_ = 0;
+  }
+  // Between these, memory can be touched.
+  void enter() {
+    const std::lock_guard lock(mutex_);
+    if (num_inside_++ == 0) protect(PROT_READ | PROT_WRITE, begin_, used_);
+  }
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    if (--num_inside_ == 0) protect(PROT_NONE, begin_, used_);
+  }
+
+ private:
+  static void protect(int rights, std::byte* data, size_t bytes) {
+    FATHOM_CHECK(::mprotect(data, bytes, rights) == 0, "the emulated device's memory cannot be protected");
+  }
+
+  std::mutex mutex_;
+  std::byte* begin_;
+  size_t used_ = 0;
+  size_t live_bytes_ = 0;
+  int num_inside_ = 0;
+};
+
+Arena& arena() {
+  static Arena& the_arena = *new Arena();  // buffers may be released by statics that go later
+  return the_arena;
+}
+
 Result<void*> allocate(size_t bytes) {
+  void* data = arena().allocate(bytes);
+  if (data == nullptr) return resource_exhausted("cannot allocate {} bytes on the emulated device", bytes);
+  return data;
+}
+
+void release(void* data, size_t bytes) { arena().release(data, bytes); }
+
+Result<void*> allocate_host(size_t bytes) {
   void* data = std::malloc(bytes);
   if (data == nullptr) return resource_exhausted("cannot allocate {} bytes", bytes);
   return std::memset(data, 0xff, bytes);
 }
 
-void release(void* data, size_t) { std::free(data); }
+void release_host(void* data, size_t) { std::free(data); }
 
 Status copy(const void* from, void* to, size_t bytes, void*) {
   FATHOM_CHECK(emulated::launch_recorder() == nullptr, "a copy of {} bytes in a graph's capture", bytes);
+  arena().enter();
   std::memcpy(to, from, bytes);
+  arena().leave();
   return ok_status();
 }
 
@@ -54,15 +131,21 @@ void release_graph(void* graph) { delete static_cast<emulated::RecordedLaunches*
 }  // namespace
 
 CudaDevice emulated_device() {
+  static char stream;
+  static std::once_flag once;
+  std::call_once(once, [] {
+    emulated::set_device_rules(
+        {.stream = &stream, .enter = [] { arena().enter(); }, .leave = [] { arena().leave(); }});
+  });
   return {.facts = {.name = "emulated device",
                     .compute_capability = 80,
                     .num_multiprocessors = 4,
-                    .free_bytes = uint64_t{4} << 30,
-                    .total_bytes = uint64_t{4} << 30},
+                    .free_bytes = kMemoryBytes,
+                    .total_bytes = kMemoryBytes},
           .allocate = allocate,
           .release = release,
-          .allocate_host = allocate,
-          .release_host = release,
+          .allocate_host = allocate_host,
+          .release_host = release_host,
           .upload = copy,
           .upload_later = copy,
           .download = copy,
@@ -80,7 +163,8 @@ CudaDevice emulated_device() {
                       .combine_experts = emulated::combine_experts,
                       .embed = emulated::embed,
                       .gather_rows = emulated::gather_rows,
-                      .clear_or_add = emulated::clear_or_add}};
+                      .clear_or_add = emulated::clear_or_add},
+          .stream = &stream};
 }
 
 Result<CudaDevice> open_cuda_device(int ordinal) {

@@ -77,6 +77,11 @@ struct Grid {
   bool is_running = false;
 };
 
+DeviceRules& device_rules() {
+  static DeviceRules the_rules;
+  return the_rules;
+}
+
 Grid& grid() {
   thread_local Grid the_grid;
   return the_grid;
@@ -221,6 +226,8 @@ uint32_t matrix_element(const LaneWords* lanes, int m, int row, int column) {
 
 void set_thread_order(ThreadOrder order) { grid().order = order; }
 
+void set_device_rules(const DeviceRules& rules) { device_rules() = rules; }
+
 void set_launch_recorder(RecordedLaunches* launches) { grid().recorder = launches; }
 RecordedLaunches* launch_recorder() { return grid().recorder; }
 
@@ -306,6 +313,7 @@ void wait_for_copies(int pending_groups) {
 void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* arguments) {
   Grid& g = grid();
   FATHOM_CHECK(!g.is_running, "a launch inside a launch");
+  FATHOM_CHECK(shape.stream == device_rules().stream, "a launch on another stream than the device's");
   FATHOM_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % kWarpLanes == 0, "{} threads",
                shape.threads);
   FATHOM_CHECK(shape.shared_bytes <= kMaxSharedBytes, "{} bytes of shared memory", shape.shared_bytes);
@@ -321,8 +329,10 @@ void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* a
   g.shared.resize(shape.shared_bytes + 16);
   g.shared_begin =
       reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(g.shared.data()) + 15) / 16 * 16);
+  device_rules().enter();
   for (g.block_y = 0; g.block_y < shape.blocks_y; ++g.block_y)
     for (g.block_x = 0; g.block_x < shape.blocks_x; ++g.block_x) run_block(g);
+  device_rules().leave();
   g.is_running = false;
 }
 

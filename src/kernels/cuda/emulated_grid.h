@@ -161,6 +161,14 @@ inline float square_root(float value) { return std::sqrt(value); }
 inline float nearest_integer(float value) { return std::nearbyint(value); }
 inline float fused_multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
 
+// What a device around the grid asks of every launch, from whatever thread.
+struct DeviceRules {
+  Stream stream = nullptr;  // on which it has to be
+  void (*enter)() = [] {};  // called before the blocks run
+  void (*leave)() = [] {};  // and after
+};
+void set_device_rules(const DeviceRules& rules);
+
 // Runs body(arguments) as every thread of every block.
 void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* arguments);
 
