@@ -33,7 +33,8 @@ CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& opt
     : device_(device),
       team_(options.num_host_threads > 0 ? options.num_host_threads : available_cpus()),
       whole_steps_(options.whole_steps),
-      graphs_(device) {}
+      graphs_(device),
+      store_(device) {}
 
 MemoryInfo CudaBackend::memory() const { return memory_of(device_); }
 

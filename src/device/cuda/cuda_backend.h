@@ -14,6 +14,7 @@
 #include "device/backend.h"
 #include "device/cuda/cuda_device.h"
 #include "device/cuda/step_graphs.h"
+#include "device/cuda/weight_store.h"
 
 namespace fathom {
 
@@ -108,7 +109,6 @@ class CudaBackend final : public Backend {
 
   Status pack(const PanelSource& source, Weight& weight);
   Status pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight);
-  Result<void*> keep(const void* host, size_t bytes);
 
   // Prepares num_rows rows in the forms of the bit set.
   bool prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows, unsigned forms);
@@ -148,7 +148,7 @@ class CudaBackend final : public Backend {
   bool is_in_flight_ = false;  // staged_ is being read
   DeviceBuffer read_room_;     // pinned: what was read back last
   Status failure_;
-  std::vector<DeviceBuffer> weights_;
+  WeightStore store_;
   // By the panels of the first weight that is present: memory that lives as long as the backend.
   std::map<std::pair<const void*, ActivationRounding>, WeightGroups> groups_;
 

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/check.h"
-#include "device/aligned_buffer.h"
 #include "device/cuda/cuda_backend.h"
 #include "device/weight_source.h"
 #include "kernels/ref/numbers.h"
@@ -21,38 +19,34 @@ struct CudaBackend::PanelSource {
   int64_t col_stride = 1;
 };
 
-// Memory of weights lives as long as the backend.
-Result<void*> CudaBackend::keep(const void* host, size_t bytes) {
-  FATHOM_ASSIGN_OR_RETURN(DeviceBuffer buffer, allocate(bytes));
-  FATHOM_RETURN_IF_ERROR(upload(host, buffer.data(), bytes));
-  weights_.push_back(std::move(buffer));
-  return weights_.back().data();
-}
-
+// On all host threads.
 Status CudaBackend::pack(const PanelSource& source, Weight& weight) {
-  weight.num_panels =
-      kernels::num_panels(weight.rows) * (weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1);
-  const auto bytes =
-      static_cast<size_t>(weight.num_panels * kernels::panel_bytes(weight.cols, weight.format));
-  AlignedBuffer panels;
-  panels.reserve(std::max<size_t>(bytes, 1));
-  std::vector<int32_t> sums(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
-  kernels::pack_panels({.source = source.data,
-                        .second = source.second,
-                        .factors = source.factors,
-                        .second_factors = source.second_factors,
-                        .panels = panels.data(),
-                        .sums = kernels::is_integer(weight.format) ? sums.data() : nullptr,
-                        .format = weight.format,
-                        .order = weight.order,
-                        .rows = weight.rows,
-                        .cols = weight.cols,
-                        .group_size = source.group_size,
-                        .source_row_stride = source.row_stride,
-                        .source_col_stride = source.col_stride,
-                        .begin = 0,
-                        .end = weight.num_panels});
-  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(panels.data(), bytes));
+  const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;
+  weight.num_panels = kernels::num_panels(weight.rows) * step;
+  const auto item_bytes = static_cast<size_t>(step * kernels::panel_bytes(weight.cols, weight.format));
+  const auto pack_item = [&](int64_t item, std::byte* to) {
+    int32_t unused_sums[2 * kernels::kPanelRows];  // inputs have no zero point here
+    kernels::pack_panels({.source = source.data,
+                          .second = source.second,
+                          .factors = source.factors,
+                          .second_factors = source.second_factors,
+                          .panels = to,
+                          .sums = kernels::is_integer(weight.format) ? unused_sums : nullptr,
+                          .format = weight.format,
+                          .order = weight.order,
+                          .rows = weight.rows,
+                          .cols = weight.cols,
+                          .group_size = source.group_size,
+                          .source_row_stride = source.row_stride,
+                          .source_col_stride = source.col_stride,
+                          .begin = item * step,
+                          .end = (item + 1) * step});
+  };
+  const auto pack_items = [&](int64_t begin, int64_t end, std::byte* to) {
+    share_out(end - begin,
+              [&](int, int64_t i) { pack_item(begin + i, to + static_cast<size_t>(i) * item_bytes); });
+  };
+  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(weight.num_panels / step, item_bytes, pack_items));
   weight.parts.push_back({static_cast<const std::byte*>(memory), 0, weight.num_panels});
   return ok_status();
 }
@@ -62,7 +56,7 @@ Status CudaBackend::pack_scales(const WeightSource& source, const WeightSource* 
   if (!kernels::is_integer(weight.format)) return ok_status();
   std::vector<float> scales(static_cast<size_t>(weight.num_panels * kernels::kPanelRows));
   spread_scales(source, second, scales.data());
-  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(scales.data(), scales.size() * sizeof(float)));
+  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(scales.data(), scales.size() * sizeof(float)));
   weight.scales = static_cast<const float*>(memory);
   return ok_status();
 }
@@ -126,12 +120,12 @@ Result<VectorWeight> CudaBackend::load_vector(const TensorView& tensor) {
   std::vector<float> values(static_cast<size_t>(size));
   for (int64_t i = 0; i < size; ++i)
     values[static_cast<size_t>(i)] = kernels::ref::load_element(tensor.data, tensor.dtype, i);
-  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(values.data(), values.size() * sizeof(float)));
+  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(values.data(), values.size() * sizeof(float)));
   return VectorWeight{static_cast<const float*>(memory), size};
 }
 
 Result<EmbeddingTable> CudaBackend::load_embedding(const TensorView& tensor) {
-  FATHOM_ASSIGN_OR_RETURN(void* memory, keep(tensor.data, tensor.num_bytes()));
+  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(tensor.data, tensor.num_bytes()));
   return EmbeddingTable{
       .data = memory, .dtype = tensor.dtype, .rows = tensor.shape[0], .cols = tensor.shape[1]};
 }

@@ -42,7 +42,7 @@ class Arena {
     live_bytes_ += rounded;
     protect(PROT_READ | PROT_WRITE, data, rounded);
     std::memset(data, 0xff, rounded);
-    if (num_inside_ == 0) protect(PROT_NONE, data, rounded);
+    if (!is_open_) protect(PROT_NONE, data, rounded);
     return data;
   }
   void release(void* data, size_t bytes) {
@@ -52,14 +52,23 @@ class Arena {
     ::madvise(data, rounded, MADV_DONTNEED);
     if (live_bytes_ == 0) used_ = 0;
   }
-  // Between these, memory can be touched.
+  // Between these, memory can be touched, and after kernels until the next copy is done: opening and closing
+  // for every kernel would take longer than most of them.
   void enter() {
     const std::lock_guard lock(mutex_);
-    if (num_inside_++ == 0) protect(PROT_READ | PROT_WRITE, begin_, used_);
+    ++num_inside_;
+    if (!is_open_) protect(PROT_READ | PROT_WRITE, begin_, used_);
+    is_open_ = true;
   }
   void leave() {
     const std::lock_guard lock(mutex_);
-    if (--num_inside_ == 0) protect(PROT_NONE, begin_, used_);
+    --num_inside_;
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    if (num_inside_ > 0) return;
+    protect(PROT_NONE, begin_, used_);
+    is_open_ = false;
   }
 
  private:
@@ -72,6 +81,7 @@ class Arena {
   size_t used_ = 0;
   size_t live_bytes_ = 0;
   int num_inside_ = 0;
+  bool is_open_ = false;
 };
 
 Arena& arena() {
@@ -100,6 +110,7 @@ Status copy(const void* from, void* to, size_t bytes, void*) {
   arena().enter();
   std::memcpy(to, from, bytes);
   arena().leave();
+  arena().close();
   return ok_status();
 }
 
