@@ -166,9 +166,11 @@ struct StoreLatentParams {
 };
 
 // The precision of attention's products. kBFloat16: queries, expanded keys and values and probabilities are
-// rounded to bf16 before they are multiplied (sums stay float32); the cache must be bf16 or int8. kFloat32:
-// nothing is rounded.
-enum class AttentionPrecision : uint8_t { kFloat32, kBFloat16 };
+// rounded to bf16 before they are multiplied (sums stay float32); the cache must be bf16 or int8. kFloat16
+// (CUDA only): the same to float16's 11 bits, as ActivationRounding::kFloat16; the cache is float16, or int8
+// with float16 keys, beside which probabilities of the absorbed form are rounded to bf16. kFloat32: nothing
+// is rounded.
+enum class AttentionPrecision : uint8_t { kFloat32, kBFloat16, kFloat16 };
 
 // Keys that one step of the online softmax takes together, by absolute position, and keys of one split of a
 // sequence's absorbed attention. Part of the result's definition: changing them changes bits.

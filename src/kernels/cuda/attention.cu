@@ -1,6 +1,9 @@
-// Absorbed attention on the paged cache: a block a split and a head. A warp takes a key at a time for the
-// scores, then every thread some elements of the weighted sum of latents, keys in order. Products are float32
-// on the general cores; a form on tensor cores is still to come (docs/cuda.md).
+// Absorbed attention in float32 products on the general cores, where absorbed.cu does not take the cache or
+// the precision: a block a split and a head, so that keys are read once a head. A warp takes a key at a time
+// for the scores, then every thread some elements of the weighted sum of latents, keys in order. And the
+// merge of splits.
+#include "kernels/cuda/absorbed.h"
+#include "kernels/cuda/absorbed_plan.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/numbers.h"
 
@@ -16,7 +19,9 @@ struct Launched {
 };
 
 FATHOM_DEVICE float rounded(float value, AttentionPrecision precision) {
-  return precision == AttentionPrecision::kBFloat16 ? bf16_to_float(float_to_bf16(value)) : value;
+  if (precision == AttentionPrecision::kFloat32) return value;
+  return round_activation(value, precision == AttentionPrecision::kBFloat16 ? ActivationRounding::kBFloat16
+                                                                            : ActivationRounding::kFloat16);
 }
 
 FATHOM_DEVICE const unsigned char* cached_row(const Launched& launched, const cuda::SplitItem& item,
@@ -55,11 +60,14 @@ FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
   float largest = weights[0];
   for (int s = t; s < num_keys; s += kThreads) largest = weights[s] > largest ? weights[s] : largest;
   largest = block_max(largest, room);
+  const bool is_half = p.precision == AttentionPrecision::kFloat16 && cache.dtype != DType::kInt8;
+  const AttentionPrecision weight_precision =
+      is_half || p.precision == AttentionPrecision::kFloat32 ? p.precision : AttentionPrecision::kBFloat16;
   float sum = 0;
   for (int s = t; s < num_keys; s += kThreads) {
     const float weight = exponential(weights[s] - largest);
     sum += weight;
-    weights[s] = rounded(weight, p.precision);
+    weights[s] = rounded(weight, weight_precision);
   }
   sum = block_sum(sum, room);  // after its barriers every weight is in place
 
@@ -101,6 +109,7 @@ FATHOM_KERNEL(kThreads) merge_kernel(cuda::MergeBatchParams p) {
 
 int absorbed_attention(const cuda::AbsorbedBatchParams& p, void* stream) {
   const LatentCacheView& cache = p.cache;
+  if (cuda::takes_tensor_cores(cache, p.precision)) return multiply_absorbed(p, stream);
   const size_t floats = static_cast<size_t>(kReductionFloats + kKeySplit + cache.latent_dim + cache.rope_dim);
   return launch(absorbed_kernel,
                 {.blocks_x = p.num_items,

@@ -51,18 +51,21 @@ class BatchFixture {
     std::vector<float> out, max, sum, y;
   };
   // Rows [begin, end).
-  Result run(int64_t begin, int64_t end) const {
+  Result run(int64_t begin, int64_t end) const { return run(begin, end, params_.num_heads); }
+  // The first heads alone, of row 0 alone.
+  Result run(int64_t begin, int64_t end, int64_t num_heads) const {
     std::vector<cuda::SplitRow> rows;
     for (int64_t i = begin; i < end; ++i)
       rows.push_back({static_cast<int32_t>(i), kGap, positions_[static_cast<size_t>(i)]});
     Result result{cuda::plan_splits(rows), {}, {}, {}, {}};
-    const size_t heads = result.plan.items.size() * static_cast<size_t>(params_.num_heads);
+    const size_t heads = result.plan.items.size() * static_cast<size_t>(num_heads);
     const auto latent_dim = static_cast<size_t>(params_.cache.latent_dim);
     result.out.assign(heads * latent_dim, kNaN);
     result.max.assign(heads, kNaN);
     result.sum.assign(heads, kNaN);
-    result.y.assign(rows.size() * static_cast<size_t>(params_.num_heads) * latent_dim, kNaN);
+    result.y.assign(rows.size() * static_cast<size_t>(num_heads) * latent_dim, kNaN);
     cuda::AbsorbedBatchParams p = params_;
+    p.num_heads = num_heads;
     p.items = result.plan.items.data();
     p.num_items = static_cast<int64_t>(result.plan.items.size());
     p.out = result.out.data();
@@ -113,8 +116,7 @@ class BatchFixture {
                              .scale = params_.scale,
                              .precision = params_.precision});
     const double plain = std::expm1(2 * score_error()) + (item.key_end - item.key_begin + 32) * kEpsilon;
-    // A weight close to halfway between two bf16 values may be rounded to either.
-    const double rounding = params_.precision == AttentionPrecision::kBFloat16 ? kBf16Epsilon : 0;
+    const double rounding = weight_rounding() + (item.key_end - item.key_begin) * 0x1p-25;
     for (size_t h = 0; h < heads; ++h) {
       ASSERT_NEAR(got.max[i * heads + h], max[h], score_error()) << what << " split " << i << " head " << h;
       ASSERT_NEAR(got.sum[i * heads + h], sum[h], sum[h] * plain) << what << " split " << i << " head " << h;
@@ -123,6 +125,13 @@ class BatchFixture {
                     sum[h] * (plain + rounding))
             << what << " split " << i << " head " << h << " at " << k;
     }
+  }
+  // A weight is rounded relative to different maxima, which differs by up to twice the 16-bit type's own
+  // error; below 2^-14 a float16's is 2^-25 at most.
+  double weight_rounding() const {
+    const bool is_half =
+        params_.precision == AttentionPrecision::kFloat16 && params_.cache.dtype == DType::kFloat16;
+    return params_.precision == AttentionPrecision::kFloat32 ? 0 : 2 * (is_half ? 0x1p-11 : kBf16Epsilon);
   }
   // The merge of the same splits; the sums' terms have one sign, the outputs' are at most the sums times 1.
   void compare_merged(const Result& got, int64_t row, const std::string& what) const {
@@ -154,13 +163,17 @@ class BatchFixture {
   cuda::AbsorbedBatchParams params_;
 };
 
-constexpr AttentionSizes kAttentionSizes[] = {
-    {3, 48, 6, 16}, {1, 13, 2, 7}, {17, 80, 16, 24}, {2, 512, 64, 128}};
+// Tensor cores take what is a multiple of 8 elements, of int8 caches 4 and 2.
+constexpr AttentionSizes kAttentionSizes[] = {{3, 48, 6, 16},   {1, 13, 2, 7},     {17, 80, 16, 24},
+                                              {1, 24, 8, 5},    {16, 136, 48, 16}, {40, 56, 24, 40},
+                                              {128, 64, 8, 64}, {2, 512, 64, 128}};
 
 std::vector<AttentionPrecision> precisions_of(const CacheKind& kind) {
+  std::vector<AttentionPrecision> precisions = {AttentionPrecision::kFloat32};
   // Rotated keys in fp16 stay float32 beside bf16 queries; the reference does the same.
-  if (takes_bf16_products(kind)) return {AttentionPrecision::kFloat32, AttentionPrecision::kBFloat16};
-  return {AttentionPrecision::kFloat32};
+  if (takes_bf16_products(kind)) precisions.push_back(AttentionPrecision::kBFloat16);
+  if (kind.rope_dtype == DType::kFloat16) precisions.push_back(AttentionPrecision::kFloat16);
+  return precisions;
 }
 
 TEST(CudaAbsorbedAttention, EqualsReference) {
@@ -170,7 +183,7 @@ TEST(CudaAbsorbedAttention, EqualsReference) {
         const bool wide = sizes.latent_dim == 512;
         const BatchFixture fixture(
             kind, precision, sizes,
-            wide ? std::vector<int32_t>{40, 257} : std::vector<int32_t>{0, 3, 255, 256, 530});
+            wide ? std::vector<int32_t>{40, 257} : std::vector<int32_t>{0, 3, 30, 32, 255, 256, 530});
         ASSERT_NO_FATAL_FAILURE(
             fixture.compare(fixture.run(0, fixture.num_rows()),
                             std::string(dtype_name(kind.dtype)) + " R " + std::to_string(sizes.latent_dim)));
@@ -181,15 +194,33 @@ TEST(CudaAbsorbedAttention, EqualsReference) {
 
 TEST(CudaAbsorbedAttention, BitsDependOnTheRowAlone) {
   for (const CacheKind& kind : kCacheKinds) {
-    const BatchFixture fixture(kind, AttentionPrecision::kFloat32, kAttentionSizes[0], {0, 300, 530, 7});
-    const auto all = fixture.run(0, 4);
-    set_thread_order(ThreadOrder::kBackward);
-    EXPECT_EQ(fixture.run(0, 4).y, all.y);
-    set_thread_order(ThreadOrder::kForward);
-    const size_t row = all.y.size() / 4;
-    for (int64_t i = 0; i < 4; ++i) {
-      const auto begin = all.y.begin() + i * static_cast<int64_t>(row);
-      EXPECT_EQ(fixture.run(i, i + 1).y, std::vector<float>(begin, begin + static_cast<int64_t>(row)));
+    for (AttentionPrecision precision : precisions_of(kind)) {
+      for (int64_t num_heads : {3, 20, 70}) {
+        const BatchFixture fixture(kind, precision, {num_heads, 72, 16, 16}, {0, 300, 530, 7});
+        const auto all = fixture.run(0, 4);
+        set_thread_order(ThreadOrder::kBackward);
+        EXPECT_EQ(fixture.run(0, 4).y, all.y);
+        set_thread_order(ThreadOrder::kForward);
+        const size_t row = all.y.size() / 4;
+        for (int64_t i = 0; i < 4; ++i) {
+          const auto begin = all.y.begin() + i * static_cast<int64_t>(row);
+          EXPECT_EQ(fixture.run(i, i + 1).y, std::vector<float>(begin, begin + static_cast<int64_t>(row)));
+        }
+      }
+    }
+  }
+}
+
+// Blocks of 16, 32 and 64 heads.
+TEST(CudaAbsorbedAttention, BitsDependOnTheHeadAlone) {
+  for (const CacheKind& kind : kCacheKinds) {
+    const AttentionPrecision precision = precisions_of(kind).back();
+    const BatchFixture fixture(kind, precision, {70, 72, 16, 16}, {299});
+    const auto all = fixture.run(0, 1);
+    for (int64_t num_heads : {1, 16, 31, 64}) {
+      const auto some = fixture.run(0, 1, num_heads);
+      ASSERT_FALSE(some.y.empty());
+      EXPECT_TRUE(std::equal(some.y.begin(), some.y.end(), all.y.begin())) << num_heads;
     }
   }
 }

@@ -1,6 +1,7 @@
 // grid.h under nvcc: thin names over CUDA and PTX. Included by grid.h only.
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
@@ -68,6 +69,12 @@ FATHOM_DEVICE void copy_async_16(SharedArray<T> to, int index, const void* from,
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid_bytes)
                : "memory");
 }
+template <typename T>
+FATHOM_DEVICE void copy_async_4(SharedArray<T> to, int index, const void* from, int valid_bytes) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(&to[index]));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(from), "r"(valid_bytes)
+               : "memory");
+}
 FATHOM_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int kPending>
 FATHOM_DEVICE void wait_copies() {
@@ -96,6 +103,30 @@ FATHOM_DEVICE void load_matrices_transposed(uint32_t (&words)[4], SharedArray<T>
 
 FATHOM_DEVICE float bits_to_float(uint32_t bits) { return __uint_as_float(bits); }
 FATHOM_DEVICE uint32_t float_to_bits(float value) { return __float_as_uint(value); }
+// Byte i of the result is byte (kSelector >> 4 i) % 8 of b's four after a's four.
+template <uint32_t kSelector>
+FATHOM_DEVICE uint32_t permute_bytes(uint32_t a, uint32_t b) {
+  return __byte_perm(a, b, kSelector);
+}
+// a - b of the two 16-bit numbers in each.
+FATHOM_DEVICE uint32_t subtract_bf16_pairs(uint32_t a, uint32_t b) {
+  __nv_bfloat162 x, y;
+  memcpy(&x, &a, sizeof(a));
+  memcpy(&y, &b, sizeof(b));
+  const __nv_bfloat162 difference = __hsub2(x, y);
+  uint32_t bits;
+  memcpy(&bits, &difference, sizeof(bits));
+  return bits;
+}
+FATHOM_DEVICE uint32_t subtract_fp16_pairs(uint32_t a, uint32_t b) {
+  __half2 x, y;
+  memcpy(&x, &a, sizeof(a));
+  memcpy(&y, &b, sizeof(b));
+  const __half2 difference = __hsub2(x, y);
+  uint32_t bits;
+  memcpy(&bits, &difference, sizeof(bits));
+  return bits;
+}
 FATHOM_DEVICE float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 FATHOM_DEVICE uint16_t float_to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
 FATHOM_DEVICE float exponential(float value) { return expf(value); }

@@ -42,13 +42,14 @@ enum class State : uint8_t { kReady, kAtBarrier, kAtCollective, kDone };
 struct Copy {
   void* to;
   const void* from;
+  int bytes;
   int valid_bytes;
 };
 
 void carry_out(const Copy& copy) {
   const auto valid = static_cast<size_t>(copy.valid_bytes);
   std::memcpy(copy.to, copy.from, valid);
-  std::memset(static_cast<std::byte*>(copy.to) + valid, 0, 16 - valid);
+  std::memset(static_cast<std::byte*>(copy.to) + valid, 0, static_cast<size_t>(copy.bytes) - valid);
 }
 
 struct Fiber {
@@ -288,11 +289,13 @@ unsigned char* dynamic_shared(size_t begin, size_t bytes) {
   return g.shared_begin + begin;
 }
 
-void queue_copy(void* to, const void* from, int valid_bytes) {
-  FATHOM_CHECK(reinterpret_cast<uintptr_t>(to) % 16 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0,
-               "a copy of 16 bytes at {} from {}", to, from);
-  FATHOM_CHECK(valid_bytes >= 0 && valid_bytes <= 16, "{} bytes of 16", valid_bytes);
-  const Copy copy{to, from, valid_bytes};
+void queue_copy(void* to, const void* from, int bytes, int valid_bytes) {
+  const auto alignment = static_cast<uintptr_t>(bytes);
+  FATHOM_CHECK(
+      reinterpret_cast<uintptr_t>(to) % alignment == 0 && reinterpret_cast<uintptr_t>(from) % alignment == 0,
+      "a copy of {} bytes at {} from {}", bytes, to, from);
+  FATHOM_CHECK(valid_bytes >= 0 && valid_bytes <= bytes, "{} bytes of {}", valid_bytes, bytes);
+  const Copy copy{to, from, bytes, valid_bytes};
   if (grid().order == ThreadOrder::kBackward) {
     carry_out(copy);
   } else {

@@ -53,8 +53,8 @@ void combine_mma_int8(LaneWords* lanes);
 // Bytes [begin, begin + bytes) of the block's dynamic shared memory.
 unsigned char* dynamic_shared(size_t begin, size_t bytes);
 
-// A copy of 16 bytes, of which those from valid_bytes on become 0.
-void queue_copy(void* to, const void* from, int valid_bytes);
+// A copy of 4 or 16 bytes, of which those from valid_bytes on become 0.
+void queue_copy(void* to, const void* from, int bytes, int valid_bytes);
 void commit_copies();
 void wait_for_copies(int pending_groups);
 
@@ -124,11 +124,19 @@ class SharedMemory {
   size_t used_ = 0;
 };
 
+template <int kBytes, typename T>
+void copy_async(SharedArray<T> to, int index, const void* from, int valid_bytes) {
+  T* first = &to[index];
+  static_cast<void>(to[index + kBytes / static_cast<int>(sizeof(T)) - 1]);
+  queue_copy(first, from, kBytes, valid_bytes);
+}
 template <typename T>
 void copy_async_16(SharedArray<T> to, int index, const void* from, int valid_bytes) {
-  T* first = &to[index];
-  static_cast<void>(to[index + static_cast<int>(16 / sizeof(T)) - 1]);
-  queue_copy(first, from, valid_bytes);
+  copy_async<16>(to, index, from, valid_bytes);
+}
+template <typename T>
+void copy_async_4(SharedArray<T> to, int index, const void* from, int valid_bytes) {
+  copy_async<4>(to, index, from, valid_bytes);
 }
 template <typename T>
 void load_words(const char* name, Combine combine, uint32_t (&words)[4], SharedArray<T> from, int index) {
@@ -154,6 +162,26 @@ void wait_copies() {
 
 inline float bits_to_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t float_to_bits(float value) { return std::bit_cast<uint32_t>(value); }
+template <uint32_t kSelector>
+uint32_t permute_bytes(uint32_t a, uint32_t b) {
+  const uint64_t both = uint64_t{b} << 32 | a;
+  uint32_t bytes = 0;
+  for (int i = 0; i < 4; ++i)
+    bytes |= static_cast<uint32_t>(both >> (8 * (kSelector >> (4 * i) & 7u)) & 0xffu) << (8 * i);
+  return bytes;
+}
+template <typename Number>
+uint32_t subtract_pairs(uint32_t a, uint32_t b) {
+  uint32_t bits = 0;
+  for (int shift : {0, 16}) {
+    const float difference = to_float(Number{static_cast<uint16_t>(a >> shift)}) -
+                             to_float(Number{static_cast<uint16_t>(b >> shift)});
+    bits |= static_cast<uint32_t>(from_float<Number>(difference).bits) << shift;
+  }
+  return bits;
+}
+inline uint32_t subtract_bf16_pairs(uint32_t a, uint32_t b) { return subtract_pairs<BFloat16>(a, b); }
+inline uint32_t subtract_fp16_pairs(uint32_t a, uint32_t b) { return subtract_pairs<Float16>(a, b); }
 inline float half_to_float(uint16_t bits) { return to_float(Float16{bits}); }
 inline uint16_t float_to_half(float value) { return from_float<Float16>(value).bits; }
 inline float exponential(float value) { return std::exp(value); }

@@ -18,12 +18,15 @@
 #define FATHOM_CUDA_NAMESPACE cuda_device
 #define FATHOM_DEVICE __device__ __forceinline__
 #define FATHOM_KERNEL(threads) static __global__ void __launch_bounds__(threads)
+// Before a loop over arrays that live in registers, and before one that would take too many.
 #define FATHOM_UNROLL _Pragma("unroll")
+#define FATHOM_KEEP_ROLLED _Pragma("unroll 1")
 #else
 #define FATHOM_CUDA_NAMESPACE cuda_emulated
 #define FATHOM_DEVICE inline
 #define FATHOM_KERNEL(threads) static void
 #define FATHOM_UNROLL
+#define FATHOM_KEEP_ROLLED
 #endif
 
 namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {

@@ -9,7 +9,15 @@ namespace {
 // What AttentionPrecision does to a factor of a product.
 double rounded(double value, AttentionPrecision precision) {
   if (precision == AttentionPrecision::kFloat32) return value;
-  return round_activation(static_cast<float>(value), ActivationRounding::kBFloat16);
+  return round_activation(static_cast<float>(value), precision == AttentionPrecision::kBFloat16
+                                                         ? ActivationRounding::kBFloat16
+                                                         : ActivationRounding::kFloat16);
+}
+
+// And to the probabilities of the absorbed form.
+AttentionPrecision weight_precision(const LatentCacheView& cache, AttentionPrecision precision) {
+  const bool half = precision == AttentionPrecision::kFloat16;
+  return half && cache.dtype == DType::kInt8 ? AttentionPrecision::kBFloat16 : precision;
 }
 
 // Softmax in place; the sum in double.
@@ -28,6 +36,7 @@ void absorbed_attention(const AbsorbedAttentionParams& p) {
   const auto element = [&](int64_t position, int64_t i) {
     return static_cast<double>(load_cached(p.cache, cache_row(p.cache, p.page_table, position), i));
   };
+  const AttentionPrecision weights = weight_precision(p.cache, p.precision);
   std::vector<double> scores(static_cast<size_t>(p.key_end - p.key_begin));
   for (int64_t h = 0; h < p.num_heads; ++h) {
     for (int64_t s = p.key_begin; s < p.key_end; ++s) {
@@ -44,7 +53,7 @@ void absorbed_attention(const AbsorbedAttentionParams& p) {
     for (int64_t i = 0; i < latent_dim; ++i) {
       double out = 0;
       for (int64_t s = p.key_begin; s < p.key_end; ++s) {
-        out += rounded(scores[static_cast<size_t>(s - p.key_begin)], p.precision) * element(s, i);
+        out += rounded(scores[static_cast<size_t>(s - p.key_begin)], weights) * element(s, i);
       }
       p.out[h * latent_dim + i] = static_cast<float>(out);
     }
