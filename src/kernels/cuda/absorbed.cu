@@ -1,5 +1,6 @@
-// Absorbed attention on tensor cores. A block takes one split of one row's keys and 16, 32 or 64 heads, which
-// are the rows of mma.sync's left operand. Keys come in tiles of 32, copied to shared memory while the tile
+// Absorbed attention on tensor cores. A block takes one split of the keys of a row, or of a few rows that
+// follow each other in a sequence, and 16, 32 or 64 lines: pairs of a row and a head, which are the rows of
+// mma.sync's left operand. Keys come in tiles of 32, copied to shared memory while the tile
 // before is multiplied; a tile's latents are also the values.
 //
 //   warp = (group of 16 or 32 heads, slice): a slice takes every fourth pair of chunks of the rows, whose
@@ -71,7 +72,7 @@ struct Variant {
   static constexpr bool kIsInt8 = kIsInt8_;
   static constexpr int kTiles = kTiles_;    // of 16 heads, of a warp
   static constexpr int kGroups = kGroups_;  // of warps
-  static constexpr int kHeads = 16 * kTiles * kGroups;
+  static constexpr int kLines = 16 * kTiles * kGroups;
   static constexpr int kThreads = kWarpLanes * kSlices * kGroups;
 };
 
@@ -84,31 +85,31 @@ struct Launched {
   cuda::AbsorbedBatchParams batch;
   cuda::AbsorbedLayout layout;
   int64_t row_bytes;  // of the cache
-  int64_t head_blocks;
+  int64_t line_blocks;
 };
 
 template <typename V>
 struct Room {
   SharedArray<unsigned char> keys;  // [kStages, kTileKeys, row_stride]
   SharedArray<Quad> exchange;       // [owner, 3 others, groups, tiles, lanes]
-  SharedArray<float> tops;          // [2, heads] running maximum, before and after a tile
-  SharedArray<float> tile_tops;     // [slices, heads] of a tile
-  SharedArray<float> sums;          // [slices, heads] of the weights so far
-  SharedArray<float> query_scales;  // [heads]; fp16
+  SharedArray<float> tops;          // [2, lines] running maximum, before and after a tile
+  SharedArray<float> tile_tops;     // [slices, lines] of a tile
+  SharedArray<float> sums;          // [slices, lines] of the weights so far
+  SharedArray<float> query_scales;  // [lines]; fp16
   SharedArray<float> key_scales;    // [kStages, kTileKeys]; int8
 
   static constexpr int kExchange = kSlices * (kSlices - 1) * V::kGroups * V::kTiles * kWarpLanes;
-  static constexpr int kTops = kSlices * V::kHeads;
-  static constexpr int kQueryScales = V::Query::kNeedsScale ? V::kHeads : 0;
+  static constexpr int kTops = kSlices * V::kLines;
+  static constexpr int kQueryScales = V::Query::kNeedsScale ? V::kLines : 0;
   static constexpr int kKeyScales = V::kIsInt8 ? kStages * kTileKeys : 0;
   static size_t bytes(const cuda::AbsorbedLayout& layout) {
     return static_cast<size_t>(kStages * kTileKeys * layout.row_stride) + kExchange * sizeof(Quad) +
-           (2 * V::kHeads + 2 * kTops + kQueryScales + kKeyScales) * sizeof(float);
+           (2 * V::kLines + 2 * kTops + kQueryScales + kKeyScales) * sizeof(float);
   }
   explicit FATHOM_DEVICE Room(SharedMemory shared, const cuda::AbsorbedLayout& layout)
       : keys(shared.take<unsigned char>(kStages * kTileKeys * layout.row_stride)),
         exchange(shared.take<Quad>(kExchange)),
-        tops(shared.take<float>(2 * V::kHeads)),
+        tops(shared.take<float>(2 * V::kLines)),
         tile_tops(shared.take<float>(kTops)),
         sums(shared.take<float>(kTops)),
         query_scales(shared.take<float>(kQueryScales)),
@@ -118,24 +119,24 @@ struct Room {
 template <typename V>
 class Block {
  public:
-  FATHOM_DEVICE Block(const Launched& launched, const cuda::SplitItem& item, int first_head)
+  FATHOM_DEVICE Block(const Launched& launched, const cuda::SplitItem& item, int first_line)
       : launched_(launched),
         layout_(launched.layout),
         item_(item),
         room_(SharedMemory(), launched.layout),
-        first_head_(first_head),
+        first_line_(first_line),
         num_keys_(item.key_end - item.key_begin),
         slice_(warp_index() % kSlices),
         group_(warp_index() / kSlices),
         place_(lane_index() % 16 * launched.layout.row_stride +
                ((2 * slice_ + lane_index() / 16) ^ lane_index() % 8) * kChunkBytes) {
     for (int i = thread_index(); i < Room<V>::kTops; i += V::kThreads) {
-      if (i < V::kHeads) room_.tops[i] = bits_to_float(kMinusInfinity);
+      if (i < V::kLines) room_.tops[i] = bits_to_float(kMinusInfinity);
       room_.sums[i] = 0;
     }
   }
 
-  FATHOM_DEVICE void run(int64_t result) {
+  FATHOM_DEVICE void run() {
     load_rows(0);
     copy_tile(0);
     load_rows(1);
@@ -156,7 +157,7 @@ class Block {
       sync_threads();
       multiply_values(tile % kStages);
     }
-    write(result, num_tiles);
+    write(num_tiles);
   }
 
  private:
@@ -170,16 +171,18 @@ class Block {
   // (+1).
   static FATHOM_DEVICE int row() { return lane_index() / 4; }
   static FATHOM_DEVICE int column() { return lane_index() % 4 * 2; }
-  // Of the block's heads.
+  // Of the block: a row and a head.
   FATHOM_DEVICE int line(int tile, int half) const {
     return (group_ * kTiles + tile) * 16 + half * 8 + row();
   }
-  FATHOM_DEVICE bool has_line(int line) const { return first_head_ + line < launched_.batch.num_heads; }
+  FATHOM_DEVICE bool has_line(int line) const {
+    return first_line_ + line < item_.num_rows * launched_.batch.num_heads;
+  }
   FATHOM_DEVICE int64_t width() const {
     return launched_.batch.cache.latent_dim + launched_.batch.cache.rope_dim;
   }
   FATHOM_DEVICE const float* query(int line) const {
-    return launched_.batch.q + (item_.row * launched_.batch.num_heads + first_head_ + line) * width();
+    return launched_.batch.q + (item_.row * launched_.batch.num_heads + first_line_ + line) * width();
   }
 
   // The cache's row of a tile's key, by lane; a cache has fewer than 2^31 rows.
@@ -198,30 +201,42 @@ class Block {
     const auto* cache = static_cast<const unsigned char*>(launched_.batch.cache.data);
     const int stage = tile % kStages;
     const int left = num_keys_ - tile * kTileKeys;
+    const auto latent_bytes = static_cast<int>(launched_.batch.cache.latent_dim) * (V::kIsInt8 ? 1 : 2);
+    const auto rope_bytes = static_cast<int>(launched_.batch.cache.rope_dim) * 2;
+    const int latent_room = layout_.latent_pairs * 2 * kChunkBytes;
+    FATHOM_KEEP_ROLLED
     for (int key = warp_index(); key < kTileKeys; key += V::kThreads / kWarpLanes) {
       const unsigned char* from = cache + shuffle(row_, key) * launched_.row_bytes;
-      copy_row(key_place(stage, key), key % 8, from, key < left);
-      if (V::kIsInt8 && lane_index() == 0)
-        copy_async_4(room_.key_scales, stage * kTileKeys + key, from + launched_.row_bytes - sizeof(float),
-                     key < left ? 4 : 0);
+      const int to = key_place(stage, key);
+      copy_part<cuda::kMaxAbsorbedLatent*(V::kIsInt8 ? 1 : 2)>(to, key, from, key < left ? latent_bytes : 0,
+                                                               latent_room);
+      copy_part<cuda::kMaxAbsorbedRope * 2>(to + latent_room, key, from + latent_bytes,
+                                            key < left ? rope_bytes : 0,
+                                            layout_.rope_pairs * 2 * kChunkBytes);
+    }
+    if constexpr (V::kIsInt8) {
+      if (warp_index() == 0)
+        copy_async_4(room_.key_scales, stage * kTileKeys + lane_index(),
+                     cache + (row_ + 1) * launched_.row_bytes - sizeof(float), lane_index() < left ? 4 : 0);
     }
     commit_copies();
   }
 
-  FATHOM_DEVICE void copy_row(int place, int turn, const unsigned char* from, bool is_there) const {
+  // `bytes` of a key's row, and zeros up to `room`.
+  template <int64_t kMaxBytes>
+  FATHOM_DEVICE void copy_part(int to, int key, const unsigned char* from, int bytes, int room) const {
     constexpr int kUnit = V::kIsInt8 ? 4 : kChunkBytes;
-    const auto latent_bytes = static_cast<int>(launched_.batch.cache.latent_dim) * (V::kIsInt8 ? 1 : 2);
-    const int row_bytes = latent_bytes + static_cast<int>(launched_.batch.cache.rope_dim) * 2;
-    const int padded_latent = layout_.latent_pairs * 2 * kChunkBytes;
-    const int padded = padded_latent + layout_.rope_pairs * 2 * kChunkBytes;
-    for (int at = lane_index() * kUnit; at < padded; at += kWarpLanes * kUnit) {
-      const int byte = at < padded_latent ? at : latent_bytes + at - padded_latent;
-      const bool valid = is_there && byte < (at < padded_latent ? latent_bytes : row_bytes);
-      const int to = place + ((at / kChunkBytes ^ turn) * kChunkBytes | at % kChunkBytes);
+    constexpr int kStep = kWarpLanes * kUnit;  // whole groups of 8 chunks
+    const int first = lane_index() * kUnit;
+    const int place = to + ((first / kChunkBytes ^ key % 8) * kChunkBytes | first % kChunkBytes);
+    FATHOM_UNROLL
+    for (int i = 0; i < (kMaxBytes + kStep - 1) / kStep; ++i) {
+      const int at = first + i * kStep;
+      if (at >= room) continue;
       if constexpr (V::kIsInt8) {
-        copy_async_4(room_.keys, to, valid ? from + byte : from, valid ? kUnit : 0);
+        copy_async_4(room_.keys, place + i * kStep, from + at, at < bytes ? kUnit : 0);
       } else {
-        copy_async_16(room_.keys, to, valid ? from + byte : from, valid ? kUnit : 0);
+        copy_async_16(room_.keys, place + i * kStep, from + at, at < bytes ? kUnit : 0);
       }
     }
   }
@@ -263,7 +278,7 @@ class Block {
   }
 
   FATHOM_DEVICE void scale_queries() {
-    for (int l = warp_index(); l < V::kHeads; l += V::kThreads / kWarpLanes) {
+    for (int l = warp_index(); l < V::kLines; l += V::kThreads / kWarpLanes) {
       float largest = 0;
       for (int i = lane_index(); has_line(l) && i < width(); i += kWarpLanes)
         largest = magnitude(query(l)[i]) > largest ? magnitude(query(l)[i]) : largest;
@@ -361,10 +376,16 @@ class Block {
     }
   }
 
+  // Keys of a tile's first `left` that a line does not see: its row comes before the item's last.
+  FATHOM_DEVICE int hidden_keys(int line, int left) const {
+    if (left >= kTileKeys + item_.num_rows) return 0;
+    return item_.num_rows - 1 - (first_line_ + line) / static_cast<int>(launched_.batch.num_heads);
+  }
+
   // The scores of this slice's 8 keys, adding its own part and those of the slices after it in turn, and the
   // largest among them.
   FATHOM_DEVICE void add_slices(int tile) {
-    const int left = num_keys_ - tile * kTileKeys - slice_ * 8 - column();
+    const int left = num_keys_ - tile * kTileKeys;
     FATHOM_UNROLL
     for (int m = 0; m < kTiles; ++m) {
       for (int after = 1; after < kSlices; ++after) {
@@ -373,12 +394,13 @@ class Block {
       }
       for (int half = 0; half < 2; ++half) {
         const float scale = launched_.batch.scale * query_scale(line(m, half));
+        const int seen = left - hidden_keys(line(m, half), left) - slice_ * 8 - column();
         for (int i = 0; i < 2; ++i)
-          own_[m][half * 2 + i] = i < left ? own_[m][half * 2 + i] * scale : bits_to_float(kMinusInfinity);
+          own_[m][half * 2 + i] = i < seen ? own_[m][half * 2 + i] * scale : bits_to_float(kMinusInfinity);
         float top = largest_of(own_[m][half * 2], own_[m][half * 2 + 1]);
         top = largest_of(top, shuffle_xor(top, 1));
         top = largest_of(top, shuffle_xor(top, 2));
-        if (lane_index() % 4 == 0) room_.tile_tops[slice_ * V::kHeads + line(m, half)] = top;
+        if (lane_index() % 4 == 0) room_.tile_tops[slice_ * V::kLines + line(m, half)] = top;
       }
     }
   }
@@ -393,10 +415,10 @@ class Block {
       Quad quad = {};
       for (int half = 0; half < 2; ++half) {
         const int l = line(m, half);
-        const float old = room_.tops[tile % 2 * V::kHeads + l];
+        const float old = room_.tops[tile % 2 * V::kLines + l];
         float top = old;
         for (int slice = 0; slice < kSlices; ++slice)
-          top = largest_of(top, room_.tile_tops[slice * V::kHeads + l]);
+          top = largest_of(top, room_.tile_tops[slice * V::kLines + l]);
         factors[m][half] = exponential(old - top);
         is_new = is_new || top != old;
         float weights[2];
@@ -405,9 +427,9 @@ class Block {
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
         if (lane_index() % 4 == 0) {
-          float& so_far = room_.sums[slice_ * V::kHeads + l];
+          float& so_far = room_.sums[slice_ * V::kLines + l];
           so_far = so_far * factors[m][half] + sum;
-          if (slice_ == 0) room_.tops[(tile + 1) % 2 * V::kHeads + l] = top;
+          if (slice_ == 0) room_.tops[(tile + 1) % 2 * V::kLines + l] = top;
         }
         if constexpr (V::kIsInt8)
           for (int i = 0; i < 2; ++i)
@@ -480,14 +502,14 @@ class Block {
     return first + n % kPairTiles * 8 + column() + i % 2;
   }
 
-  FATHOM_DEVICE void write(int64_t result, int num_tiles) {
+  FATHOM_DEVICE void write(int num_tiles) {
     const cuda::AbsorbedBatchParams& p = launched_.batch;
-    const int64_t first = result * p.num_heads + first_head_;
+    const int64_t first = item_.first_result * p.num_heads + first_line_;
     const int l = thread_index();
-    if (l < V::kHeads && has_line(l)) {
+    if (l < V::kLines && has_line(l)) {
       float sum = 0;
-      for (int slice = 0; slice < kSlices; ++slice) sum += room_.sums[slice * V::kHeads + l];
-      p.max[first + l] = room_.tops[num_tiles % 2 * V::kHeads + l];
+      for (int slice = 0; slice < kSlices; ++slice) sum += room_.sums[slice * V::kLines + l];
+      p.max[first + l] = room_.tops[num_tiles % 2 * V::kLines + l];
       p.sum[first + l] = sum;
     }
     FATHOM_UNROLL
@@ -507,10 +529,10 @@ class Block {
   static FATHOM_DEVICE float largest_of(float a, float b) { return b > a ? b : a; }
 
   const Launched& launched_;
-  const cuda::AbsorbedLayout layout_;
-  const cuda::SplitItem item_;
+  const cuda::AbsorbedLayout& layout_;
+  const cuda::SplitItem& item_;
   const Room<V> room_;
-  const int first_head_, num_keys_, slice_, group_, place_;
+  const int first_line_, num_keys_, slice_, group_, place_;
   int32_t row_ = 0;
   uint32_t q_[kTiles][kSteps][4];
   float own_[kTiles][4];
@@ -520,30 +542,30 @@ class Block {
 template <typename V>
 FATHOM_KERNEL(V::kThreads)
 absorbed_kernel(Launched launched) {
-  const int64_t index = block_x() / launched.head_blocks;
-  const cuda::SplitItem item = launched.batch.items[index];
-  if (item.key_begin == item.key_end) return;
-  Block<V> block(launched, item, static_cast<int>(block_x() % launched.head_blocks) * V::kHeads);
-  block.run(index);
+  const cuda::SplitItem& item = launched.batch.items[block_x() / launched.line_blocks];
+  const int first_line = static_cast<int>(block_x() % launched.line_blocks) * V::kLines;
+  if (item.key_begin == item.key_end || first_line >= item.num_rows * launched.batch.num_heads) return;
+  Block<V> block(launched, item, first_line);
+  block.run();
 }
 
 template <typename V>
 int launch_variant(const cuda::AbsorbedBatchParams& p, void* stream) {
   const LatentCacheView& cache = p.cache;
   const cuda::AbsorbedLayout layout = cuda::absorbed_layout(cache);
-  const int64_t head_blocks = (p.num_heads + V::kHeads - 1) / V::kHeads;
+  const int64_t line_blocks = (p.max_item_rows * p.num_heads + V::kLines - 1) / V::kLines;
   return launch(
       absorbed_kernel<V>,
-      {.blocks_x = p.num_items * head_blocks,
+      {.blocks_x = p.num_items * line_blocks,
        .threads = V::kThreads,
        .shared_bytes = Room<V>::bytes(layout),
        .stream = stream},
-      Launched{p, layout, latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim), head_blocks});
+      Launched{p, layout, latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim), line_blocks});
 }
 
 template <typename Query, typename Weight, bool kIsInt8>
-int launch_heads(const cuda::AbsorbedBatchParams& p, void* stream) {
-  switch (cuda::heads_per_block(p.num_heads)) {
+int launch_lines(const cuda::AbsorbedBatchParams& p, void* stream) {
+  switch (cuda::lines_per_block(p.max_item_rows * p.num_heads)) {
     case 16:
       return launch_variant<Variant<Query, Weight, kIsInt8, 1, 1>>(p, stream);
     case 32:
@@ -556,10 +578,10 @@ int launch_heads(const cuda::AbsorbedBatchParams& p, void* stream) {
 }  // namespace
 
 int multiply_absorbed(const cuda::AbsorbedBatchParams& p, void* stream) {
-  if (p.cache.dtype == DType::kBFloat16) return launch_heads<BFloat16, BFloat16, false>(p, stream);
-  if (p.cache.dtype == DType::kFloat16) return launch_heads<Float16, Float16, false>(p, stream);
-  return p.cache.rope_dtype == DType::kBFloat16 ? launch_heads<BFloat16, BFloat16, true>(p, stream)
-                                                : launch_heads<Float16, BFloat16, true>(p, stream);
+  if (p.cache.dtype == DType::kBFloat16) return launch_lines<BFloat16, BFloat16, false>(p, stream);
+  if (p.cache.dtype == DType::kFloat16) return launch_lines<Float16, Float16, false>(p, stream);
+  return p.cache.rope_dtype == DType::kBFloat16 ? launch_lines<BFloat16, BFloat16, true>(p, stream)
+                                                : launch_lines<Float16, BFloat16, true>(p, stream);
 }
 
 }  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE

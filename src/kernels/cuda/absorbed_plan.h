@@ -1,5 +1,6 @@
 // How absorbed attention on tensor cores cuts its work: which caches it takes, where a key's row lies in
-// shared memory, and how many heads a block has. Pure functions; none of them changes a result's bits.
+// shared memory, and how many lines (pairs of a row and a head) a block has. Pure functions; none of them
+// changes a result's bits.
 #pragma once
 
 #include "kernels/params.h"
@@ -45,9 +46,9 @@ static inline bool takes_tensor_cores(const LatentCacheView& cache, AttentionPre
   return cache.dtype == wanted && cache.latent_dim % 8 == 0 && cache.rope_dim % 8 == 0;
 }
 
-// Heads of a block: each tile of 16 more reads the same keys from shared memory.
-static inline int heads_per_block(int64_t num_heads) {
-  return num_heads <= 16 ? 16 : num_heads <= 32 ? 32 : 64;
+// Lines of a block, of so many that read the same keys: each tile of 16 more shares what is staged.
+static inline int lines_per_block(int64_t num_lines) {
+  return num_lines <= 16 ? 16 : num_lines <= 32 ? 32 : 64;
 }
 
 }  // namespace fathom::kernels::cuda

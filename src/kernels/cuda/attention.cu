@@ -36,22 +36,24 @@ FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
   const cuda::AbsorbedBatchParams& p = launched.batch;
   const LatentCacheView& cache = p.cache;
   const cuda::SplitItem item = p.items[block_x()];
-  const int64_t head = block_y();
+  const int64_t row = block_y() / p.num_heads, head = block_y() % p.num_heads;
+  const auto hidden = static_cast<int>(item.num_rows - 1 - row);
   const auto width = static_cast<int>(cache.latent_dim + cache.rope_dim);
-  const int num_keys = item.key_end - item.key_begin;
+  const int num_keys = item.key_end - item.key_begin - hidden;
+  if (hidden < 0 || num_keys <= 0) return;
   const int t = thread_index();
   SharedMemory shared;
   const SharedArray<float> room = shared.take<float>(kReductionFloats);
-  const SharedArray<float> weights = shared.take<float>(static_cast<int>(kKeySplit));
+  const SharedArray<float> weights = shared.take<float>(cuda::kMaxKeySplit);
   const SharedArray<float> q = shared.take<float>(width);
 
-  const float* q_row = p.q + (item.row * p.num_heads + head) * width;
+  const float* q_row = p.q + ((item.row + row) * p.num_heads + head) * width;
   for (int i = t; i < width; i += kThreads) q[i] = rounded(q_row[i], p.precision);
   sync_threads();
   for (int s = warp_index(); s < num_keys; s += kWarps) {
-    const unsigned char* row = cached_row(launched, item, item.key_begin + s);
+    const unsigned char* key = cached_row(launched, item, item.key_begin + s);
     float dot = 0;
-    for (int i = lane_index(); i < width; i += kWarpLanes) dot += q[i] * load_cached(cache, row, i);
+    for (int i = lane_index(); i < width; i += kWarpLanes) dot += q[i] * load_cached(cache, key, i);
     dot = warp_sum(dot);
     if (lane_index() == 0) weights[s] = dot * p.scale;
   }
@@ -71,7 +73,7 @@ FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
   }
   sum = block_sum(sum, room);  // after its barriers every weight is in place
 
-  const int64_t result = block_x() * p.num_heads + head;
+  const int64_t result = (item.first_result + row) * p.num_heads + head;
   if (t == 0) {
     p.max[result] = largest;
     p.sum[result] = sum;
@@ -84,24 +86,43 @@ FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
   }
 }
 
-// A block a row and a head; splits in order of position.
+// Outputs of a thread at a time.
+constexpr int kMergeOutputs = 4;
+
+// A block a row and a head; splits in order of position. Bound by memory: every partial result is read once.
 FATHOM_KERNEL(kThreads) merge_kernel(cuda::MergeBatchParams p) {
   const int64_t row = block_x(), head = block_y();
-  const int64_t begin = p.first_splits[row], end = p.first_splits[row + 1];
-  float largest = p.max[begin * p.num_heads + head];
-  for (int64_t s = begin + 1; s < end; ++s) {
-    const float other = p.max[s * p.num_heads + head];
+  const cuda::SplitResults results = p.results[row];
+  const auto place = [&](int split) { return (results.first + split * results.stride) * p.num_heads + head; };
+  float largest = p.max[place(0)];
+  for (int s = 1; s < results.count; ++s) {
+    const float other = p.max[place(s)];
     largest = other > largest ? other : largest;
   }
-  float sum = 0;
-  for (int64_t s = begin; s < end; ++s)
-    sum += exponential(p.max[s * p.num_heads + head] - largest) * p.sum[s * p.num_heads + head];
-  for (int64_t i = thread_index(); i < p.latent_dim; i += kThreads) {
-    float out = 0;
-    for (int64_t s = begin; s < end; ++s)
-      out += exponential(p.max[s * p.num_heads + head] - largest) *
-             p.out[(s * p.num_heads + head) * p.latent_dim + i];
-    p.y[(row * p.num_heads + head) * p.latent_dim + i] = out / sum;
+  const int64_t line = row * p.num_heads + head;
+  const int64_t width = p.y != nullptr ? p.latent_dim : p.bfloat16.padded;
+  for (int64_t first = thread_index(); first < width; first += kThreads * kMergeOutputs) {
+    float sum = 0;
+    float out[kMergeOutputs] = {};
+    for (int s = 0; s < results.count; ++s) {
+      const float factor = exponential(p.max[place(s)] - largest);
+      const float* partial = p.out + place(s) * p.latent_dim;
+      sum += factor * p.sum[place(s)];
+      FATHOM_UNROLL
+      for (int i = 0; i < kMergeOutputs; ++i)
+        if (first + i * kThreads < p.latent_dim) out[i] += factor * partial[first + i * kThreads];
+    }
+    FATHOM_UNROLL
+    for (int i = 0; i < kMergeOutputs; ++i) {
+      const int64_t at = first + i * kThreads;
+      if (at >= width) continue;
+      if (p.y != nullptr) {
+        p.y[line * width + at] = out[i] / sum;
+      } else {
+        static_cast<uint16_t*>(p.bfloat16.data)[line * width + at] =
+            at < p.latent_dim ? float_to_bf16(out[i] / sum) : uint16_t{0};
+      }
+    }
   }
 }
 
@@ -110,10 +131,11 @@ FATHOM_KERNEL(kThreads) merge_kernel(cuda::MergeBatchParams p) {
 int absorbed_attention(const cuda::AbsorbedBatchParams& p, void* stream) {
   const LatentCacheView& cache = p.cache;
   if (cuda::takes_tensor_cores(cache, p.precision)) return multiply_absorbed(p, stream);
-  const size_t floats = static_cast<size_t>(kReductionFloats + kKeySplit + cache.latent_dim + cache.rope_dim);
+  const size_t floats =
+      static_cast<size_t>(kReductionFloats + cuda::kMaxKeySplit + cache.latent_dim + cache.rope_dim);
   return launch(absorbed_kernel,
                 {.blocks_x = p.num_items,
-                 .blocks_y = p.num_heads,
+                 .blocks_y = p.num_heads * p.max_item_rows,
                  .threads = kThreads,
                  .shared_bytes = floats * sizeof(float),
                  .stream = stream},

@@ -45,12 +45,18 @@ struct LinearBatchParams {
   int64_t tile_tokens = 0;  // of any tile, at most
 };
 
-// One split of one row's absorbed attention.
+// Keys of a split at most (split_plan.h).
+inline constexpr int32_t kMaxKeySplit = 4096;
+
+// One split of absorbed attention, of rows at consecutive positions of one sequence: the last one sees keys
+// [key_begin, key_end), each before it one less, down to none. Nothing is written for an item without keys.
 struct SplitItem {
-  int32_t row = 0;               // of q
+  int32_t row = 0;  // of q
+  int32_t num_rows = 0;
   int32_t page_table_start = 0;  // in page_tables
   int32_t key_begin = 0;
   int32_t key_end = 0;
+  int32_t first_result = 0;  // row i's result is first_result + i
 };
 
 // kernels::AbsorbedAttentionParams for many splits.
@@ -58,23 +64,32 @@ struct AbsorbedBatchParams {
   const float* q = nullptr;  // [rows, H, R + r]
   const int32_t* page_tables = nullptr;
   const SplitItem* items = nullptr;  // [num_items]
-  float* out = nullptr;              // [num_items, H, R]
-  float* max = nullptr;              // [num_items, H]
-  float* sum = nullptr;              // [num_items, H]
+  float* out = nullptr;              // [results, H, R]; of a row without keys undefined
+  float* max = nullptr;              // [results, H]
+  float* sum = nullptr;              // [results, H]
   LatentCacheView cache = {};
   int64_t num_items = 0;
+  int64_t max_item_rows = 1;
   int64_t num_heads = 0;
   float scale = 0;
   AttentionPrecision precision = AttentionPrecision::kFloat32;
 };
 
-// kernels::MergeSplitsParams for many rows, whose items are [first_splits[i], first_splits[i + 1]).
+// Where the partial results of a row are.
+struct SplitResults {
+  int32_t first = 0;
+  int32_t stride = 0;  // from one to the next
+  int32_t count = 0;
+};
+
+// kernels::MergeSplitsParams for many rows. Also the first step of prepare, where that is all it has to do.
 struct MergeBatchParams {
   const float* out = nullptr;  // as in AbsorbedBatchParams
   const float* max = nullptr;
   const float* sum = nullptr;
-  const int32_t* first_splits = nullptr;  // [num_rows + 1]
-  float* y = nullptr;                     // [num_rows, H, R]
+  const SplitResults* results = nullptr;  // [num_rows]
+  float* y = nullptr;                     // [num_rows, H, R]; or null
+  PreparedRows bfloat16 = {};             // [num_rows * H, padded] the same rounded, if y is null
   int64_t num_rows = 0;
   int64_t num_heads = 0;
   int64_t latent_dim = 0;
