@@ -1,63 +1,41 @@
 // Absorbed attention of the CUDA backend: queries are folded into latent space, attend in splits, and the
 // merged results come out through the value rows. Products per head are groups of one launch.
-#include <algorithm>
-
-#include "base/checked_math.h"
 #include "device/cuda/cuda_backend.h"
-#include "kernels/cuda/split_plan.h"
 
 namespace fathom {
 namespace {
 
 using kernels::cuda::LinearBatchParams;
 
-// Rows are taken in groups whose partial results stay below this, unless one row has more.
+// Rows are taken in passes whose partial results stay below this, unless one group of rows has more. A step
+// of several passes is no graph: their number and sizes depend on positions. At this many bytes its launches
+// cost nothing beside its work.
 constexpr int64_t kPartialBytes = int64_t{256} << 20;
 constexpr int64_t kFloat = sizeof(float);
 
 }  // namespace
 
-int64_t CudaBackend::row_splits(int64_t row) const {
-  return ceil_div(batch_.positions[static_cast<size_t>(row)] + 1, kernels::kKeySplit);
+void CudaBackend::plan_absorbed() {
+  split_rows_.clear();
+  for (size_t b = 0; b < batch_.forms.size(); ++b) {
+    if (batch_.forms[b] == AttentionForm::kExpanded) continue;
+    for (int32_t row = batch_.starts[b]; row < batch_.starts[b + 1]; ++row)
+      split_rows_.push_back({row, batch_.page_table_starts[b], batch_.positions[static_cast<size_t>(row)]});
+  }
+  kernels::cuda::plan_splits(split_rows_, kPartialBytes / (result_floats_ * kFloat), split_plan_);
 }
 
 void CudaBackend::attend(const AttendOp& op) {
   if (!launches()) return;
   attend_expanded(op);
-  const auto is_expanded = [&](size_t b) { return batch_.forms[b] == AttentionForm::kExpanded; };
-  for (size_t b = 0; b < batch_.forms.size();) {
-    const size_t first = b;
-    while (b < batch_.forms.size() && !is_expanded(b)) ++b;
-    attend_absorbed(op, batch_.starts[first], batch_.starts[b]);
-    while (b < batch_.forms.size() && is_expanded(b)) ++b;
-  }
+  for (const kernels::cuda::SplitPass& pass : split_plan_.passes) attend_rows(op, pass);
 }
 
-void CudaBackend::attend_absorbed(const AttendOp& op, int64_t begin, int64_t last) {
-  const int64_t split_bytes = op.num_heads * op.cache.latent_dim * kFloat;
-  while (begin < last) {
-    int64_t num_splits = 0;
-    int64_t end = begin;
-    do {
-      num_splits += row_splits(end++);
-    } while (end < last && (num_splits + row_splits(end)) * split_bytes <= kPartialBytes);
-    attend_rows(op, begin, end);
-    begin = end;
-  }
-}
-
-void CudaBackend::attend_rows(const AttendOp& op, int64_t begin, int64_t end) {
-  const int64_t num_rows = end - begin;
-  const int64_t latent_dim = op.cache.latent_dim;
-  const float* q = op.q + begin * op.num_heads * (op.nope_dim + op.cache.rope_dim);
-  if (!fold_queries(op, q, num_rows) || !attend_splits(op, begin, end)) return;
-  if (!prepare(
-          head_inputs_,
-          {.x = merged_.as<float>(), .width = latent_dim, .x_stride = latent_dim, .rounding = op.rounding},
-          num_rows * op.num_heads, form_bit(op.kv_b->values[0], op.rounding)))
-    return;
-  multiply_heads(op.kv_b->values, head_inputs_, num_rows, op.out + begin * op.num_heads * op.v_dim, op.v_dim,
-                 op.rounding);
+void CudaBackend::attend_rows(const AttendOp& op, const kernels::cuda::SplitPass& pass) {
+  const float* q = op.q + pass.first_row * op.num_heads * (op.nope_dim + op.cache.rope_dim);
+  if (!fold_queries(op, q, pass.num_rows) || !attend_splits(op, pass) || !merge_splits(op, pass)) return;
+  multiply_heads(op.kv_b->values, head_inputs_, pass.num_rows,
+                 op.out + pass.first_row * op.num_heads * op.v_dim, op.v_dim, op.rounding);
 }
 
 // folded_ [rows, H, R + r]: the key rows times the unrotated part, then the rotated part as it is.
@@ -80,47 +58,61 @@ bool CudaBackend::fold_queries(const AttendOp& op, const float* q, int64_t num_r
                   "gather_rows");
 }
 
-// merged_ [rows, H, R]
-bool CudaBackend::attend_splits(const AttendOp& op, int64_t begin, int64_t end) {
-  std::vector<kernels::cuda::SplitRow> rows;
-  for (int64_t row = begin; row < end; ++row) {
-    const auto index = static_cast<size_t>(row);
-    rows.push_back({static_cast<int32_t>(row - begin),
-                    batch_.page_table_starts[static_cast<size_t>(row_segments_[index])],
-                    batch_.positions[index]});
-  }
-  const kernels::cuda::SplitPlan plan = kernels::cuda::plan_splits(rows);
-  const auto num_items = static_cast<int64_t>(plan.items.size());
-  const int64_t heads = num_items * op.num_heads;
-  if (!put(split_items_, plan.items.data(), num_items * static_cast<int64_t>(sizeof(plan.items[0]))) ||
-      !put(first_splits_, plan.first_splits.data(),
-           (end - begin + 1) * static_cast<int64_t>(sizeof(int32_t))) ||
-      !reserve(split_out_, heads * op.cache.latent_dim * kFloat) || !reserve(split_max_, heads * kFloat) ||
-      !reserve(split_sum_, heads * kFloat) ||
-      !reserve(merged_, (end - begin) * op.num_heads * op.cache.latent_dim * kFloat))
+kernels::AttentionPrecision CudaBackend::attention_precision(const AttendOp& op) {
+  if (op.rounding == ActivationRounding::kNone) return kernels::AttentionPrecision::kFloat32;
+  if (op.cache.rope_dtype == DType::kBFloat16) return kernels::AttentionPrecision::kBFloat16;
+  if (op.cache.rope_dtype == DType::kFloat16) return kernels::AttentionPrecision::kFloat16;
+  return kernels::AttentionPrecision::kFloat32;
+}
+
+// split_out_ [results, H, R], split_max_ and split_sum_ [results, H]
+bool CudaBackend::attend_splits(const AttendOp& op, const kernels::cuda::SplitPass& pass) {
+  const int64_t heads = kernels::cuda::result_room(split_plan_, pass) * op.num_heads;
+  if (!reserve(split_out_, heads * op.cache.latent_dim * kFloat) || !reserve(split_max_, heads * kFloat) ||
+      !reserve(split_sum_, heads * kFloat))
     return false;
-  launched(device_.kernels.absorbed_attention({.q = folded_.as<float>(),
-                                               .page_tables = arrays_.page_tables,
-                                               .items = split_items_.as<kernels::cuda::SplitItem>(),
-                                               .out = split_out_.as<float>(),
-                                               .max = split_max_.as<float>(),
-                                               .sum = split_sum_.as<float>(),
-                                               .cache = op.cache,
-                                               .num_items = num_items,
-                                               .num_heads = op.num_heads,
-                                               .scale = op.scale},
-                                              device_.stream),
-           "absorbed_attention");
-  return launched(device_.kernels.merge_splits({.out = split_out_.as<float>(),
-                                                .max = split_max_.as<float>(),
-                                                .sum = split_sum_.as<float>(),
-                                                .first_splits = first_splits_.as<int32_t>(),
-                                                .y = merged_.as<float>(),
-                                                .num_rows = end - begin,
-                                                .num_heads = op.num_heads,
-                                                .latent_dim = op.cache.latent_dim},
-                                               device_.stream),
-                  "merge_splits");
+  return launched(device_.kernels.absorbed_attention({.q = folded_.as<float>(),
+                                                      .page_tables = arrays_.page_tables,
+                                                      .items = arrays_.split_items + pass.first_item,
+                                                      .out = split_out_.as<float>(),
+                                                      .max = split_max_.as<float>(),
+                                                      .sum = split_sum_.as<float>(),
+                                                      .cache = op.cache,
+                                                      .num_items = pass.num_items,
+                                                      .max_item_rows = split_plan_.max_item_rows,
+                                                      .num_heads = op.num_heads,
+                                                      .scale = op.scale,
+                                                      .precision = attention_precision(op)},
+                                                     device_.stream),
+                  "absorbed_attention");
+}
+
+// head_inputs_ of the value rows: in bf16 as the merge writes them, else prepared.
+bool CudaBackend::merge_splits(const AttendOp& op, const kernels::cuda::SplitPass& pass) {
+  const int64_t num_queries = pass.num_rows * op.num_heads;
+  const int64_t latent_dim = op.cache.latent_dim;
+  const bool is_bf16 = form_of(op.kv_b->values[0], op.rounding) == Form::kBFloat16;
+  kernels::cuda::MergeBatchParams params{.out = split_out_.as<float>(),
+                                         .max = split_max_.as<float>(),
+                                         .sum = split_sum_.as<float>(),
+                                         .results = arrays_.split_results + pass.first_result,
+                                         .num_rows = pass.num_rows,
+                                         .num_heads = op.num_heads,
+                                         .latent_dim = latent_dim};
+  if (is_bf16) {
+    if (!reserve_rows(head_inputs_, latent_dim, num_queries, form_bit(op.kv_b->values[0], op.rounding)))
+      return false;
+    params.bfloat16 = prepared_rows(head_inputs_, Form::kBFloat16);
+  } else {
+    if (!reserve(merged_, num_queries * latent_dim * kFloat)) return false;
+    params.y = merged_.as<float>();
+  }
+  if (!launched(device_.kernels.merge_splits(params, device_.stream), "merge_splits")) return false;
+  return is_bf16 ||
+         prepare(
+             head_inputs_,
+             {.x = merged_.as<float>(), .width = latent_dim, .x_stride = latent_dim, .rounding = op.rounding},
+             num_queries, form_bit(op.kv_b->values[0], op.rounding));
 }
 
 // y[t, h] = heads[h] x[t, h]; y_stride floats from head to head.

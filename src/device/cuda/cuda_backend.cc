@@ -126,20 +126,31 @@ unsigned CudaBackend::form_bit(const Weight& weight, ActivationRounding rounding
   return 1u << static_cast<int>(form_of(weight, rounding));
 }
 
-bool CudaBackend::prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows,
-                          unsigned forms) {
+bool CudaBackend::reserve_rows(Rows& rows, int64_t width, int64_t num_rows, unsigned forms) {
   static constexpr int64_t kBytes[kNumForms] = {4, 2, 1, 2, 2};  // of an element, both digits of a pair
-  rows.padded = padded_row(params.width);
-  kernels::cuda::PrepareBatchParams batch{.rows = params};
-  batch.rows.end = num_rows;
-  kernels::PreparedRows* targets[kNumForms] = {&batch.rows.float32, &batch.rows.bfloat16, &batch.rows.int8,
-                                               &batch.rows.int8_pair, &batch.float16};
+  rows.padded = padded_row(width);
   for (int form = 0; form < kNumForms; ++form) {
     if ((forms >> form & 1u) == 0) continue;
     if (!reserve(rows.values[form], num_rows * rows.padded * kBytes[form])) return false;
     if (!reserve(rows.scales[form], num_rows * kFloatBytes)) return false;
-    *targets[form] = {rows.values[form].buffer.data(), rows.scales[form].buffer.floats(), rows.padded};
   }
+  return failure_.ok();
+}
+
+kernels::PreparedRows CudaBackend::prepared_rows(const Rows& rows, Form form) {
+  const auto index = static_cast<size_t>(form);
+  return {rows.values[index].buffer.data(), rows.scales[index].buffer.floats(), rows.padded};
+}
+
+bool CudaBackend::prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows,
+                          unsigned forms) {
+  if (!reserve_rows(rows, params.width, num_rows, forms)) return false;
+  kernels::cuda::PrepareBatchParams batch{.rows = params};
+  batch.rows.end = num_rows;
+  kernels::PreparedRows* targets[kNumForms] = {&batch.rows.float32, &batch.rows.bfloat16, &batch.rows.int8,
+                                               &batch.rows.int8_pair, &batch.float16};
+  for (int form = 0; form < kNumForms; ++form)
+    if ((forms >> form & 1u) != 0) *targets[form] = prepared_rows(rows, static_cast<Form>(form));
   return launched(device_.kernels.prepare(batch, device_.stream), "prepare");
 }
 
@@ -219,13 +230,14 @@ Status CudaBackend::begin_step(const Batch& batch) {
   if (is_in_flight_) FATHOM_RETURN_IF_ERROR(device_.synchronize(device_.stream));
   batch_ = batch;
   plan_expanded();
-  row_segments_.clear();
-  for (int32_t b = 0; b < batch.num_segments(); ++b)
-    row_segments_.resize(static_cast<size_t>(batch.starts[static_cast<size_t>(b) + 1]), b);
+  plan_absorbed();
+  const std::span split_items(split_plan_.items);
+  const std::span split_results(split_plan_.results);
   const std::span key_tiles(expanded_plan_.key_tiles);
   const std::span query_tiles(expanded_plan_.query_tiles);
   const size_t bytes = batch.slots.size_bytes() + batch.token_ids.size_bytes() +
                        batch.positions.size_bytes() + batch.logits_rows.size_bytes() +
+                       split_items.size_bytes() + split_results.size_bytes() +
                        batch.page_tables.size_bytes() + key_tiles.size_bytes() + query_tiles.size_bytes();
   FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, pinned(staged_, bytes));
   if (!reserve(arrays_.storage, static_cast<int64_t>(staged_.bytes()))) return failure_;
@@ -240,6 +252,8 @@ Status CudaBackend::begin_step(const Batch& batch) {
   append(batch.token_ids, arrays_.token_ids);
   append(batch.positions, arrays_.positions);
   append(batch.logits_rows, arrays_.logits_rows);
+  append(split_items, arrays_.split_items);
+  append(split_results, arrays_.split_results);
   append(batch.page_tables, arrays_.page_tables);
   append(key_tiles, arrays_.key_tiles);
   append(query_tiles, arrays_.query_tiles);
@@ -249,6 +263,7 @@ Status CudaBackend::begin_step(const Batch& batch) {
 
 bool CudaBackend::is_graph_step() const {
   if (!whole_steps_ || batch_.logits_rows.empty() || batch_.num_tokens() > kMaxGraphTokens) return false;
+  if (split_plan_.passes.size() != 1) return false;
   for (size_t b = 0; b < batch_.forms.size(); ++b) {
     if (batch_.forms[b] != AttentionForm::kAbsorbed) return false;
     if (batch_.starts[b + 1] - batch_.starts[b] > kMaxGraphSegment) return false;
@@ -260,7 +275,9 @@ void CudaBackend::embed(const EmbeddingTable& table, float* out) {
   if (failure_.ok() && is_graph_step()) {
     failure_ = graphs_.begin({.model = table.data,
                               .num_tokens = batch_.num_tokens(),
-                              .num_logits_rows = std::ssize(batch_.logits_rows)});
+                              .num_logits_rows = std::ssize(batch_.logits_rows),
+                              .num_split_items = std::ssize(split_plan_.items),
+                              .max_item_rows = split_plan_.max_item_rows});
   }
   if (!launches()) return;
   launched(device_.kernels.embed({.table = table.data,

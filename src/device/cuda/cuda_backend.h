@@ -16,6 +16,7 @@
 #include "device/cuda/step_graphs.h"
 #include "device/cuda/weight_store.h"
 #include "kernels/cuda/flash_plan.h"
+#include "kernels/cuda/split_plan.h"
 
 namespace fathom {
 
@@ -82,6 +83,8 @@ class CudaBackend final : public Backend {
     const int32_t* logits_rows = nullptr;
     const kernels::cuda::KeyTile* key_tiles = nullptr;  // of expanded_plan_
     const kernels::cuda::QueryTile* query_tiles = nullptr;
+    const kernels::cuda::SplitItem* split_items = nullptr;  // of split_plan_
+    const kernels::cuda::SplitResults* split_results = nullptr;
   };
   // Weights that are groups of a launch: a layer's experts, or its heads.
   struct WeightGroups {
@@ -121,6 +124,9 @@ class CudaBackend final : public Backend {
   Status pack(const PanelSource& source, Weight& weight);
   Status pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight);
 
+  // Room for rows in the forms of the bit set.
+  bool reserve_rows(Rows& rows, int64_t width, int64_t num_rows, unsigned forms);
+  static kernels::PreparedRows prepared_rows(const Rows& rows, Form form);
   // Prepares num_rows rows in the forms of the bit set.
   bool prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows, unsigned forms);
   // y = weight x, y and its form not yet set.
@@ -146,12 +152,12 @@ class CudaBackend final : public Backend {
                     int64_t count);
   void attend_heads(const AttendOp& op, DType dtype, const kernels::cuda::ExpandedPass& pass, int64_t first,
                     int64_t count);
-  int64_t row_splits(int64_t row) const;
-  void attend_absorbed(const AttendOp& op, int64_t begin, int64_t end);
-  // Rows [begin, end) of the batch.
-  void attend_rows(const AttendOp& op, int64_t begin, int64_t end);
+  void plan_absorbed();
+  static kernels::AttentionPrecision attention_precision(const AttendOp& op);
+  void attend_rows(const AttendOp& op, const kernels::cuda::SplitPass& pass);
   bool fold_queries(const AttendOp& op, const float* q, int64_t num_rows);
-  bool attend_splits(const AttendOp& op, int64_t begin, int64_t end);
+  bool attend_splits(const AttendOp& op, const kernels::cuda::SplitPass& pass);
+  bool merge_splits(const AttendOp& op, const kernels::cuda::SplitPass& pass);
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
 
@@ -174,12 +180,14 @@ class CudaBackend final : public Backend {
   std::map<std::pair<const void*, ActivationRounding>, WeightGroups> groups_;
 
   Batch batch_;
-  std::vector<int32_t> row_segments_;  // of the batch
+  int64_t result_floats_ = 1;  // of a split's partial result, in the widest attention loaded
+  std::vector<kernels::cuda::SplitRow> split_rows_;
+  kernels::cuda::SplitPlan split_plan_;
   BatchArrays arrays_;
   kernels::cuda::ExpandedPlan expanded_plan_;
   Rows inputs_, hidden_inputs_, head_inputs_, latents_;
   Scratch hidden_, expert_outputs_, router_logits_, expert_ids_, expert_weights_, tiles_, tokens_, places_;
-  Scratch folded_, split_items_, first_splits_, split_out_, split_max_, split_sum_, merged_, head_rows_;
+  Scratch folded_, split_out_, split_max_, split_sum_, merged_, head_rows_;
   Scratch rope_, expanded_;
 };
 

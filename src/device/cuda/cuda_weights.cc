@@ -106,6 +106,7 @@ Result<MlpWeights> CudaBackend::load_mlp(const WeightSource& gate, const WeightS
 Result<KvBWeights> CudaBackend::load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) {
   const int64_t latent_dim = tensor.shape[1];
   const int64_t head_rows = tensor.shape[0] / num_heads;
+  result_floats_ = std::max(result_floats_, num_heads * latent_dim);
   const auto row_bytes = latent_dim * static_cast<int64_t>(dtype_bytes(tensor.dtype));
   const auto row = [&](int64_t index) {
     return static_cast<const std::byte*>(tensor.data) + index * row_bytes;

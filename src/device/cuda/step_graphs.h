@@ -17,7 +17,8 @@ struct StepShape {
   const void* model = nullptr;  // something that only one model's steps have
   int64_t num_tokens = 0;
   int64_t num_logits_rows = 0;
-  int64_t num_split_items = 0;
+  int64_t num_split_items = 0;  // kernels/cuda/split_plan.h
+  int64_t max_item_rows = 0;
 
   auto operator<=>(const StepShape&) const = default;
 };

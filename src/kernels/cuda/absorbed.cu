@@ -376,16 +376,19 @@ class Block {
     }
   }
 
-  // Keys of a tile's first `left` that a line does not see: its row comes before the item's last.
-  FATHOM_DEVICE int hidden_keys(int line, int left) const {
-    if (left >= kTileKeys + item_.num_rows) return 0;
-    return item_.num_rows - 1 - (first_line_ + line) / static_cast<int>(launched_.batch.num_heads);
+  // Keys from position `first` on that a line sees: those up to its row's position.
+  FATHOM_DEVICE int visible_keys(int line, int first) const {
+    const int end = item_.key_end - first;
+    if (item_.last_position - first >= kTileKeys + item_.num_rows) return end;
+    const int row = (first_line_ + line) / static_cast<int>(launched_.batch.num_heads);
+    const int own = item_.last_position + 1 - (item_.num_rows - 1 - row) - first;
+    return own < end ? own : end;
   }
 
   // The scores of this slice's 8 keys, adding its own part and those of the slices after it in turn, and the
   // largest among them.
   FATHOM_DEVICE void add_slices(int tile) {
-    const int left = num_keys_ - tile * kTileKeys;
+    const int first = item_.key_begin + tile * kTileKeys + slice_ * 8 + column();
     FATHOM_UNROLL
     for (int m = 0; m < kTiles; ++m) {
       for (int after = 1; after < kSlices; ++after) {
@@ -394,7 +397,7 @@ class Block {
       }
       for (int half = 0; half < 2; ++half) {
         const float scale = launched_.batch.scale * query_scale(line(m, half));
-        const int seen = left - hidden_keys(line(m, half), left) - slice_ * 8 - column();
+        const int seen = visible_keys(line(m, half), first);
         for (int i = 0; i < 2; ++i)
           own_[m][half * 2 + i] = i < seen ? own_[m][half * 2 + i] * scale : bits_to_float(kMinusInfinity);
         float top = largest_of(own_[m][half * 2], own_[m][half * 2 + 1]);

@@ -37,10 +37,10 @@ FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
   const LatentCacheView& cache = p.cache;
   const cuda::SplitItem item = p.items[block_x()];
   const int64_t row = block_y() / p.num_heads, head = block_y() % p.num_heads;
-  const auto hidden = static_cast<int>(item.num_rows - 1 - row);
   const auto width = static_cast<int>(cache.latent_dim + cache.rope_dim);
-  const int num_keys = item.key_end - item.key_begin - hidden;
-  if (hidden < 0 || num_keys <= 0) return;
+  const auto end = static_cast<int>(item.last_position + 1 - (item.num_rows - 1 - row));
+  const int num_keys = (end < item.key_end ? end : item.key_end) - item.key_begin;
+  if (row >= item.num_rows || num_keys <= 0) return;
   const int t = thread_index();
   SharedMemory shared;
   const SharedArray<float> room = shared.take<float>(kReductionFloats);

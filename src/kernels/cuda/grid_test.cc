@@ -101,27 +101,36 @@ struct CopyParams {
 
 void copy_kernel(CopyParams p) {
   SharedMemory shared;
-  const auto room = shared.take<uint32_t>(8);
+  const auto room = shared.take<uint32_t>(10);
   if (thread_index() == 0) {
     copy_async_16(room, 0, p.from, 16);
     commit_copies();
     copy_async_16(room, 4, p.from + 4, 8);
+    copy_async_4(room, 8, p.from + 2, 4);
+    copy_async_4(room, 9, p.from + 3, 0);
     commit_copies();
-    for (int i = 0; i < 8; ++i) p.out[i] = room[i];
+    for (int i = 0; i < 10; ++i) p.out[i] = room[i];
     wait_copies<1>();
-    for (int i = 0; i < 8; ++i) p.out[8 + i] = room[i];
+    for (int i = 0; i < 10; ++i) p.out[10 + i] = room[i];
     wait_copies<0>();
-    for (int i = 0; i < 8; ++i) p.out[16 + i] = room[i];
+    for (int i = 0; i < 10; ++i) p.out[20 + i] = room[i];
   }
 }
 
 TEST(CudaGrid, CopiesArriveWhenTheyAreWaitedFor) {
   alignas(16) const uint32_t from[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-  std::vector<uint32_t> out(24);
-  launch(copy_kernel, {.threads = 32, .shared_bytes = 32}, CopyParams{from, out.data()});
+  std::vector<uint32_t> out(30);
+  launch(copy_kernel, {.threads = 32, .shared_bytes = 40}, CopyParams{from, out.data()});
   const uint32_t x = ~0u;
-  EXPECT_EQ(out,
-            (std::vector<uint32_t>{x, x, x, x, x, x, x, x, 1, 2, 3, 4, x, x, x, x, 1, 2, 3, 4, 5, 6, 0, 0}));
+  EXPECT_EQ(out, (std::vector<uint32_t>{x, x, x, x, x, x, x, x, x, x, 1, 2, 3, 4, x,
+                                        x, x, x, x, x, 1, 2, 3, 4, 5, 6, 0, 0, 3, 0}));
+}
+
+TEST(CudaGrid, BytesAndPairsOfNumbers) {
+  EXPECT_EQ((permute_bytes<0x4341>(0x44332211u, 0x88776655u)), 0x55445522u);
+  // 129 - 256 and 255 - 128 in bf16; 1024 + 1 - 1152 and 1279 - 1152 in fp16.
+  EXPECT_EQ(subtract_bf16_pairs(0x437f4301u, 0x43004380u), 0x42fec2feu);
+  EXPECT_EQ(subtract_fp16_pairs(0x64ff6401u, 0x64806480u), 0x57f0d7f0u);
 }
 
 // Rows of eight elements in an order of their own: row i of matrix m at (5 (8 m + i)) % 32.
@@ -187,6 +196,11 @@ void memory_beyond_kernel(WordsOut) {
   shared.take<float>(4);
   shared.take<float>(5);
 }
+void unaligned_small_copy_kernel(WordsOut p) {
+  SharedMemory shared;
+  const auto room = shared.take<unsigned char>(8);
+  copy_async_4(room, 2, p.out, 4);
+}
 void unaligned_copy_kernel(WordsOut p) {
   SharedMemory shared;
   const auto room = shared.take<uint32_t>(8);
@@ -205,6 +219,7 @@ TEST(CudaGridDeathTest, BrokenRulesEndTheProcess) {
   EXPECT_DEATH(launch(index_beyond_kernel, two_warps, none), "element 4 of 4 in shared memory");
   EXPECT_DEATH(launch(memory_beyond_kernel, two_warps, none), "bytes \\[16, 36\\) of 32 in shared memory");
   EXPECT_DEATH(launch(unaligned_copy_kernel, two_warps, none), "a copy of 16 bytes");
+  EXPECT_DEATH(launch(unaligned_small_copy_kernel, two_warps, none), "a copy of 4 bytes");
   EXPECT_DEATH(launch(index_kernel, {.threads = 48}, none), "48 threads");
   EXPECT_DEATH(launch(index_kernel, {.threads = 32, .shared_bytes = kMaxSharedBytes + 1}, none),
                "101377 bytes");

@@ -48,15 +48,17 @@ struct LinearBatchParams {
 // Keys of a split at most (split_plan.h).
 inline constexpr int32_t kMaxKeySplit = 4096;
 
-// One split of absorbed attention, of rows at consecutive positions of one sequence: the last one sees keys
-// [key_begin, key_end), each before it one less, down to none. Nothing is written for an item without keys.
+// One split of absorbed attention, of rows at consecutive positions of one sequence: keys [key_begin,
+// key_end), of which a row sees those up to its own position, or none. Nothing is written for an item without
+// keys.
 struct SplitItem {
   int32_t row = 0;  // of q
   int32_t num_rows = 0;
   int32_t page_table_start = 0;  // in page_tables
   int32_t key_begin = 0;
   int32_t key_end = 0;
-  int32_t first_result = 0;  // row i's result is first_result + i
+  int32_t last_position = 0;  // of the last row
+  int32_t first_result = 0;   // row i's result is first_result + i
 };
 
 // kernels::AbsorbedAttentionParams for many splits.

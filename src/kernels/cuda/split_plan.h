@@ -45,7 +45,7 @@ struct SplitPlan {
   std::vector<SplitItem> items;       // of a pass by row, then by position
   std::vector<SplitResults> results;  // [all passes' rows]
   std::vector<SplitPass> passes;
-  int32_t max_item_rows = 1;
+  int32_t max_item_rows = 1;  // rounded up to a power of two
 };
 
 // Items of a launch, rounded up to 2^k or 3 * 2^k: those that are left over have no keys. So steps whose
@@ -90,19 +90,23 @@ inline void add_rows(std::span<const SplitRow> rows, int32_t num_results, SplitP
                           .page_table_start = first.page_table_start,
                           .key_begin = begin,
                           .key_end = std::min(num_keys, begin + length),
+                          .last_position = num_keys - 1,
                           .first_result = num_results});
     ++pass.num_items;
   }
   pass.num_rows += count;
-  plan.max_item_rows = std::max(plan.max_item_rows, count);
+  while (plan.max_item_rows < count) plan.max_item_rows *= 2;
 }
 
 }  // namespace split_plan
 
 // Passes have at most max_results partial results, or one group of rows. The items of a plan of one pass, and
 // so its launches, are padded to a bucket.
-inline SplitPlan plan_splits(std::span<const SplitRow> rows, int64_t max_results) {
-  SplitPlan plan;
+inline void plan_splits(std::span<const SplitRow> rows, int64_t max_results, SplitPlan& plan) {
+  plan.items.clear();
+  plan.results.clear();
+  plan.passes.clear();
+  plan.max_item_rows = 1;
   int32_t num_results = 0;
   for (size_t i = 0; i < rows.size();) {
     const int32_t count = split_plan::count_together(rows, i);
@@ -124,7 +128,6 @@ inline SplitPlan plan_splits(std::span<const SplitRow> rows, int64_t max_results
     plan.passes[0].num_items = item_bucket(plan.passes[0].num_items);
     plan.items.resize(static_cast<size_t>(plan.passes[0].num_items));
   }
-  return plan;
 }
 
 // Partial results that a pass's launches may write: a function of what its launches depend on.
