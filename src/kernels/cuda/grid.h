@@ -17,14 +17,14 @@
 #ifdef __CUDACC__
 #define FATHOM_CUDA_NAMESPACE cuda_device
 #define FATHOM_DEVICE __device__ __forceinline__
-#define FATHOM_KERNEL(threads) static __global__ void __launch_bounds__(threads)
+#define FATHOM_KERNEL(...) static __global__ void __launch_bounds__(__VA_ARGS__)
 // Before a loop over arrays that live in registers, and before one that would take too many.
 #define FATHOM_UNROLL _Pragma("unroll")
 #define FATHOM_KEEP_ROLLED _Pragma("unroll 1")
 #else
 #define FATHOM_CUDA_NAMESPACE cuda_emulated
 #define FATHOM_DEVICE inline
-#define FATHOM_KERNEL(threads) static void
+#define FATHOM_KERNEL(...) static void
 #define FATHOM_UNROLL
 #define FATHOM_KEEP_ROLLED
 #endif
@@ -61,8 +61,9 @@ struct LaunchShape {
 
 namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
 
-FATHOM_DEVICE int lane_index() { return thread_index() % kWarpLanes; }
-FATHOM_DEVICE int warp_index() { return thread_index() / kWarpLanes; }
+// Bits instead of a signed division: these are in every inner loop.
+FATHOM_DEVICE int lane_index() { return thread_index() & (kWarpLanes - 1); }
+FATHOM_DEVICE int warp_index() { return thread_index() >> 5; }
 
 // The sum and the maximum over a warp's lanes, the same bits in every lane: a tree over lane numbers.
 FATHOM_DEVICE float warp_sum(float value) {

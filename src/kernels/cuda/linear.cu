@@ -21,11 +21,13 @@ Launched describe_launch(const cuda::LinearBatchParams& batch) {
   const PanelFormat row_format = is_exact ? PanelFormat::kInt8 : p.format;
   Launched launched{};
   launched.batch = batch;
-  launched.panel_words = panel_bytes(p.num_inputs, p.format) / 4;
+  launched.panel_words = static_cast<int>(panel_bytes(p.num_inputs, p.format) / 4);
   launched.row_words = p.x_stride * element_bytes / 4;
-  launched.input_words = panel_bytes(p.num_inputs, row_format) / kLineBytes;
-  launched.num_steps = padded_inputs(p.num_inputs, p.format) / line_inputs(row_format) / cuda::kStepWords;
+  launched.input_words = static_cast<int>(panel_bytes(p.num_inputs, row_format) / kLineBytes);
+  launched.num_steps =
+      static_cast<int>(padded_inputs(p.num_inputs, p.format) / line_inputs(row_format) / cuda::kStepWords);
   launched.blocks_of_item = 1;
+  launched.item_tokens = static_cast<int>(max_item_tokens(batch));
   launched.rows_per_token = is_exact ? static_cast<int>(rows_per_token(p.form)) : 1;
   launched.has_x_scales = is_exact || batch.float16_inputs || batch.bfloat16_scales;
   launched.has_weight_scales = is_exact;
@@ -34,9 +36,10 @@ Launched describe_launch(const cuda::LinearBatchParams& batch) {
 
 cuda::LinearSizes linear_sizes(const Launched& launched) {
   const LinearParams& p = launched.batch.linear;
-  const int64_t stage_bytes =
-      p.format == PanelFormat::kInt4 ? kSuperblockBytes : cuda::kStageSteps * cuda::kStepWords * kLineBytes;
-  return {.max_rows = max_item_tokens(launched.batch) * launched.rows_per_token,
+  const int64_t stage_bytes = p.format == PanelFormat::kInt4
+                                  ? kSuperblockBytes + kLineBytes
+                                  : cuda::kStageSteps * cuda::kStepWords * kLineBytes;
+  return {.max_rows = int64_t{launched.item_tokens} * launched.rows_per_token,
           .num_items = num_items(launched.batch),
           .num_panels = p.end - p.begin,
           .num_steps = launched.num_steps,
@@ -47,7 +50,7 @@ cuda::LinearSizes linear_sizes(const Launched& launched) {
 
 int linear(const cuda::LinearBatchParams& batch, void* stream) {
   const Launched launched = describe_launch(batch);
-  if (max_item_tokens(batch) == 0) return 0;
+  if (launched.item_tokens == 0) return 0;
   if (!has_products(batch)) return launch_scalar(launched, stream);
   const cuda::LinearPlan plan = cuda::plan_linear(linear_sizes(launched), kMaxSharedBytes);
   return plan.cut == cuda::LinearCut::kStream ? launch_stream(launched, plan.stream, stream)

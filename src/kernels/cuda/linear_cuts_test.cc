@@ -85,12 +85,12 @@ TEST(CudaLinearPlan, SmallMatricesAreSplitFurther) {
   LinearSizes head = kQueries;
   head.num_panels = 6400;
   EXPECT_EQ(plan_rows(1, head).stream.splits, 1);
-  EXPECT_EQ(plan_rows(1, head).stream.panels, 8);
+  EXPECT_EQ(plan_rows(1, head).stream.panel_bits, 3);
   LinearSizes floats = kQueries;
   floats.exact_sums = false;
   floats.num_steps = 128;
   EXPECT_EQ(plan_rows(1, floats).stream.splits, 4);
-  EXPECT_EQ(plan_rows(1, floats).stream.panels, 1);
+  EXPECT_EQ(plan_rows(1, floats).stream.panel_bits, 0);
   floats.num_steps = 320;  // ten chunks in two rounds
   EXPECT_EQ(plan_rows(1, floats).stream.splits, 5);
 }
@@ -119,8 +119,8 @@ TEST(CudaLinearPlan, StreamsCoverEverySizeWithinTheirMemory) {
             EXPECT_LT((stream.num_units - 1) * stream.unit_stages, stages);
             EXPECT_TRUE(exact_sums || stream.unit_stages == cuda::kChunkStages);
             EXPECT_LE(stream.splits, stream.num_units);
-            EXPECT_LE(stream.splits * stream.panels, cuda::kStreamWarps);
-            EXPECT_EQ(stream.panels % panels_per_output, 0);
+            EXPECT_LE(stream.splits << stream.panel_bits, cuda::kStreamWarps);
+            EXPECT_EQ((1 << stream.panel_bits) % panels_per_output, 0);
             EXPECT_LE(stream.shared_bytes, kMaxSharedBytes);
           }
         }

@@ -33,12 +33,13 @@ inline constexpr int kMaxStreamProducts = 2;
 // 12 KiB in flight for each of its 16 warps; 25 KiB an SM are what 4.8 TB/s take at a latency of 0.7 us.
 static inline constexpr int stream_stages(int products) { return products == 1 ? 4 : 3; }
 
-// How blocks of the streaming cut work: splits * panels warps, each with every splits-th unit of a panel.
+// How blocks of the streaming cut work: splits warps for each of 2^panel_bits panels, each with every
+// splits-th unit of its panel.
 struct StreamPlan {
   int products = 0;  // 1 or 2: up to 8 or 16 rows a block
   int rows = 0;      // of them that are staged
   int splits = 0;
-  int panels = 0;
+  int panel_bits = 0;
   int unit_stages = 0;
   int num_units = 0;
   size_t shared_bytes = 0;
@@ -88,13 +89,14 @@ static inline StreamPlan plan_stream(const LinearSizes& sizes, int max_warps) {
   plan.num_units = (stages + plan.unit_stages - 1) / plan.unit_stages;
   const int rounds = (plan.num_units + max_splits - 1) / max_splits;
   plan.splits = (plan.num_units + rounds - 1) / rounds;
-  plan.panels = sizes.panels_per_output;
-  while (2 * plan.panels * plan.splits <= max_warps &&
-         (sizes.num_panels + 2 * plan.panels - 1) / (2 * plan.panels) * sizes.num_items >= kBusyBlocks)
-    plan.panels *= 2;
+  int panels = sizes.panels_per_output;
+  while (2 * panels * plan.splits <= max_warps &&
+         (sizes.num_panels + 2 * panels - 1) / (2 * panels) * sizes.num_items >= kBusyBlocks)
+    panels *= 2;
+  while (1 << plan.panel_bits < panels) ++plan.panel_bits;
   const int ring = stream_stages(plan.products) * (sizes.panel_stage_bytes + plan.rows * kRowStageBytes);
-  plan.shared_bytes = static_cast<size_t>(plan.splits * plan.panels) * static_cast<size_t>(ring) +
-                      static_cast<size_t>(plan.num_units * plan.panels * plan.products) * kProductBytes;
+  plan.shared_bytes = static_cast<size_t>(plan.splits * panels) * static_cast<size_t>(ring) +
+                      static_cast<size_t>(plan.num_units * panels * plan.products) * kProductBytes;
   return plan;
 }
 
@@ -108,8 +110,7 @@ static inline LinearPlan plan_linear(const LinearSizes& sizes, size_t shared_lim
   if (sizes.max_rows <= kMaxStreamProducts * kProductRows) {
     for (int warps = kStreamWarps; warps >= sizes.panels_per_output; --warps) {
       const StreamPlan stream = plan_stream(sizes, warps);
-      if (stream.shared_bytes <= shared_limit)
-        return {.cut = LinearCut::kStream, .stream = stream};
+      if (stream.shared_bytes <= shared_limit) return {.cut = LinearCut::kStream, .stream = stream};
     }
   }
   return {.cut = LinearCut::kTile, .tile = plan_tile(sizes)};

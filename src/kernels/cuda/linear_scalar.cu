@@ -77,7 +77,7 @@ int launch_scalar(Launched launched, void* stream) {
   const LinearParams& p = batch.linear;
   const bool paired = p.output == LinearParams::Output::kSiluMul;
   const int panels = paired ? 2 : 1;
-  launched.blocks_of_item = num_blocks(max_item_tokens(batch), kScalarTokens);
+  launched.blocks_of_item = num_blocks(launched.item_tokens, kScalarTokens);
   const LaunchShape shape{
       .blocks_x = (p.end - p.begin) / panels,
       .blocks_y = num_items(batch) * launched.blocks_of_item,

@@ -17,14 +17,35 @@ struct StreamLaunched {
   cuda::StreamPlan plan;
 };
 
-// A place in a warp's sequence of stages: every splits-th unit of the panel.
+// Places in a warp's sequence of stages: every splits-th unit of the panel. What is copied next
+template <typename Panels>
+struct CopyCursor {
+  const uint32_t* panel;
+  int words_left;  // of the panel
+  int row_word = 0;
+  int in_unit = 0;
+  FATHOM_DEVICE void skip(int stages) {
+    panel += stages * Panels::kStageWords;
+    words_left -= stages * Panels::kStageWords;
+    row_word += stages * kRowStageWords;
+  }
+  FATHOM_DEVICE void advance(const cuda::StreamPlan& plan) {
+    skip(1);
+    if (++in_unit < plan.unit_stages) return;
+    in_unit = 0;
+    skip((plan.splits - 1) * plan.unit_stages);
+  }
+};
+// and what is multiplied next.
 struct StageCursor {
+  int unit;
   int stage;
   int in_unit = 0;
   FATHOM_DEVICE void advance(const cuda::StreamPlan& plan) {
     ++stage;
     if (++in_unit < plan.unit_stages) return;
     in_unit = 0;
+    unit += plan.splits;
     stage += (plan.splits - 1) * plan.unit_stages;
   }
 };
@@ -37,39 +58,33 @@ template <typename Format, int kProducts>
 struct PanelStream {
   using Panels = typename Format::Panels;
   static constexpr int kStages = cuda::stream_stages(kProducts);
-  static constexpr int kPieces = Panels::kStageWords / 4;
 
   const StreamLaunched& all;
-  const uint32_t* panel;
   const StreamRows<kProducts>& rows;
   SharedArray<uint32_t> room;
   int ring;         // of this warp in room
   int stage_words;  // panel and rows
   int num_stages;
 
-  FATHOM_DEVICE int slot(int index) const { return ring + index * stage_words; }
-
-  // Begins copying a stage into a slot of the ring; beyond the last stage there is nothing to copy.
-  FATHOM_DEVICE void copy(int stage, int index) const {
-    if (stage < num_stages) {
-      FATHOM_UNROLL
-      for (int i = 0; i < kPieces; i += kWarpLanes)
-        if (i + lane_index() < kPieces)
-          copy_panel_piece<Panels>(all.launched, room, slot(index), panel, stage, i + lane_index());
-      rows.copy(all.launched, room, slot(index) + Panels::kStageWords, stage, all.plan.rows, lane_index());
+  // Begins copying a stage to room[slot]; beyond the last stage there is nothing to copy.
+  FATHOM_DEVICE void copy(CopyCursor<Panels>& from, int slot) const {
+    if (from.words_left > 0) {
+      copy_panel<Panels, kWarpLanes>(room, slot, from.panel, from.words_left, lane_index());
+      rows.copy(room, slot + Panels::kStageRoom, from.row_word, all.plan.rows, lane_index());
     }
     commit_copies();
+    from.advance(all.plan);
   }
 
   // Rows beyond those that are staged repeat the last one: their results are not written.
-  FATHOM_DEVICE void multiply(int index, typename Format::Sum (&c)[kProducts][4]) const {
-    const int row = kProducts == 1 ? lane_index() % 8 : address_row();
+  FATHOM_DEVICE void multiply(int slot, typename Format::Sum (&c)[kProducts][4]) const {
+    const int row = kProducts == 1 ? lane_index() & 7 : address_row();
     const int staged_row = row < all.plan.rows ? row : all.plan.rows - 1;
     FATHOM_UNROLL
     for (int step = 0; step < kStageSteps; ++step) {
       uint32_t a[4], b[4];
-      Panels::load(a, room, slot(index), step);
-      load_rows(b, room, slot(index) + Panels::kStageWords, staged_row, step);
+      Panels::load(a, room, slot, step);
+      load_rows(b, room, slot + Panels::kStageRoom, staged_row, step);
       FATHOM_UNROLL
       for (int r = 0; r < kProducts; ++r) {
         const uint32_t own[2] = {b[2 * r], b[2 * r + 1]};
@@ -80,17 +95,23 @@ struct PanelStream {
 
   // finish_unit(unit, c) takes each unit's sums.
   template <typename FinishUnit>
-  FATHOM_DEVICE void run(int split, const FinishUnit& finish_unit) const {
-    StageCursor copied{split * all.plan.unit_stages}, done = copied;
-    for (int i = 0; i + 1 < kStages; ++i, copied.advance(all.plan)) copy(copied.stage, i);
+  FATHOM_DEVICE void run(const uint32_t* panel, int split, const FinishUnit& finish_unit) const {
+    StageCursor done{split, split * all.plan.unit_stages};
+    CopyCursor<Panels> next{panel, all.launched.panel_words};
+    next.skip(done.stage);
+    const int end = ring + kStages * stage_words;
+    int free_slot = ring;
+    for (; free_slot + stage_words < end; free_slot += stage_words) copy(next, free_slot);
+    int slot = ring;
     typename Format::Sum c[kProducts][4] = {};
-    for (int index = 0; done.stage < num_stages; index = index + 1 < kStages ? index + 1 : 0) {
+    while (done.stage < num_stages) {
       wait_copies<kStages - 2>();
       sync_warp();
-      copy(copied.stage, index > 0 ? index - 1 : kStages - 1);
-      copied.advance(all.plan);
-      multiply(index, c);
-      const int unit = done.stage / all.plan.unit_stages;
+      copy(next, free_slot);
+      multiply(slot, c);
+      free_slot = slot;
+      slot = slot + stage_words < end ? slot + stage_words : ring;
+      const int unit = done.unit;
       const bool is_last = done.stage + 1 == num_stages;
       done.advance(all.plan);
       if (done.in_unit != 0 && !is_last) continue;
@@ -125,7 +146,7 @@ FATHOM_DEVICE void write_stream(const StreamLaunched& all, const Work& work, con
 }
 
 template <typename Format, int kProducts>
-FATHOM_KERNEL(kStreamThreads)
+FATHOM_KERNEL(kStreamThreads, 2)
 stream_kernel(StreamLaunched all) {
   using Sum = typename Format::Sum;
   using Stream = PanelStream<Format, kProducts>;
@@ -135,35 +156,34 @@ stream_kernel(StreamLaunched all) {
   const int64_t num_rows = work.num_tokens * launched.rows_per_token;
   const int64_t first_row = work.row_block * kProducts * kProductRows;
   if (first_row >= num_rows) return;
-  const int64_t first_panel = p.begin + block_x() * all.plan.panels;
-  const int num_warps = all.plan.splits * all.plan.panels;
-  const int stage_words = Format::Panels::kStageWords + all.plan.rows * kRowStageWords;
+  const int num_panels = 1 << all.plan.panel_bits;
+  const int64_t first_panel = p.begin + (block_x() << all.plan.panel_bits);
+  const int num_warps = block_threads() >> 5;
+  const int stage_words = Format::Panels::kStageRoom + all.plan.rows * kRowStageWords;
   SharedMemory shared;
   const SharedArray<uint32_t> room = shared.take<uint32_t>(num_warps * Stream::kStages * stage_words);
   const SharedArray<Sum> partials =
-      shared.take<Sum>(all.plan.panels * all.plan.num_units * kProducts * 4 * kWarpLanes);
+      shared.take<Sum>(num_panels * all.plan.num_units * kProducts * 4 * kWarpLanes);
 
-  const int own_panel = warp_index() / all.plan.splits;
+  const int own_panel = warp_index() & (num_panels - 1);
   if (first_panel + own_panel < p.end) {
-    const StreamRows<kProducts> rows(launched, work, first_row, num_rows - first_row, lane_index());
-    const Stream stream{all,
-                        work.panels + (first_panel + own_panel) * launched.panel_words,
-                        rows,
-                        room,
-                        warp_index() * Stream::kStages * stage_words,
-                        stage_words,
-                        static_cast<int>((launched.num_steps + kStageSteps - 1) / kStageSteps)};
-    stream.run(warp_index() % all.plan.splits, [&](int unit, const Sum(&c)[kProducts][4]) {
-      FATHOM_UNROLL
-      for (int r = 0; r < kProducts; ++r)
-        for (int e = 0; e < 4; ++e)
-          partials[partial_index<kProducts>(all.plan, own_panel, unit, r, e)] = c[r][e];
-    });
+    const StreamRows<kProducts> rows(launched, work, first_row, static_cast<int>(num_rows - first_row),
+                                     lane_index());
+    const Stream stream{all,         rows,
+                        room,        warp_index() * Stream::kStages * stage_words,
+                        stage_words, (launched.num_steps + kStageSteps - 1) / kStageSteps};
+    stream.run(work.panels + (first_panel + own_panel) * launched.panel_words,
+               warp_index() >> all.plan.panel_bits, [&](int unit, const Sum(&c)[kProducts][4]) {
+                 FATHOM_UNROLL
+                 for (int r = 0; r < kProducts; ++r)
+                   for (int e = 0; e < 4; ++e)
+                     partials[partial_index<kProducts>(all.plan, own_panel, unit, r, e)] = c[r][e];
+               });
   }
   sync_threads();
   const bool paired = p.output == LinearParams::Output::kSiluMul;
   const int step = paired ? 2 : 1;
-  for (int i = warp_index(); i < all.plan.panels / step * kProducts; i += num_warps) {
+  for (int i = warp_index(); i < (paired ? num_panels >> 1 : num_panels) * kProducts; i += num_warps) {
     const int panel = i / kProducts * step;
     if (first_panel + panel >= p.end) continue;
     if (paired) {
@@ -179,11 +199,12 @@ stream_kernel(StreamLaunched all) {
 int launch_stream(const Launched& launched, const cuda::StreamPlan& plan, void* stream) {
   const cuda::LinearBatchParams& batch = launched.batch;
   const StreamLaunched all{launched, plan};
-  const LaunchShape shape{.blocks_x = num_blocks(batch.linear.end - batch.linear.begin, plan.panels),
-                          .blocks_y = num_items(batch),
-                          .threads = plan.splits * plan.panels * kWarpLanes,
-                          .shared_bytes = plan.shared_bytes,
-                          .stream = stream};
+  const LaunchShape shape{
+      .blocks_x = num_blocks(batch.linear.end - batch.linear.begin, int64_t{1} << plan.panel_bits),
+      .blocks_y = num_items(batch),
+      .threads = (plan.splits << plan.panel_bits) * kWarpLanes,
+      .shared_bytes = plan.shared_bytes,
+      .stream = stream};
   return with_format(batch, [&]<typename Format>(Format) {
     return plan.products == 1 ? launch(stream_kernel<Format, 1>, shape, all)
                               : launch(stream_kernel<Format, 2>, shape, all);

@@ -12,22 +12,24 @@ namespace fathom::kernels::FATHOM_CUDA_NAMESPACE {
 namespace {
 
 // kStages: of 12, 16 and 32 KiB.
-template <int kPanelsOfTile, int kRowsOfTile, int kPanelsOfWarp, int kProductsOfWarp, int kStagesOfRing>
+template <int kPanelsOfTile, int kRowsOfTile, int kPanelsOfWarp, int kProductsOfWarp, int kStagesOfRing,
+          int kBlocksOfSm>
 struct TileShape {
   static constexpr int kPanels = kPanelsOfTile;
   static constexpr int kRows = kRowsOfTile;
   static constexpr int kWarpPanels = kPanelsOfWarp;
   static constexpr int kWarpProducts = kProductsOfWarp;
   static constexpr int kStages = kStagesOfRing;
+  static constexpr int kSmBlocks = kBlocksOfSm;  // for which there are to be registers
   static constexpr int kWarpsOfRows = kRows / kProductRows / kWarpProducts;
   static constexpr int kThreads = kPanels / kWarpPanels * kWarpsOfRows * kWarpLanes;
 };
-using SmallTile = TileShape<4, 32, 2, 2, 4>;
-using MediumTile = TileShape<4, 64, 2, 4, 4>;
-using LargeTile = TileShape<8, 128, 4, 4, 3>;
+using SmallTile = TileShape<4, 32, 2, 2, 4, 4>;
+using MediumTile = TileShape<4, 64, 2, 4, 4, 3>;
+using LargeTile = TileShape<8, 128, 4, 4, 3, 1>;
 
 template <typename Format, typename Tile>
-constexpr int kTileStageWords = Tile::kPanels* Format::Panels::kStageWords + Tile::kRows* kRowStageWords;
+constexpr int kTileStageWords = Tile::kPanels* Format::Panels::kStageRoom + Tile::kRows* kRowStageWords;
 
 template <typename Format, typename Tile>
 struct TileProduct {
@@ -35,8 +37,8 @@ struct TileProduct {
   using Sum = typename Format::Sum;
   using Sums = Sum[Tile::kWarpPanels][Tile::kWarpProducts][4];
   using Rows = RowCopies<Tile::kThreads, Tile::kRows>;
-  static constexpr int kPieces = Panels::kStageWords / 4;  // of a panel
-  static constexpr int kRowsAt = Tile::kPanels * Panels::kStageWords;
+  static constexpr int kRowsAt = Tile::kPanels * Panels::kStageRoom;
+  static constexpr int kPanelThreads = Tile::kThreads / Tile::kPanels;  // that copy a panel
 
   const Launched& launched;
   const uint32_t* panels;  // of the tile's first
@@ -53,15 +55,14 @@ struct TileProduct {
 
   FATHOM_DEVICE void copy(int stage, int num_stages, int index) const {
     if (stage < num_stages) {
-      FATHOM_UNROLL
-      for (int i = 0; i < Tile::kPanels * kPieces; i += Tile::kThreads) {
-        const int panel = (i + thread_index()) / kPieces;
-        if (panel < Tile::kPanels)
-          copy_panel_piece<Panels>(launched, room, slot(index) + panel * Panels::kStageWords,
-                                   panel < num_panels ? panels + panel * launched.panel_words : nullptr,
-                                   stage, (i + thread_index()) % kPieces);
-      }
-      rows.copy(launched, room, slot(index) + kRowsAt, stage, Tile::kRows, thread_index());
+      const int panel = thread_index() / kPanelThreads;
+      const bool inside = panel < num_panels;
+      const int words = stage * Panels::kStageWords;
+      copy_panel<Panels, kPanelThreads>(room, slot(index) + panel * Panels::kStageRoom,
+                                        panels + (inside ? int64_t{panel} * launched.panel_words : 0) + words,
+                                        inside ? launched.panel_words - words : 0,
+                                        thread_index() % kPanelThreads);
+      rows.copy(room, slot(index) + kRowsAt, stage * kRowStageWords, Tile::kRows, thread_index());
     }
     commit_copies();
   }
@@ -78,7 +79,7 @@ struct TileProduct {
       FATHOM_UNROLL
       for (int i = 0; i < Tile::kWarpPanels; ++i) {
         uint32_t a[4];
-        Panels::load(a, room, slot(index) + (first_warp_panel() + i) * Panels::kStageWords, step);
+        Panels::load(a, room, slot(index) + (first_warp_panel() + i) * Panels::kStageRoom, step);
         FATHOM_UNROLL
         for (int r = 0; r < Tile::kWarpProducts; ++r) {
           const uint32_t own[2] = {b[r / 2][r % 2 * 2], b[r / 2][r % 2 * 2 + 1]};
@@ -91,7 +92,7 @@ struct TileProduct {
   // finish_chunk() after each chunk of stages, and after the last one.
   template <typename FinishChunk>
   FATHOM_DEVICE void run(Sums& c, const FinishChunk& finish_chunk) const {
-    const auto num_stages = static_cast<int>((launched.num_steps + kStageSteps - 1) / kStageSteps);
+    const int num_stages = (launched.num_steps + kStageSteps - 1) / kStageSteps;
     for (int i = 0; i + 1 < Tile::kStages; ++i) copy(i, num_stages, i);
     for (int stage = 0, index = 0; stage < num_stages; ++stage) {
       wait_copies<Tile::kStages - 2>();
@@ -139,12 +140,12 @@ FATHOM_DEVICE void write_tile(const Launched& launched, const Work& work, int64_
 }
 
 template <typename Format, typename Tile>
-FATHOM_KERNEL(Tile::kThreads)
+FATHOM_KERNEL(Tile::kThreads, Tile::kSmBlocks)
 tile_kernel(Launched launched) {
   using Product = TileProduct<Format, Tile>;
   const Work work = work_of_block(launched);
   const int64_t first_row = work.row_block * Tile::kRows;
-  const int64_t rows_left = work.num_tokens * launched.rows_per_token - first_row;
+  const auto rows_left = static_cast<int>(work.num_tokens * launched.rows_per_token - first_row);
   if (rows_left <= 0) return;
   const LinearParams& p = launched.batch.linear;
   const int64_t first_panel = p.begin + block_x() * Tile::kPanels;
@@ -154,7 +155,7 @@ tile_kernel(Launched launched) {
   const Product product{launched,
                         work.panels + first_panel * launched.panel_words,
                         static_cast<int>(panels_left < Tile::kPanels ? panels_left : Tile::kPanels),
-                        static_cast<int>(rows_left < Tile::kRows ? rows_left : Tile::kRows),
+                        rows_left < Tile::kRows ? rows_left : Tile::kRows,
                         rows,
                         shared.take<uint32_t>(Tile::kStages * kTileStageWords<Format, Tile>)};
   const auto write = [&](const typename Product::Sums& total) {
@@ -182,7 +183,7 @@ int launch_shape(Launched launched, void* stream) {
   const cuda::LinearBatchParams& batch = launched.batch;
   constexpr size_t kSharedBytes = size_t{4} * Tile::kStages * kTileStageWords<Format, Tile>;
   static_assert(kSharedBytes <= kMaxSharedBytes);
-  launched.blocks_of_item = num_blocks(max_item_tokens(batch) * launched.rows_per_token, Tile::kRows);
+  launched.blocks_of_item = num_blocks(int64_t{launched.item_tokens} * launched.rows_per_token, Tile::kRows);
   return launch(tile_kernel<Format, Tile>,
                 {.blocks_x = num_blocks(batch.linear.end - batch.linear.begin, Tile::kPanels),
                  .blocks_y = num_items(batch) * launched.blocks_of_item,

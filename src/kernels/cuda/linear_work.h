@@ -31,12 +31,13 @@ struct Int8Products {
 
 struct Launched {
   cuda::LinearBatchParams batch;
-  int64_t panel_words;  // of one panel
-  int64_t row_words;    // from row to row of x
-  int64_t input_words;  // of a row: those behind them are not read
-  int64_t num_steps;
-  int64_t blocks_of_item;  // along y; an item is a tile, an interleaved group or the whole launch
-  int rows_per_token;
+  int panel_words;    // of one panel
+  int input_words;    // of a row of x: those behind them are not read
+  int64_t row_words;  // from row to row of x
+  int num_steps;
+  int blocks_of_item;  // along y; an item is a tile, an interleaved group or the whole launch
+  int item_tokens;     // at most
+  int rows_per_token;  // 1 or 2
   bool has_x_scales;
   bool has_weight_scales;
 };
@@ -53,8 +54,12 @@ struct Work {
 
 FATHOM_DEVICE Work work_of_block(const Launched& launched) {
   const cuda::LinearBatchParams& batch = launched.batch;
-  const int64_t item = block_y() / launched.blocks_of_item;
-  const int64_t row_block = block_y() % launched.blocks_of_item;
+  auto item = static_cast<int32_t>(block_y());
+  int32_t row_block = 0;
+  if (launched.blocks_of_item != 1) {  // a division is slow
+    row_block = item % launched.blocks_of_item;
+    item = item / launched.blocks_of_item;
+  }
   if (batch.groups == nullptr) {
     return {0,
             1,
@@ -63,8 +68,7 @@ FATHOM_DEVICE Work work_of_block(const Launched& launched) {
             static_cast<const uint32_t*>(batch.linear.panels),
             batch.linear.weight_scales};
   }
-  cuda::LinearTile tile{static_cast<int32_t>(item), static_cast<int32_t>(item),
-                        static_cast<int32_t>(batch.linear.num_tokens / batch.num_groups)};
+  cuda::LinearTile tile{item, item, launched.item_tokens};
   if (batch.tiles != nullptr) tile = batch.tiles[item];
   const cuda::LinearGroup& chosen = batch.groups[tile.group];
   return {
@@ -84,9 +88,10 @@ FATHOM_DEVICE int64_t input_token(const cuda::LinearBatchParams& batch, int64_t 
 
 // The words of row n of a block's work.
 FATHOM_DEVICE const uint32_t* input_row(const Launched& launched, const Work& work, int64_t n) {
-  const int64_t token = input_token(launched.batch, launch_token(work, n / launched.rows_per_token));
+  const int digit = launched.rows_per_token - 1;  // shift and mask
+  const int64_t token = input_token(launched.batch, launch_token(work, n >> digit));
   return static_cast<const uint32_t*>(launched.batch.linear.x) +
-         (token * launched.rows_per_token + n % launched.rows_per_token) * launched.row_words;
+         ((token << digit) + (n & digit)) * launched.row_words;
 }
 
 // Of two digits' sums.
@@ -159,7 +164,7 @@ FATHOM_DEVICE void write_product(const Launched& launched, const Work& work, int
 }
 
 // Of the launch's grid, on the host.
-inline int64_t num_blocks(int64_t count, int64_t of) { return (count + of - 1) / of; }
+inline int num_blocks(int64_t count, int64_t of) { return static_cast<int>((count + of - 1) / of); }
 inline int64_t num_items(const cuda::LinearBatchParams& batch) {
   return batch.tiles != nullptr ? batch.num_tiles : batch.num_groups;
 }
