@@ -116,6 +116,14 @@ constexpr CudaKernels kKernels = {.prepare = entries::prepare,
                                   .gather_rows = entries::gather_rows,
                                   .clear_or_add = entries::clear_or_add};
 
+// All cuts of a product by the same instructions.
+CudaKernels kernels_of(const CudaDeviceFacts& facts) {
+  CudaKernels table = kKernels;
+  const auto family = kernels::cuda::product_family(facts.compute_capability);
+  if (family == kernels::cuda::ProductFamily::kWgmma) table.linear = entries::linear_hopper;
+  return table;
+}
+
 constexpr int kLeastCapability = 80;
 
 Result<CudaDeviceFacts> read_facts(int ordinal) {
@@ -165,7 +173,7 @@ Result<CudaDevice> open_cuda_device(int ordinal) {
                     .copy = copy,
                     .synchronize = synchronize,
                     .graphs = {begin_capture, end_capture, launch, release_graph},
-                    .kernels = kKernels,
+                    .kernels = kernels_of(facts),
                     .stream = stream};
 }
 

@@ -35,7 +35,7 @@ class SharedMemory {
  public:
   template <typename T>
   FATHOM_DEVICE SharedArray<T> take(int count) {
-    extern __shared__ __align__(16) unsigned char dynamic_shared[];
+    extern __shared__ __align__(kSharedAlignment) unsigned char dynamic_shared[];
     T* data = reinterpret_cast<T*>(dynamic_shared + used_);
     used_ += (count * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
     return {data, count};

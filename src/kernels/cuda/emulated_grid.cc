@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/grid.h"
+#include "kernels/cuda/hopper_grid.h"
 
 // Saves the callee's registers on this stack, its pointer in *save, and goes on where `stack` was saved.
 extern "C" void fathom_switch_stack(void** save, void* stack);
@@ -50,6 +50,7 @@ void carry_out(const Copy& copy) {
   const auto valid = static_cast<size_t>(copy.valid_bytes);
   std::memcpy(copy.to, copy.from, valid);
   std::memset(static_cast<std::byte*>(copy.to) + valid, 0, static_cast<size_t>(copy.bytes) - valid);
+  note_copy(copy.to, copy.bytes);
 }
 
 struct Fiber {
@@ -171,6 +172,7 @@ bool release_barrier(Grid& g) {
     FATHOM_CHECK(g.fibers[i].state == some.state, "a block's threads part: thread 0 is {}, thread {} {}",
                  where(some), i, where(g.fibers[i]));
   if (some.state == State::kDone) return false;
+  check_products_at_barrier();
   for (Fiber& fiber : g.fibers) fiber.state = State::kReady;
   return true;
 }
@@ -178,9 +180,11 @@ bool release_barrier(Grid& g) {
 void run_block(Grid& g) {
   std::fill(g.shared.begin(), g.shared.end(), std::byte{0xff});
   for (Fiber& fiber : g.fibers) prepare_fiber(fiber);
+  begin_products_block(g.shape.threads, g.shape.shared_bytes);
   do {
     in_order(g, g.shape.threads / kWarpLanes, [&](int warp) { run_warp(g, warp); });
   } while (release_barrier(g));
+  check_products_at_end();
 }
 
 // Element i of 16-bit or byte elements in a word.
@@ -226,6 +230,7 @@ uint32_t matrix_element(const LaneWords* lanes, int m, int row, int column) {
 }  // namespace
 
 void set_thread_order(ThreadOrder order) { grid().order = order; }
+ThreadOrder thread_order() { return grid().order; }
 
 void set_device_rules(const DeviceRules& rules) { device_rules() = rules; }
 
@@ -319,7 +324,7 @@ void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* a
   FATHOM_CHECK(shape.stream == device_rules().stream, "a launch on another stream than the device's");
   FATHOM_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % kWarpLanes == 0, "{} threads",
                shape.threads);
-  FATHOM_CHECK(shape.shared_bytes <= kMaxSharedBytes, "{} bytes of shared memory", shape.shared_bytes);
+  FATHOM_CHECK(shape.shared_bytes <= shape.shared_limit, "{} bytes of shared memory", shape.shared_bytes);
   FATHOM_CHECK(shape.blocks_x >= 0 && shape.blocks_x < int64_t{1} << 31 && shape.blocks_y >= 0 &&
                    shape.blocks_y < 65536,
                "{} x {} blocks", shape.blocks_x, shape.blocks_y);
@@ -329,9 +334,10 @@ void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* a
   g.arguments = arguments;
   g.fibers.resize(static_cast<size_t>(shape.threads));
   g.words.resize(static_cast<size_t>(shape.threads));
-  g.shared.resize(shape.shared_bytes + 16);
+  g.shared.resize(shape.shared_bytes + kSharedAlignment);
+  const auto shared = reinterpret_cast<uintptr_t>(g.shared.data());
   g.shared_begin =
-      reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(g.shared.data()) + 15) / 16 * 16);
+      reinterpret_cast<unsigned char*>((shared + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment);
   device_rules().enter();
   for (g.block_y = 0; g.block_y < shape.blocks_y; ++g.block_y)
     for (g.block_x = 0; g.block_x < shape.blocks_x; ++g.block_x) run_block(g);

@@ -23,6 +23,7 @@ namespace fathom::kernels::cuda_emulated {
 enum class ThreadOrder : uint8_t { kForward, kBackward };
 // Of launches from the calling thread from now on.
 void set_thread_order(ThreadOrder order);
+ThreadOrder thread_order();
 
 int thread_index();
 int block_threads();

@@ -36,6 +36,8 @@ inline constexpr int kWarpLanes = 32;
 // from sm_80 on has.
 inline constexpr size_t kSharedLimit = 48 << 10;
 inline constexpr size_t kMaxSharedBytes = 99 << 10;
+// At what multiple of bytes a block's shared memory begins.
+inline constexpr size_t kSharedAlignment = 1024;
 
 // cudaStream_t, or null in the emulation.
 using Stream = void*;
@@ -47,8 +49,9 @@ struct LaunchShape {
   int64_t blocks_x = 1;
   int64_t blocks_y = 1;
   int threads = kWarpLanes;  // of a block
-  size_t shared_bytes = 0;   // at most kMaxSharedBytes
+  size_t shared_bytes = 0;   // at most shared_limit
   Stream stream = nullptr;
+  size_t shared_limit = kMaxSharedBytes;  // of the GPUs that have the kernel
 };
 
 }  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE
