@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "device/batch.h"
 #include "device/weights.h"
 #include "kernels/params.h"
+#include "kernels/row_query.h"
 
 namespace fathom {
 
@@ -151,6 +153,22 @@ struct HeadOp {
   ActivationRounding rounding = ActivationRounding::kNone;
 };
 
+// What the host wants of logits [.., stride], of which the first `width` of a row count.
+struct ExamineOp {
+  const float* logits = nullptr;
+  int64_t stride = 0;
+  int64_t width = 0;
+  std::span<const kernels::RowQuery> queries;  // records
+  std::span<const int64_t> rows;               // rows as they are
+};
+// On the host, valid until the next call of the backend.
+struct Examined {
+  std::span<const kernels::RowRecord> records;  // of each query
+  const uint64_t* heads = nullptr;              // of each query, head_stride apart
+  int64_t head_stride = 0;
+  const float* rows = nullptr;  // [rows, stride]
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -163,6 +181,9 @@ class Backend {
   // The same on the host: in place where the host can read the device's memory, else written to room. Valid
   // until the device's memory changes.
   virtual Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) = 0;
+  // Parts and records of logits, after one wait for all of them. Nothing where the host reads the device's
+  // memory in place anyway.
+  virtual Result<std::optional<Examined>> examine(const ExamineOp&) { return std::optional<Examined>(); }
   // Between two places on the device that do not overlap.
   virtual Status copy(const void* from, void* to, size_t bytes) = 0;
 

@@ -64,11 +64,27 @@ Status Choice::fill_allowed(ConstraintMatcher& matcher, bool is_early, std::vect
   return ok_status();
 }
 
-Result<SampledToken> Choice::draw(std::span<const float> logits, const Place& place,
-                                  const SamplingParams& params, std::optional<ConstraintMatcher>& matcher,
+RowDraw Choice::row_draw(const SamplingParams& params, size_t num_prompt, size_t num_generated) const {
+  const bool is_early = static_cast<int64_t>(num_generated) < params.min_tokens;
+  return {.params = &params,
+          .u = sampler_number(random_key_, num_prompt + num_generated),
+          .needs_logits = matcher_.has_value() || is_early};
+}
+
+RowDraw Choice::draw_at(size_t num_prompt, size_t num_generated) const {
+  return row_draw(request_->sampling, num_prompt, num_generated);
+}
+
+RowDraw Choice::guess_at(size_t num_prompt, size_t num_generated) const {
+  return row_draw(request_->guessing, num_prompt, num_generated);
+}
+
+Result<SampledToken> Choice::draw(const DrawnRow& row, const Place& place, const SamplingParams& params,
+                                  std::optional<ConstraintMatcher>& matcher,
                                   ChoiceWorkspace& workspace) const {
+  if (row.logits.empty()) return SampledToken{.id = row.token_id, .logprob = {}, .top_logprobs = {}};
   const bool is_early = static_cast<int64_t>(place.generated.size()) < params.min_tokens;
-  SampleInput input{.logits = logits,
+  SampleInput input{.logits = row.logits,
                     .prompt_tokens = place.prompt,
                     .generated_tokens = place.generated,
                     .random_key = random_key_};
@@ -81,12 +97,12 @@ Result<SampledToken> Choice::draw(std::span<const float> logits, const Place& pl
   return sample(input, params, workspace.sampler);
 }
 
-Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const int32_t> prompt,
+Result<Choice::Step> Choice::next(const DrawnRow& row, std::span<const int32_t> prompt,
                                   std::span<const int32_t> generated, ChoiceWorkspace& workspace) {
   Step step;
   step.is_first = generated.empty();
   FATHOM_ASSIGN_OR_RETURN(step.token,
-                          draw(logits, {prompt, generated}, request_->sampling, matcher_, workspace));
+                          draw(row, {prompt, generated}, request_->sampling, matcher_, workspace));
   if (matcher_ && !matcher_->accept(step.token.id)) {
     FATHOM_CHECK(!matcher_->status().ok(), "token {} was allowed and is not accepted", step.token.id);
     return matcher_->status();
@@ -101,12 +117,12 @@ Result<Choice::Step> Choice::next(std::span<const float> logits, std::span<const
   return step;
 }
 
-std::optional<int32_t> Choice::guess(std::span<const float> logits, std::span<const int32_t> prompt,
+std::optional<int32_t> Choice::guess(const DrawnRow& row, std::span<const int32_t> prompt,
                                      std::span<const int32_t> generated,
                                      std::optional<ConstraintMatcher>& ahead,
                                      ChoiceWorkspace& workspace) const {
   const SamplingParams& params = request_->guessing;
-  const Result<SampledToken> token = draw(logits, {prompt, generated}, params, ahead, workspace);
+  const Result<SampledToken> token = draw(row, {prompt, generated}, params, ahead, workspace);
   if (!token.ok()) return std::nullopt;
   const auto is_in = [id = token->id](std::span<const int32_t> ids) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/prompt_scorer.h"
 #include "engine/request_stream.h"
+#include "engine/row_reader.h"
 #include "sample/sampler.h"
 
 namespace fathom {
@@ -51,16 +52,20 @@ class Choice {
     bool stops = false;
     bool is_first = false;
   };
-  // The token after prompt and generated, from the logits [vocab] behind them; the answer goes on with it.
-  // Fails where the sampler does, or the constraint becomes too complex.
-  Result<Step> next(std::span<const float> logits, std::span<const int32_t> prompt,
-                    std::span<const int32_t> generated, ChoiceWorkspace& workspace);
+  // How the token at this position will be drawn by next(), or guessed.
+  RowDraw draw_at(size_t num_prompt, size_t num_generated) const;
+  RowDraw guess_at(size_t num_prompt, size_t num_generated) const;
+  // The token after prompt and generated, from the row of logits behind them, read for draw_at() this place;
+  // the answer goes on with it. Fails where the sampler does, or the constraint becomes too complex.
+  Result<Step> next(const DrawnRow& row, std::span<const int32_t> prompt, std::span<const int32_t> generated,
+                    ChoiceWorkspace& workspace);
 
   // Guessing ahead: the token that next() would draw if the logits behind `generated` were these, which a
-  // draft model gave; `generated` are the answer's tokens and the guesses so far. `ahead`, from ahead(), is
-  // the constraint's place behind them and goes on. Nothing where the answer would end, or no token fits.
+  // draft model gave (read for guess_at()); `generated` are the answer's tokens and the guesses so far.
+  // `ahead`, from ahead(), is the constraint's place behind them and goes on. Nothing where the answer would
+  // end, or no token fits.
   std::optional<ConstraintMatcher> ahead() const { return matcher_; }
-  std::optional<int32_t> guess(std::span<const float> logits, std::span<const int32_t> prompt,
+  std::optional<int32_t> guess(const DrawnRow& row, std::span<const int32_t> prompt,
                                std::span<const int32_t> generated, std::optional<ConstraintMatcher>& ahead,
                                ChoiceWorkspace& workspace) const;
 
@@ -76,8 +81,9 @@ class Choice {
     std::span<const int32_t> prompt;
     std::span<const int32_t> generated;
   };
+  RowDraw row_draw(const SamplingParams& params, size_t num_prompt, size_t num_generated) const;
   // Draws by the parameters, under the matcher's mask.
-  Result<SampledToken> draw(std::span<const float> logits, const Place& place, const SamplingParams& params,
+  Result<SampledToken> draw(const DrawnRow& row, const Place& place, const SamplingParams& params,
                             std::optional<ConstraintMatcher>& matcher, ChoiceWorkspace& workspace) const;
   Status fill_allowed(ConstraintMatcher& matcher, bool is_early, std::vector<uint32_t>& allowed) const;
 

@@ -10,6 +10,7 @@ DraftModel::DraftModel(Backend& backend, std::unique_ptr<DeepseekV2> model, Late
       model_(std::move(model)),
       cache_(std::move(cache)),
       runner_(backend_, *model_, cache_, nullptr),
+      row_reader_(backend_, model_->config().vocab_size, options.num_drawable),
       rows_(options.num_pages, options.block_size) {}
 
 Result<std::unique_ptr<DraftModel>> DraftModel::load(Backend& backend, const DraftCheckpoint& source,
@@ -34,12 +35,14 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(Backend& backend, const Dra
   return std::unique_ptr<DraftModel>(new DraftModel(backend, std::move(model), std::move(cache), options));
 }
 
-Result<std::span<const float>> DraftModel::run(std::vector<SegmentInput>& segments) {
+Result<std::span<const DrawnRow>> DraftModel::run(std::vector<SegmentInput>& segments,
+                                                  std::span<const RowDraw> draws) {
   for (SegmentInput& segment : segments) {
     const int64_t num_tokens = segment.end - segment.begin;
     segment.prompt_len = num_tokens >= kExpandedPromptTokens ? segment.end : 0;
   }
-  return runner_.run(segments);
+  FATHOM_ASSIGN_OR_RETURN(const float* logits, runner_.run(segments));
+  return row_reader_.read(logits, draws);
 }
 
 Status DraftModel::copy_page(const PageCopy& copy) {

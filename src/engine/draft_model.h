@@ -12,6 +12,7 @@
 #include "device/backend.h"
 #include "engine/draft_checkpoint.h"
 #include "engine/draft_rows.h"
+#include "engine/row_reader.h"
 #include "engine/runner.h"
 #include "model/deepseek_v2.h"
 #include "model/latent_cache.h"
@@ -26,6 +27,7 @@ struct DraftModelOptions {
   int64_t max_tokens = 512;      // of one pass
   int64_t max_logits_rows = 64;  // of one pass
   int64_t max_positions = 4096;  // of a sequence; less where the draft model's own limit is lower
+  size_t num_drawable = 0;       // ids below this are guessed
 };
 
 class DraftModel {
@@ -34,14 +36,14 @@ class DraftModel {
   static Result<std::unique_ptr<DraftModel>> load(Backend& backend, const DraftCheckpoint& source,
                                                   const DraftModelOptions& options, ProgressSink* progress);
 
-  int64_t vocab_size() const { return model_->config().vocab_size; }
   int64_t max_positions() const { return model_->options().max_positions; }
   int64_t max_tokens() const { return model_->options().max_tokens; }
   DraftRows& rows() { return rows_; }
 
-  // Computes the segments, at most one of each sequence, and returns the wanted logits as Runner::run() does.
-  // Their prompt_len does not matter: the form of attention follows from their length.
-  Result<std::span<const float>> run(std::vector<SegmentInput>& segments);
+  // Computes the segments, at most one of each sequence, and returns the wanted rows of logits, read for
+  // these draws, as RowReader::read() does. Their prompt_len does not matter: the form of attention follows
+  // from their length.
+  Result<std::span<const DrawnRow>> run(std::vector<SegmentInput>& segments, std::span<const RowDraw> draws);
   // As the model's own cache has copied, before anything is written to either page.
   Status copy_page(const PageCopy& copy);
 
@@ -53,6 +55,7 @@ class DraftModel {
   std::unique_ptr<DeepseekV2> model_;
   LatentCache cache_;
   Runner runner_;
+  RowReader row_reader_;
   DraftRows rows_;
 };
 

@@ -171,7 +171,9 @@ Status Engine::score(std::span<const int32_t> ids, const ScoreSink& sink) {
                                .prompt_len = num_tokens,
                                .num_logits = std::min(num_tokens, begin + chunk) - begin,
                                .home = most_free - impl.pools.begin()};
-    FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, impl.runner->run({&segment, 1}));
+    FATHOM_ASSIGN_OR_RETURN(const float* on_device, impl.runner->run({&segment, 1}));
+    FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits,
+                            impl.runner->read_back(on_device, static_cast<size_t>(segment.num_logits)));
     FATHOM_RETURN_IF_ERROR(sink(begin, logits));
   }
   return ok_status();

@@ -14,6 +14,7 @@
 #include "engine/draft_checkpoint.h"
 #include "engine/drafter.h"
 #include "engine/engine.h"
+#include "engine/row_reader.h"
 #include "engine/runner.h"
 #include "engine/step_costs.h"
 #include "model/deepseek_v2.h"
@@ -33,7 +34,7 @@ struct Engine::Impl {
   // Whose tokens are drawn, and from what.
   struct Draw {
     const Segment* segment = nullptr;
-    const float* logits = nullptr;  // [num_logits, vocab_size]
+    const DrawnRow* rows = nullptr;  // [num_logits]
   };
 
   // What drawing one choice's tokens takes room for.
@@ -55,6 +56,7 @@ struct Engine::Impl {
   std::unique_ptr<DeepseekV2> model;
   std::unique_ptr<LatentCache> cache;
   std::unique_ptr<Runner> runner;
+  std::unique_ptr<RowReader> row_reader;
   std::vector<std::unique_ptr<PagePool>> pools;  // one a cache that has sequences of its own
   std::unique_ptr<Scheduler> scheduler;
   std::unique_ptr<Drafter> drafter;  // or null
@@ -74,8 +76,9 @@ struct Engine::Impl {
 
   // Reused from step to step.
   std::vector<SegmentInput> segments;
-  std::vector<Draw> draws;        // one per segment with logits
-  std::vector<Outcome> outcomes;  // likewise
+  std::vector<RowDraw> row_draws;  // one per row of logits
+  std::vector<Draw> draws;         // one per segment with logits
+  std::vector<Outcome> outcomes;   // likewise
   std::vector<int32_t> new_tokens;
   std::vector<int32_t> new_counts;   // per outcome
   std::vector<DrawRoom> draw_rooms;  // by host thread
@@ -94,8 +97,10 @@ struct Engine::Impl {
   Status compute(const BatchPlan& plan);
   StepWork work_of(const BatchPlan& plan) const;
   void lay_out(const BatchPlan& plan);
-  void take_logits(const BatchPlan& plan, std::span<const float> logits);
-  void draw_all(const BatchPlan& plan, std::span<const float> logits);
+  // Of the plan's rows of logits, in order.
+  void plan_draws(const BatchPlan& plan);
+  void take_rows(const BatchPlan& plan, std::span<const DrawnRow> rows);
+  void draw_all(const BatchPlan& plan, std::span<const DrawnRow> rows);
   void advance(const Draw& draw, DrawRoom& room, Outcome& outcome);
   Status score_prompts(const BatchPlan& plan);
   void deliver(const Outcome& outcome);

@@ -121,6 +121,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
   cache = std::make_unique<LatentCache>(std::move(made));
   runner = std::make_unique<Runner>(*backend, *model, *cache, communicator);
   runner->set_expanded_prompt_tokens(expanded_prompt_tokens);
+  row_reader = std::make_unique<RowReader>(*backend, config.vocab_size, num_drawable());
   std::vector<PagePool*> borrowed;
   for (int64_t home = 0; home < sharding.num_homes(); ++home) {
     pools.push_back(std::make_unique<PagePool>(static_cast<int32_t>(cache_options.num_pages),
@@ -132,11 +133,12 @@ Status Engine::Impl::open(ProgressSink* progress) {
   FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
   if (options.device == DeviceKind::kCuda) {
-    FATHOM_RETURN_IF_ERROR(warm_up(*runner, {.num_tokens = options.max_num_batched_tokens,
-                                             .num_logits_rows = max_num_seqs + max_drafts,
-                                             .num_pages = ceil_div(max_model_len, options.block_size),
-                                             .max_model_len = max_model_len,
-                                             .expanded_prompt_tokens = expanded_prompt_tokens}));
+    FATHOM_RETURN_IF_ERROR(warm_up(*runner, *row_reader,
+                                   {.num_tokens = options.max_num_batched_tokens,
+                                    .num_logits_rows = max_num_seqs + max_drafts,
+                                    .num_pages = ceil_div(max_model_len, options.block_size),
+                                    .max_model_len = max_model_len,
+                                    .expanded_prompt_tokens = expanded_prompt_tokens}));
   }
   log_info("{}: {} bytes of weights opened in {:.2f} s; {} cache pages of {} tokens", options.model_dir,
            checkpoint->data_bytes(), monotonic_seconds() - started, size.num_pages * sharding.num_homes(),
@@ -160,12 +162,12 @@ Status Engine::Impl::make_drafter(int64_t max_num_seqs, const DraftCheckpoint* d
                                                               .num_pages = cache->options().num_pages,
                                                               .max_tokens = options.max_num_batched_tokens,
                                                               .max_logits_rows = max_num_seqs,
-                                                              .max_positions = max_model_len},
+                                                              .max_positions = max_model_len,
+                                                              .num_drawable = num_drawable()},
                                                              progress));
   drafter = std::make_unique<ModelDrafter>(
       std::move(draft_model), choices,
-      ModelDrafterOptions{
-          .max_drafts = max_drafts, .num_drawable = num_drawable(), .now = [this] { return now(); }});
+      ModelDrafterOptions{.max_drafts = max_drafts, .now = [this] { return now(); }});
   log_info("{}: drafts for {}", draft->directory, options.model_dir);
   return ok_status();
 }

@@ -37,20 +37,32 @@ void Engine::Impl::lay_out(const BatchPlan& plan) {
   }
 }
 
+void Engine::Impl::plan_draws(const BatchPlan& plan) {
+  row_draws.clear();
+  for (const Segment& segment : plan.segments) {
+    if (segment.num_logits == 0) continue;
+    const Sequence& sequence = *scheduler->find(segment.sequence_id);
+    const Choice& choice = choices.at(segment.sequence_id);
+    const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
+    for (int64_t row = 0; row < segment.num_logits; ++row) {
+      const size_t num_generated = sequence.tokens.size() - prompt_len + static_cast<size_t>(row);
+      row_draws.push_back(choice.draw_at(prompt_len, num_generated));
+    }
+  }
+}
+
 // The tokens that one choice's rows give it: a draft that is the token drawn makes the next row count too.
 void Engine::Impl::advance(const Draw& draw, DrawRoom& room, Outcome& outcome) {
   const Segment& segment = *draw.segment;
   const Sequence& sequence = *scheduler->find(segment.sequence_id);
   const std::span<const int32_t> tokens(sequence.tokens);
   const auto prompt_len = static_cast<size_t>(sequence.prompt_len);
-  const auto width = static_cast<size_t>(config.vocab_size);
   Choice& choice = choices.at(segment.sequence_id);
   std::span<const int32_t> so_far = tokens.subspan(prompt_len);
   if (segment.num_logits > 1) room.generated.assign(so_far.begin(), so_far.end());
   outcome.id = segment.sequence_id;
   for (size_t row = 0;; ++row) {
-    Result<Choice::Step> step = choice.next({draw.logits + row * width, num_drawable()},
-                                            tokens.first(prompt_len), so_far, room.workspace);
+    Result<Choice::Step> step = choice.next(draw.rows[row], tokens.first(prompt_len), so_far, room.workspace);
     if (!step.ok()) {
       outcome.status = step.status();
       return;
@@ -63,13 +75,13 @@ void Engine::Impl::advance(const Draw& draw, DrawRoom& room, Outcome& outcome) {
 }
 
 // Choices draw independently of each other, on all threads. Outcomes are in the order of the segments.
-void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const float> logits) {
+void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const DrawnRow> rows) {
   draws.clear();
-  size_t offset = 0;
+  const DrawnRow* next = rows.data();
   for (const Segment& segment : plan.segments) {
     if (segment.num_logits == 0) continue;
-    draws.push_back({&segment, logits.data() + offset});
-    offset += static_cast<size_t>(segment.num_logits * config.vocab_size);
+    draws.push_back({&segment, next});
+    next += segment.num_logits;
   }
   outcomes.clear();
   outcomes.resize(draws.size());
@@ -87,8 +99,8 @@ void Engine::Impl::draw_all(const BatchPlan& plan, std::span<const float> logits
     if (room.failure) std::rethrow_exception(std::exchange(room.failure, nullptr));
 }
 
-void Engine::Impl::take_logits(const BatchPlan& plan, std::span<const float> logits) {
-  draw_all(plan, logits);
+void Engine::Impl::take_rows(const BatchPlan& plan, std::span<const DrawnRow> rows) {
+  draw_all(plan, rows);
   new_tokens.clear();
   new_counts.clear();
   for (const Outcome& outcome : outcomes) {
@@ -170,8 +182,10 @@ StepWork Engine::Impl::work_of(const BatchPlan& plan) const {
 Status Engine::Impl::compute(const BatchPlan& plan) {
   for (const PageCopy& copy : plan.copies) runner->copy_page(copy);
   lay_out(plan);
-  FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, runner->run(segments));
-  take_logits(plan, logits);
+  plan_draws(plan);
+  FATHOM_ASSIGN_OR_RETURN(const float* logits, runner->run(segments));
+  FATHOM_ASSIGN_OR_RETURN(const std::span<const DrawnRow> rows, row_reader->read(logits, row_draws));
+  take_rows(plan, rows);
   return score_prompts(plan);
 }
 

@@ -95,11 +95,11 @@ void ModelDrafter::consider(Scheduler& scheduler, const Sequence& sequence, cons
                        .ahead = choice->second.ahead()});
 }
 
-Result<std::span<const float>> ModelDrafter::run_timed() {
+Result<std::span<const DrawnRow>> ModelDrafter::run_timed() {
   int64_t num_tokens = 0;
   for (const SegmentInput& segment : segments_) num_tokens += segment.end - segment.begin;
   const double started = options_.now();
-  FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, model_->run(segments_));
+  FATHOM_ASSIGN_OR_RETURN(const std::span<const DrawnRow> rows, model_->run(segments_, row_draws_));
   statistics_.num_draft_model_tokens += num_tokens;
   ++num_passes_;
   num_idle_steps_ = 0;
@@ -108,7 +108,7 @@ Result<std::span<const float>> ModelDrafter::run_timed() {
     pass_costs_.observe(num_tokens, seconds);
     draft_seconds_ += std::min(seconds, kSlowest * pass_costs_.predict(num_tokens));
   }
-  return logits;
+  return rows;
 }
 
 // As much as the account allows in one pass.
@@ -122,6 +122,7 @@ Status ModelDrafter::catch_up() {
   if (count < 1 || pass_seconds(count) > affordable_) return ok_status();
   segments_.assign(
       1, {.tokens = behind_->tokens, .pages = behind_->pages.pages(), .begin = known, .end = known + count});
+  row_draws_.clear();
   FATHOM_RETURN_IF_ERROR(run_timed().status());
   model_->rows().learn(behind_->pages.pages(), known, known + count);
   return ok_status();
@@ -129,6 +130,7 @@ Status ModelDrafter::catch_up() {
 
 Result<bool> ModelDrafter::draft_once() {
   segments_.clear();
+  row_draws_.clear();
   in_pass_.clear();
   for (Drafting& drafting : drafting_) {
     const std::span<const int32_t> drafts = drafting.drafts();
@@ -139,19 +141,19 @@ Result<bool> ModelDrafter::draft_once() {
                          .end = drafting.sequence->num_tokens() + std::ssize(drafts),
                          .drafts = drafts,
                          .num_logits = 1});
+    row_draws_.push_back(drafting.choice->guess_at(static_cast<size_t>(drafting.sequence->prompt_len),
+                                                   drafting.generated.size()));
     in_pass_.push_back(&drafting);
   }
   if (segments_.empty()) return false;
-  FATHOM_ASSIGN_OR_RETURN(const std::span<const float> logits, run_timed());
-  const auto width = static_cast<size_t>(model_->vocab_size());
+  FATHOM_ASSIGN_OR_RETURN(const std::span<const DrawnRow> rows, run_timed());
   for (size_t i = 0; i < in_pass_.size(); ++i) {
     Drafting& drafting = *in_pass_[i];
     drafting.num_known = segments_[i].end;
     const auto prompt =
         std::span(drafting.sequence->tokens).first(static_cast<size_t>(drafting.sequence->prompt_len));
     const std::optional<int32_t> guess =
-        drafting.choice->guess(logits.subspan(i * width, options_.num_drawable), prompt, drafting.generated,
-                               drafting.ahead, workspace_);
+        drafting.choice->guess(rows[i], prompt, drafting.generated, drafting.ahead, workspace_);
     if (guess) {
       drafting.generated.push_back(*guess);
     } else {

@@ -25,7 +25,6 @@ namespace fathom {
 
 struct ModelDrafterOptions {
   int64_t max_drafts = 0;       // of a step, of all sequences together
-  size_t num_drawable = 0;      // ids below this are guessed
   std::function<double()> now;  // seconds
 };
 
@@ -66,7 +65,7 @@ class ModelDrafter final : public Drafter {
   Status catch_up();
   // One pass for all that want another draft; false where none does.
   Result<bool> draft_once();
-  Result<std::span<const float>> run_timed();
+  Result<std::span<const DrawnRow>> run_timed();
   void keep_rows(const Outcome& outcome);
 
   std::unique_ptr<DraftModel> model_;
@@ -92,6 +91,7 @@ class ModelDrafter final : public Drafter {
   double affordable_ = 0;
   double draft_seconds_ = 0;
   std::vector<SegmentInput> segments_;
+  std::vector<RowDraw> row_draws_;  // of a pass
   std::vector<Drafting*> in_pass_;  // per segment
   std::vector<Outcome> outcomes_;
   ChoiceWorkspace workspace_;

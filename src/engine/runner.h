@@ -1,6 +1,6 @@
 // Where the integer world meets the tensor world: lays out segments of sequences as one flat batch, runs the
-// model and brings the wanted logits back. Decides nothing. Of several ranks the runner of rank 0 leads: what
-// it is asked for it has the others do too (engine/step_order.h).
+// model and says where the wanted logits are. Decides nothing. Of several ranks the runner of rank 0 leads:
+// what it is asked for it has the others do too (engine/step_order.h).
 #pragma once
 
 #include <cstdint>
@@ -45,12 +45,14 @@ class Runner {
   void copy_page(const PageCopy& copy) { order_.copies.push_back(copy); }
 
   // Computes the segments, at most one of each sequence. Returns the wanted logits in segment order, [rows,
-  // vocab_size] on the host, valid until the next call.
-  Result<std::span<const float>> run(std::span<const SegmentInput> segments);
+  // vocab_size] on the device, valid until the next call; the device may still be at it.
+  Result<const float*> run(std::span<const SegmentInput> segments);
+  // So many rows of them on the host, valid until the next call of the backend.
+  Result<std::span<const float>> read_back(const float* logits, size_t num_rows);
 
   // Logits of further rows of the batch of the last run(), so many at a time as the model gives: row 0 is the
-  // first segment's first position. sink(first, logits): of rows[first] and those after it. Ends the validity
-  // of what run() returned.
+  // first segment's first position. sink(first, logits): of rows[first] and those after it, on the host. Ends
+  // the validity of what run() returned.
   using RowSink = FunctionRef<void(size_t first, std::span<const float> logits)>;
   Status more_logits(std::span<const int32_t> rows, RowSink sink);
 
@@ -66,7 +68,6 @@ class Runner {
   // The order's logits on the device; of rank 0 with all others.
   Result<const float*> lead();
   Result<const float*> carry_out();
-  Result<std::span<const float>> read_back(const float* logits, size_t num_rows);
 
   Backend& backend_;
   DeepseekV2& model_;

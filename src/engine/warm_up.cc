@@ -8,7 +8,7 @@ namespace fathom {
 namespace {
 
 // num_tokens tokens of prompts of at most prompt_len each, all in the same pages: nothing reads them later.
-Status run_prompts(Runner& runner, const WarmUpShape& shape, int64_t prompt_len) {
+Status run_prompts(Runner& runner, RowReader& row_reader, const WarmUpShape& shape, int64_t prompt_len) {
   const std::vector<int32_t> tokens(static_cast<size_t>(prompt_len));
   std::vector<int32_t> pages(static_cast<size_t>(shape.num_pages));
   std::iota(pages.begin(), pages.end(), 0);
@@ -21,17 +21,21 @@ Status run_prompts(Runner& runner, const WarmUpShape& shape, int64_t prompt_len)
     segments.push_back(
         {.tokens = tokens, .pages = pages, .end = end, .prompt_len = end, .num_logits = own_logits});
   }
-  return runner.run(segments).status();
+  FATHOM_ASSIGN_OR_RETURN(const float* logits, runner.run(segments));
+  SamplingParams sampling;
+  sampling.top_p = 0.9;
+  const auto num_rows = static_cast<size_t>(shape.num_logits_rows - num_logits);
+  return row_reader.read(logits, std::vector<RowDraw>(num_rows, {.params = &sampling})).status();
 }
 
 }  // namespace
 
-Status warm_up(Runner& runner, const WarmUpShape& shape) {
+Status warm_up(Runner& runner, RowReader& row_reader, const WarmUpShape& shape) {
   const int64_t longest = std::min(shape.num_tokens, shape.max_model_len);
   const int64_t absorbed = std::min(longest, shape.expanded_prompt_tokens - 1);
-  if (absorbed > 0) FATHOM_RETURN_IF_ERROR(run_prompts(runner, shape, absorbed));
+  if (absorbed > 0) FATHOM_RETURN_IF_ERROR(run_prompts(runner, row_reader, shape, absorbed));
   if (longest < shape.expanded_prompt_tokens) return ok_status();
-  return run_prompts(runner, shape, longest);
+  return run_prompts(runner, row_reader, shape, longest);
 }
 
 }  // namespace fathom

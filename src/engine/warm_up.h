@@ -2,6 +2,7 @@
 // and kernels that are loaded on the way would cost the first requests dearly.
 #pragma once
 
+#include "engine/row_reader.h"
 #include "engine/runner.h"
 
 namespace fathom {
@@ -15,6 +16,6 @@ struct WarmUpShape {
 };
 
 // What it writes into the cache's first pages is nobody's: to be called before anything else uses them.
-Status warm_up(Runner& runner, const WarmUpShape& shape);
+Status warm_up(Runner& runner, RowReader& row_reader, const WarmUpShape& shape);
 
 }  // namespace fathom

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "sample/exact_exp.h"
+#include "base/exact_exp.h"
 #include "sample/log_softmax.h"
 
 namespace fathom {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "sample/exact_exp.h"
+#include "base/exact_exp.h"
 
 namespace fathom {
 

@@ -1,46 +1,40 @@
 #include "sample/sampler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "base/check.h"
 #include "base/random.h"
-#include "sample/exact_exp.h"
 #include "sample/log_softmax.h"
 #include "sample/logit_scan.h"
+#include "sample/weights.h"
 
 namespace fathom {
 namespace {
 
-constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
 // First head of the ranking that top_p sorts, and its growth: most distributions of a trained model reach
 // their share within the first, and each further one costs another pass over the vocabulary.
 constexpr size_t kFirstHead = 128;
 constexpr size_t kHeadGrowth = 8;
 
-// Orders (logit, id) as one integer: the greater logit first, the lower id first among equals.
-uint64_t make_rank(float logit, size_t id) {
-  const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 becomes +0
-  const uint32_t ascending = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-  return (uint64_t{~ascending} << 32) | static_cast<uint32_t>(id);
-}
-
-float rank_logit(uint64_t rank) {
-  const uint32_t ascending = ~static_cast<uint32_t>(rank >> 32);
-  return std::bit_cast<float>((ascending >> 31) != 0 ? ascending & 0x7fffffffu : ~ascending);
-}
-
-// Keeps the `count` smallest of the ranks pushed, in a buffer of twice that: one comparison for most.
+// Keeps the `count` tokens first in rank of those pushed with logits from `floor` on, in a buffer of twice
+// that: one comparison for most.
 class Selection {
  public:
-  Selection(std::vector<uint64_t>& buffer, size_t count) : buffer_(buffer), count_(count) { buffer_.clear(); }
+  Selection(std::vector<uint64_t>& buffer, size_t count, float floor)
+      : buffer_(buffer), count_(count), floor_(floor) {
+    buffer_.clear();
+  }
 
-  void push(uint64_t rank) {
-    if (rank >= limit_) return;
-    buffer_.push_back(rank);
-    if (buffer_.size() >= 2 * count_) shrink();
+  void push(std::span<const float> logits) {
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (!(logits[i] >= floor_)) continue;
+      const uint64_t rank = make_rank(logits[i], static_cast<uint32_t>(i));
+      if (rank >= limit_) continue;
+      buffer_.push_back(rank);
+      if (buffer_.size() >= 2 * count_) shrink();
+    }
   }
 
   // The ranks kept, smallest first.
@@ -50,24 +44,20 @@ class Selection {
     return buffer_;
   }
 
-  // The greatest rank kept; kNoLimit when fewer than `count` were pushed.
-  uint64_t last() {
-    shrink();
-    return buffer_.size() < count_ ? kNoLimit : *std::max_element(buffer_.begin(), buffer_.end());
-  }
-
  private:
   void shrink() {
     if (buffer_.size() <= count_) return;
     const auto last = buffer_.begin() + static_cast<std::ptrdiff_t>(count_ - 1);
     std::nth_element(buffer_.begin(), last, buffer_.end());
     limit_ = *last;
+    floor_ = rank_logit(limit_);
     buffer_.resize(count_);
   }
 
   std::vector<uint64_t>& buffer_;
   size_t count_;
-  uint64_t limit_ = kNoLimit;
+  float floor_;
+  uint64_t limit_ = std::numeric_limits<uint64_t>::max();
 };
 
 Result<Peak> find_allowed_peak(const SampleInput& input, std::span<const float> prepared) {
@@ -148,76 +138,95 @@ std::span<const float> adjust_logits(const SampleInput& input, const SamplingPar
   return workspace.logits;
 }
 
-// The weight function of one row.
-struct Weigher {
-  double max_logit;
-  double temperature;
-
-  double operator()(float logit) const { return exact_exp((logit - max_logit) / temperature); }
+// What steps 3 to 5 leave: these, in order of id, or all tokens with logits from floor on.
+struct Left {
+  std::span<const Candidate> some = {};
+  float floor = 0;
 };
 
-// Steps 3 and 4: min_p and top_k into workspace.candidates, in order of id.
-void collect_candidates(std::span<const float> logits, const Weigher& weigh, const SamplingParams& params,
-                        SamplerWorkspace& workspace) {
-  // No weight at a smaller logit reaches min_p: a cheap test before the exact one, a little wider than it.
-  const double lowest = params.min_p > 0
-                            ? weigh.max_logit + weigh.temperature * (std::log(params.min_p) - 1e-6) -
-                                  1e-6 * std::abs(weigh.max_logit)
-                            : -std::numeric_limits<float>::max();
-  uint64_t last_rank = kNoLimit;
-  // min_p keeps a head of the ranking too, so that the order of the two does not matter for the set.
-  if (params.top_k > 0 && static_cast<size_t>(params.top_k) < logits.size()) {
-    Selection selection(workspace.ranks, static_cast<size_t>(params.top_k));
-    for (size_t i = 0; i < logits.size(); ++i) {
-      if (logits[i] >= lowest) selection.push(make_rank(logits[i], i));
-    }
-    last_rank = selection.last();
-  }
-  workspace.candidates.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!(logits[i] >= lowest)) continue;
-    const uint64_t rank = make_rank(logits[i], i);
-    if (rank > last_rank) continue;
-    const double weight = weigh(logits[i]);
-    if (weight >= params.min_p) workspace.candidates.push_back({rank, weight});
-  }
-}
-
 double sum_of_weights(std::span<const Candidate> candidates) {
-  double sum = 0;
-  for (const Candidate& candidate : candidates) sum += candidate.weight;
-  return sum;
+  RunningSum sum;
+  for (const Candidate& candidate : candidates) sum.add(candidate.id(), candidate.weight);
+  return sum.value();
 }
 
-// Step 5: drops from the candidates what top_p does not keep.
-void keep_top_p(const Weigher& weigh, double top_p, SamplerWorkspace& workspace) {
+// These tokens as candidates.
+std::span<const Candidate> take(std::span<const uint64_t> ranks, const Weigher& weigh,
+                                SamplerWorkspace& workspace) {
   std::vector<Candidate>& candidates = workspace.candidates;
-  const double wanted = top_p * sum_of_weights(candidates);
-  for (size_t head = kFirstHead;; head *= kHeadGrowth) {
-    const size_t count = std::min(head, candidates.size());
-    Selection selection(workspace.ranks, count);
-    for (const Candidate& candidate : candidates) selection.push(candidate.rank);
-    double sum = 0;
-    for (uint64_t rank : selection.sorted()) {
-      sum += weigh(rank_logit(rank));
-      if (sum >= wanted) {
-        std::erase_if(candidates, [rank](const Candidate& candidate) { return candidate.rank > rank; });
-        return;
-      }
-    }
-    if (count == candidates.size()) return;  // rounding left the sum just below: all are kept
+  candidates.clear();
+  for (uint64_t rank : ranks) candidates.push_back({rank, weigh(rank_logit(rank))});
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id() < b.id(); });
+  return candidates;
+}
+
+// How many of a head of the ranking reach `wanted` with their weights; 0: all of them do not.
+size_t reach(std::span<const uint64_t> head, const Weigher& weigh, double wanted) {
+  double sum = 0;
+  for (size_t i = 0; i < head.size(); ++i) {
+    sum += weigh(rank_logit(head[i]));
+    if (sum >= wanted) return i + 1;
+  }
+  return 0;
+}
+
+// Step 5 of a head that is all that steps 3 and 4 leave.
+std::span<const Candidate> take_top_p(std::span<const uint64_t> head, const Weigher& weigh, double top_p,
+                                      SamplerWorkspace& workspace) {
+  const std::span<const Candidate> all = take(head, weigh, workspace);
+  if (top_p >= 1) return all;
+  const size_t count = reach(head, weigh, top_p * sum_of_weights(all));
+  // Rounding may leave the sum just below: all are kept.
+  return count == 0 ? all : take(head.first(count), weigh, workspace);
+}
+
+bool is_limited(const SamplingParams& params, size_t vocabulary) {
+  return params.top_k > 0 && static_cast<size_t>(params.top_k) < vocabulary;
+}
+
+// The `count` first in rank of the logits from floor on, in order.
+std::span<const uint64_t> find_head(std::span<const float> logits, float floor, size_t count,
+                                    SamplerWorkspace& workspace) {
+  Selection selection(workspace.ranks, count, floor);
+  selection.push(logits);
+  return selection.sorted();
+}
+
+// Steps 3 to 5 over penalised logits.
+Left filter(std::span<const float> logits, const Weigher& weigh, const SamplingParams& params,
+            SamplerWorkspace& workspace) {
+  const float floor = params.min_p > 0 ? least_logit(weigh, params.min_p) : -kLargestFloat;
+  if (is_limited(params, logits.size())) {
+    const auto head = find_head(logits, floor, static_cast<size_t>(params.top_k), workspace);
+    return {.some = take_top_p(head, weigh, params.top_p, workspace)};
+  }
+  if (params.top_p >= 1) return {.floor = floor};
+  const double wanted = params.top_p * sum_weights(logits, weigh, floor, workspace.group_sums);
+  for (size_t count = kFirstHead;; count *= kHeadGrowth) {
+    const auto head = find_head(logits, floor, count, workspace);
+    if (const size_t num_kept = reach(head, weigh, wanted); num_kept > 0)
+      return {.some = take(head.first(num_kept), weigh, workspace)};
+    if (head.size() < count) return {.floor = floor};
   }
 }
 
-const Candidate& draw(std::span<const Candidate> candidates, double u) {
+int32_t draw(std::span<const Candidate> candidates, double u) {
   const double target = u * sum_of_weights(candidates);
-  double sum = 0;
+  RunningSum sum;
   for (const Candidate& candidate : candidates) {
-    sum += candidate.weight;
-    if (sum > target) return candidate;
+    sum.add(candidate.id(), candidate.weight);
+    if (sum.value() > target) return candidate.id();
   }
-  FATHOM_CHECK(false, "u {} of {} candidates, sum {}", u, candidates.size(), sum);
-  return candidates.back();
+  FATHOM_CHECK(false, "u {} of {} candidates, sum {}", u, candidates.size(), sum.value());
+  return 0;
+}
+
+int32_t draw(std::span<const float> logits, const Weigher& weigh, const Left& left, double u,
+             SamplerWorkspace& workspace) {
+  if (!left.some.empty()) return draw(left.some, u);
+  const double sum = sum_weights(logits, weigh, left.floor, workspace.group_sums);
+  return find_in_weights(logits, weigh, left.floor, workspace.group_sums, u * sum);
 }
 
 void add_logprobs(std::span<const float> logits, int32_t num_top, SamplerWorkspace& workspace,
@@ -225,18 +234,11 @@ void add_logprobs(std::span<const float> logits, int32_t num_top, SamplerWorkspa
   const LogSoftmax log_softmax(logits);
   token.logprob = log_softmax.of(logits[static_cast<size_t>(token.id)]);
   if (num_top == 0) return;
-  Selection selection(workspace.ranks, std::min(static_cast<size_t>(num_top), logits.size()));
-  for (size_t i = 0; i < logits.size(); ++i) selection.push(make_rank(logits[i], i));
+  Selection selection(workspace.ranks, std::min(static_cast<size_t>(num_top), logits.size()),
+                      -std::numeric_limits<float>::infinity());
+  selection.push(logits);
   for (uint64_t rank : selection.sorted())
     token.top_logprobs.push_back({Candidate{rank, 0}.id(), log_softmax.of(rank_logit(rank))});
-}
-
-// Steps 2 to 5 over penalised logits.
-void fill_candidates(std::span<const float> logits, float max_logit, const SamplingParams& params,
-                     SamplerWorkspace& workspace) {
-  const Weigher weigh{max_logit, params.temperature};
-  collect_candidates(logits, weigh, params, workspace);
-  if (params.top_p < 1) keep_top_p(weigh, params.top_p, workspace);
 }
 
 }  // namespace
@@ -252,6 +254,8 @@ Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, i
 
 uint64_t sampler_key(uint64_t seed) { return random_key(seed, "sample"); }
 
+double sampler_number(uint64_t random_key, size_t position) { return random_uniform(random_key, position); }
+
 Result<SampledToken> sample(const SampleInput& input, const SamplingParams& params,
                             SamplerWorkspace& workspace) {
   const std::span<const float> logits = adjust_logits(input, params, workspace);
@@ -260,9 +264,11 @@ Result<SampledToken> sample(const SampleInput& input, const SamplingParams& para
   if (params.is_greedy()) {
     token.id = static_cast<int32_t>(peak.id);
   } else {
-    fill_candidates(logits, peak.logit, params, workspace);
-    const uint64_t position = input.prompt_tokens.size() + input.generated_tokens.size();
-    token.id = draw(workspace.candidates, random_uniform(input.random_key, position)).id();
+    const Weigher weigh(peak.logit, params.temperature);
+    const Left left = filter(logits, weigh, params, workspace);
+    const double u =
+        sampler_number(input.random_key, input.prompt_tokens.size() + input.generated_tokens.size());
+    token.id = draw(logits, weigh, left, u, workspace);
   }
   if (params.logprobs) add_logprobs(input.logits, *params.logprobs, workspace, token);
   return token;
@@ -273,8 +279,50 @@ Result<std::span<const Candidate>> sample_candidates(const SampleInput& input, c
   FATHOM_CHECK(!params.is_greedy(), "temperature 0 has no candidates");
   const std::span<const float> logits = adjust_logits(input, params, workspace);
   FATHOM_ASSIGN_OR_RETURN(const Peak peak, find_allowed_peak(input, logits));
-  fill_candidates(logits, peak.logit, params, workspace);
-  return std::span<const Candidate>(workspace.candidates);
+  const Weigher weigh(peak.logit, params.temperature);
+  const Left left = filter(logits, weigh, params, workspace);
+  if (!left.some.empty()) return left.some;
+  return take(find_head(logits, left.floor, logits.size(), workspace), weigh, workspace);
+}
+
+RowNeeds needs_of(const SamplingParams& params, size_t vocabulary) {
+  RowNeeds needs;
+  needs.whole = params.has_penalties() || !params.logit_bias.empty() || params.logprobs.has_value();
+  if (needs.whole || params.is_greedy()) return needs;
+  if (is_limited(params, vocabulary)) {
+    needs.head = static_cast<size_t>(params.top_k);
+    return needs;
+  }
+  const bool is_open = params.min_p == 0;
+  if (params.top_p < 1 || !is_open) needs.head = RowNeeds::kAnyHead;
+  if (is_open) needs.inverse_temperature = inverse_of(params.temperature);
+  needs.draws_from_all = is_open && params.top_p >= 1;
+  return needs;
+}
+
+std::optional<int32_t> sample(const RowFacts& facts, const SamplingParams& params, size_t vocabulary,
+                              double u, SamplerWorkspace& workspace) {
+  if (params.is_greedy()) return facts.peak_id;
+  if (facts.drawn_id) return facts.drawn_id;
+  const Weigher weigh(facts.peak, params.temperature);
+  std::span<const uint64_t> head = facts.head;
+  bool is_all = facts.head_has_all;  // that steps 3 and 4 leave
+  if (params.min_p > 0) {
+    const float floor = least_logit(weigh, params.min_p);
+    const auto end = std::partition_point(head.begin(), head.end(),
+                                          [floor](uint64_t rank) { return rank_logit(rank) >= floor; });
+    is_all |= end != head.end();
+    head = {head.begin(), end};
+  }
+  if (is_limited(params, vocabulary)) {
+    is_all |= head.size() >= static_cast<size_t>(params.top_k);
+    head = head.first(std::min(head.size(), static_cast<size_t>(params.top_k)));
+  }
+  if (is_all) return draw(take_top_p(head, weigh, params.top_p, workspace), u);
+  if (!facts.total) return std::nullopt;
+  const size_t count = reach(head, weigh, params.top_p * *facts.total);
+  if (count == 0) return std::nullopt;
+  return draw(take(head.first(count), weigh, workspace), u);
 }
 
 }  // namespace fathom

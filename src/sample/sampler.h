@@ -16,7 +16,7 @@
 // order
 //    of id at which the running sum of kept weights exceeds u times their sum.
 // Rank is by x, greatest first, the lower id first among equals. Sums run in order of id (for top_p's running
-// sum: of rank). exp is our own (sample/exact_exp.h): no token depends on the C library or the CPU.
+// sum: of rank). exp is our own (base/exact_exp.h): no token depends on the C library or the CPU.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,7 @@
 #include <span>
 #include <vector>
 
+#include "base/draw_math.h"
 #include "base/status.h"
 #include "sample/sampling_params.h"
 
@@ -58,7 +59,7 @@ struct Candidate {
   uint64_t rank = 0;  // smaller is more likely; the low 32 bits are the id
   double weight = 0;
 
-  int32_t id() const { return static_cast<int32_t>(rank & 0xffffffffu); }
+  int32_t id() const { return static_cast<int32_t>(rank_id(rank)); }
 };
 
 // Memory reused from call to call, about 3 MB at a vocabulary of 102,400 where every option is in use. One
@@ -69,6 +70,7 @@ struct SamplerWorkspace {
   std::vector<int32_t> touched;       // ids with seen != 0
   std::vector<uint64_t> ranks;        // of a selection
   std::vector<Candidate> candidates;  // in order of id
+  std::vector<double> group_sums;     // of all weights
 };
 
 // Log-probabilities, as SampledToken defines them, of token id in the vocabulary and of the num_top
@@ -76,8 +78,9 @@ struct SamplerWorkspace {
 Result<SampledToken> token_logprobs(std::span<const float> logits, int32_t id, int32_t num_top,
                                     SamplerWorkspace& workspace);
 
-// The key of a request's random numbers.
+// The key of a request's random numbers, and the number of a new token's position.
 uint64_t sampler_key(uint64_t seed);
+double sampler_number(uint64_t random_key, size_t position);
 
 // Precondition: params.validate().ok(). kInvalidData where a logit is NaN or +infinity, allowed or not, or
 // all allowed ones are -infinity, or none is allowed: the request fails, the engine goes on. Token ids
@@ -88,5 +91,29 @@ Result<SampledToken> sample(const SampleInput& input, const SamplingParams& para
 // What sample() draws from, in order of id, for a temperature above 0. Valid until the workspace's next use.
 Result<std::span<const Candidate>> sample_candidates(const SampleInput& input, const SamplingParams& params,
                                                      SamplerWorkspace& workspace);
+
+// What is to be known of a row of logits for a draw without mask and banned tokens: its peak always, and
+struct RowNeeds {
+  static constexpr size_t kAnyHead = SIZE_MAX;  // the longer, the more often it is enough
+  bool whole = false;                           // all logits, nothing else is enough
+  size_t head = 0;                              // the tokens first in rank
+  double inverse_temperature = 0;               // above 0: the sum of all weights by it
+  bool draws_from_all = false;                  // the token that u draws from all weights
+};
+RowNeeds needs_of(const SamplingParams& params, size_t vocabulary);
+
+// What is known of a usable row: one that sample() takes.
+struct RowFacts {
+  int32_t peak_id = 0;
+  float peak = 0;
+  std::span<const uint64_t> head = {};  // ranks, smallest first
+  bool head_has_all = false;            // every token of a finite logit
+  std::optional<double> total;          // RowNeeds::inverse_temperature's sum
+  std::optional<int32_t> drawn_id;      // RowNeeds::draws_from_all's token
+};
+// The token that sample() draws with this u from the logits; nothing where the facts do not say.
+// Precondition: not needs_of(params, vocabulary).whole.
+std::optional<int32_t> sample(const RowFacts& facts, const SamplingParams& params, size_t vocabulary,
+                              double u, SamplerWorkspace& workspace);
 
 }  // namespace fathom

@@ -8,8 +8,9 @@
 #include <map>
 #include <numeric>
 
+#include "base/exact_exp.h"
 #include "base/random.h"
-#include "sample/exact_exp.h"
+#include "sample/weights.h"
 
 namespace fathom {
 namespace {
@@ -50,6 +51,26 @@ std::vector<float> reference_penalties(const SampleInput& input, const SamplingP
   return logits;
 }
 
+// The running sum behind each weight: blocks of 32 ids, groups of 32 blocks, each summed in order.
+std::vector<double> running_sums(const std::vector<int32_t>& ids, const std::vector<double>& weights) {
+  std::vector<double> sums;
+  double groups = 0, blocks = 0, block = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int32_t before = i == 0 ? ids[0] : ids[i - 1];
+    if (ids[i] / 32 != before / 32) {
+      blocks += block;
+      block = 0;
+    }
+    if (ids[i] / 1024 != before / 1024) {
+      groups += blocks;
+      blocks = 0;
+    }
+    block += weights[i];
+    sums.push_back(groups + (blocks + block));
+  }
+  return sums;
+}
+
 Reference reference_sample(const SampleInput& input, const SamplingParams& params) {
   const std::vector<float> logits = reference_penalties(input, params);
   std::vector<int32_t> order(logits.size());
@@ -61,14 +82,15 @@ Reference reference_sample(const SampleInput& input, const SamplingParams& param
   std::vector<double> weight(logits.size());
   const double max_logit = logits[order[0]];
   for (size_t i = 0; i < logits.size(); ++i)
-    weight[i] = exact_exp((logits[i] - max_logit) / params.temperature);
+    weight[i] = exact_exp((logits[i] - max_logit) * (1 / params.temperature));
   std::erase_if(order, [&](int32_t id) { return logits[id] == -kInfinity || weight[id] < params.min_p; });
   if (params.top_k > 0) order.resize(std::min(order.size(), static_cast<size_t>(params.top_k)));
   if (params.top_p < 1) {
     std::vector<int32_t> by_id = order;
     std::sort(by_id.begin(), by_id.end());
-    double total = 0;
-    for (int32_t id : by_id) total += weight[id];
+    std::vector<double> by_id_weights;
+    for (int32_t id : by_id) by_id_weights.push_back(weight[id]);
+    const double total = running_sums(by_id, by_id_weights).back();
     double sum = 0;
     size_t num_kept = 0;
     do {
@@ -83,13 +105,9 @@ Reference reference_sample(const SampleInput& input, const SamplingParams& param
 }
 
 int32_t reference_draw(const Reference& reference, double u) {
-  const double total = std::accumulate(reference.weights.begin(), reference.weights.end(), 0.0);
-  double sum = 0;
-  for (size_t i = 0; i < reference.ids.size(); ++i) {
-    sum += reference.weights[i];
-    if (sum > u * total) return reference.ids[i];
-  }
-  return -1;
+  const std::vector<double> sums = running_sums(reference.ids, reference.weights);
+  const auto drawn = std::upper_bound(sums.begin(), sums.end(), u * sums.back());
+  return drawn == sums.end() ? -1 : reference.ids[static_cast<size_t>(drawn - sums.begin())];
 }
 
 int32_t sample_id(const SampleInput& input, const SamplingParams& params) {
@@ -200,6 +218,72 @@ TEST(Sampler, EqualsTheReference) {
   }
 }
 
+// Facts of a row as a device tells them, with a head of at most `most` tokens.
+struct KnownRow {
+  KnownRow(const std::vector<float>& logits, const SamplingParams& params, size_t most, double u) {
+    const RowNeeds needs = needs_of(params, logits.size());
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (logits[i] != -kInfinity) ranks.push_back(make_rank(logits[i], static_cast<uint32_t>(i)));
+    }
+    std::sort(ranks.begin(), ranks.end());
+    facts.peak_id = static_cast<int32_t>(rank_id(ranks[0]));
+    facts.peak = logits[static_cast<size_t>(facts.peak_id)];
+    facts.head = std::span(ranks).first(std::min({most, needs.head, ranks.size()}));
+    facts.head_has_all = facts.head.size() == ranks.size();
+    if (needs.inverse_temperature == 0) return;
+    Reference all;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      all.ids.push_back(static_cast<int32_t>(i));
+      all.weights.push_back(logit_weight(logits[i], facts.peak, needs.inverse_temperature));
+    }
+    facts.total = running_sums(all.ids, all.weights).back();
+    if (needs.draws_from_all) facts.drawn_id = reference_draw(all, u);
+  }
+  std::vector<uint64_t> ranks;
+  RowFacts facts;
+};
+
+// What is known of a row gives the token of the whole row, or says that it is too little.
+TEST(Sampler, FactsOfARowAreEnoughOrSaySo) {
+  SamplerWorkspace workspace;
+  int num_rows = 0, num_open = 0;
+  for (uint64_t seed = 0; seed < 6000; ++seed) {
+    RandomCase c(seed);
+    c.params.repetition_penalty = 1;
+    c.params.presence_penalty = c.params.frequency_penalty = 0;
+    c.params.logit_bias.clear();
+    const SampleInput input{c.logits, c.prompt, c.generated, seed};
+    const double u = sampler_number(seed, c.prompt.size() + c.generated.size());
+    const auto want = sample(input, c.params, workspace);
+    ASSERT_TRUE(want.ok());
+    const size_t most = seed % 3 == 0 ? c.logits.size() : 1 + seed % 23;
+    const KnownRow known(c.logits, c.params, most, u);
+    const auto got = sample(known.facts, c.params, c.logits.size(), u, workspace);
+    ++num_rows;
+    num_open += !got;
+    if (got) {
+      ASSERT_EQ(*got, want->id) << "seed " << seed;
+    } else {
+      ASSERT_LT(known.facts.head.size(), known.ranks.size()) << "seed " << seed;
+    }
+  }
+  EXPECT_GT(num_open, num_rows / 100);
+  EXPECT_LT(num_open, num_rows / 3);
+}
+
+TEST(Sampler, NeedsTheWholeRowWhereLogitsChangeOrAreTold) {
+  SamplingParams params;
+  EXPECT_FALSE(needs_of(params, 100).whole);
+  params.logprobs = 0;
+  EXPECT_TRUE(needs_of(params, 100).whole);
+  params = {};
+  params.logit_bias = {{1, 1}};
+  EXPECT_TRUE(needs_of(params, 100).whole);
+  params = {};
+  params.presence_penalty = 1;
+  EXPECT_TRUE(needs_of(params, 100).whole);
+}
+
 // A flat distribution of the model's own vocabulary makes top_p grow its head to the end.
 TEST(Sampler, LargeVocabulary) {
   std::vector<float> logits(102400);
@@ -212,6 +296,10 @@ TEST(Sampler, LargeVocabulary) {
     const Reference reference = reference_sample(input, params);
     EXPECT_EQ(kept_ids(input, params), reference.ids) << "top_p " << top_p;
     EXPECT_EQ(sample_id(input, params), reference_draw(reference, random_uniform(5, 0)));
+  }
+  const Reference all = reference_sample(input, {});
+  for (uint64_t key = 0; key < 100; ++key) {
+    EXPECT_EQ(sample_id({logits, {}, {}, key}, {}), reference_draw(all, random_uniform(key, 0)));
   }
   for (int32_t top_k : {1, 40, 5000, 102399, 102400, 200000}) {
     SamplingParams params;
@@ -457,6 +545,42 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
   }
   params.logprobs = 20;
   EXPECT_EQ(sample({logits, {}, seen, 0}, params, workspace)->top_logprobs.size(), 5u);
+}
+
+TEST(Weights, SideBySideAreThoseOneByOne) {
+  for (const double temperature : {0.01, 0.7, 2.0, std::numeric_limits<double>::denorm_min()}) {
+    const Weigher weigh(7.5f, temperature);
+    std::vector<float> logits = {7.5f, -kInfinity, -0.0f, 0.0f, -kLargestFloat, 7.4999995f};
+    for (uint64_t i = 0; i < 5001; ++i)
+      logits.push_back(static_cast<float>(7.5 - 1500 * temperature * std::pow(random_uniform(2, i), 5)));
+    for (const float floor : {-kLargestFloat, 0.0f, 7.4f}) {
+      std::vector<double> weights(logits.size(), -1);
+      fill_weights(logits, weigh, floor, weights.data());
+      for (size_t i = 0; i < logits.size(); ++i)
+        ASSERT_EQ(weights[i], logits[i] >= floor ? weigh(logits[i]) : 0) << logits[i];
+      std::vector<double> groups;
+      std::vector<int32_t> ids(logits.size());
+      std::iota(ids.begin(), ids.end(), 0);
+      const std::vector<double> sums = running_sums(ids, weights);
+      EXPECT_EQ(sum_weights(logits, weigh, floor, groups), sums.back());
+      for (uint64_t i = 0; i < 50; ++i) {
+        const double target = random_uniform(4, i) * sums.back();
+        EXPECT_EQ(find_in_weights(logits, weigh, floor, groups, target),
+                  std::upper_bound(sums.begin(), sums.end(), target) - sums.begin());
+      }
+    }
+  }
+}
+
+TEST(Weights, LeastLogitIsWhereTheShareBegins) {
+  for (uint64_t i = 0; i < 2000; ++i) {
+    const Weigher weigh(static_cast<float>(40 * random_uniform(5, i) - 20), 2 * random_uniform(6, i) + 1e-9);
+    const double share = i % 10 == 0 ? 1 : std::pow(random_uniform(7, i), 4);
+    const float least = least_logit(weigh, share);
+    ASSERT_GE(weigh(least), share);
+    ASSERT_LT(weigh(std::nextafter(least, -kInfinity)), share);
+  }
+  EXPECT_EQ(least_logit(Weigher(1, 1), 0), -kLargestFloat);
 }
 
 TEST(ExactExp, IsCloseToTheTrueValue) {

@@ -29,6 +29,7 @@ class CudaBackend final : public Backend {
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
   Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
+  Result<std::optional<Examined>> examine(const ExamineOp& op) override;
   Status copy(const void* from, void* to, size_t bytes) override;
 
   Result<Weight> load_matrix(const WeightSource& source) override;
@@ -161,8 +162,11 @@ class CudaBackend final : public Backend {
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
 
-  // Pinned host memory that grows; its content is lost then.
+  // Memory of no graph, and pinned memory of the host, that grow; their content is lost then.
+  Result<std::byte*> device_room(DeviceBuffer& buffer, size_t bytes);
   Result<std::byte*> pinned(DeviceBuffer& buffer, size_t bytes);
+  Status make_records(const ExamineOp& op, int64_t head_stride, std::byte* answers);
+  Status copy_rows(const ExamineOp& op, std::byte* rows);
   bool is_graph_step() const;
   void run_project(const ProjectOp& op);
   void run_head(const HeadOp& op);
@@ -171,9 +175,11 @@ class CudaBackend final : public Backend {
   ThreadTeam team_;
   bool whole_steps_;
   StepGraphs graphs_;
-  DeviceBuffer staged_;        // pinned: the batch's arrays on their way
-  bool is_in_flight_ = false;  // staged_ is being read
-  DeviceBuffer read_room_;     // pinned: what was read back last
+  DeviceBuffer staged_;          // pinned: the batch's arrays on their way
+  bool is_in_flight_ = false;    // staged_ is being read
+  DeviceBuffer read_room_;       // pinned: what was read back last
+  DeviceBuffer staged_queries_;  // pinned
+  DeviceBuffer examining_;       // queries, answers and room of the last examine()
   Status failure_;
   WeightStore store_;
   // By the panels of the first weight that is present: memory that lives as long as the backend.

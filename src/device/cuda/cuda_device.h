@@ -26,6 +26,7 @@ struct CudaKernels {
   int (*embed)(const kernels::cuda::EmbedParams&, void* stream);
   int (*gather_rows)(const kernels::cuda::GatherParams&, void* stream);
   int (*clear_or_add)(const kernels::cuda::ElementsParams&, void* stream);
+  int (*logit_rows)(const kernels::cuda::LogitRowsParams&, void* stream);
 };
 
 // Launches that were recorded once and are sent as one.
@@ -48,7 +49,8 @@ struct CudaDeviceFacts {
 };
 
 // Copies take place in the order of the stream, after earlier launches. upload and download are complete at
-// their return; upload_later is not: `host` is memory of allocate_host and stays as it is until synchronize.
+// their return; the _later ones are not: `host` is memory of allocate_host that the copy has until
+// synchronize.
 struct CudaDevice {
   CudaDeviceFacts facts = {};
   Result<void*> (*allocate)(size_t bytes) = nullptr;  // kResourceExhausted where there is too little
@@ -58,6 +60,7 @@ struct CudaDevice {
   Status (*upload)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
   Status (*upload_later)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
   Status (*download)(const void* device, void* host, size_t bytes, void* stream) = nullptr;
+  Status (*download_later)(const void* device, void* host, size_t bytes, void* stream) = nullptr;
   Status (*copy)(const void* from, void* to, size_t bytes, void* stream) = nullptr;
   Status (*synchronize)(void* stream) = nullptr;
   CudaGraphs graphs = {};

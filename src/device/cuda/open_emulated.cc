@@ -160,6 +160,7 @@ CudaDevice emulated_device() {
           .upload = copy,
           .upload_later = copy,
           .download = copy,
+          .download_later = copy,
           .copy = copy,
           .synchronize = synchronize,
           .graphs = {begin_capture, end_capture, launch_graph, release_graph},
@@ -176,7 +177,8 @@ CudaDevice emulated_device() {
                       .combine_experts = emulated::combine_experts,
                       .embed = emulated::embed,
                       .gather_rows = emulated::gather_rows,
-                      .clear_or_add = emulated::clear_or_add},
+                      .clear_or_add = emulated::clear_or_add,
+                      .logit_rows = emulated::logit_rows},
           .stream = &stream};
 }
 

@@ -71,8 +71,12 @@ Status upload(const void* host, void* device, size_t bytes, void* stream) {
   return synchronize(stream);
 }
 
+Status download_later(const void* device, void* host, size_t bytes, void* stream) {
+  return copy_later(device, host, bytes, cudaMemcpyDeviceToHost, stream);
+}
+
 Status download(const void* device, void* host, size_t bytes, void* stream) {
-  FATHOM_RETURN_IF_ERROR(copy_later(device, host, bytes, cudaMemcpyDeviceToHost, stream));
+  FATHOM_RETURN_IF_ERROR(download_later(device, host, bytes, stream));
   return synchronize(stream);
 }
 
@@ -114,7 +118,8 @@ constexpr CudaKernels kKernels = {.prepare = entries::prepare,
                                   .combine_experts = entries::combine_experts,
                                   .embed = entries::embed,
                                   .gather_rows = entries::gather_rows,
-                                  .clear_or_add = entries::clear_or_add};
+                                  .clear_or_add = entries::clear_or_add,
+                                  .logit_rows = entries::logit_rows};
 
 // All cuts of a product by the same instructions.
 CudaKernels kernels_of(const CudaDeviceFacts& facts) {
@@ -170,6 +175,7 @@ Result<CudaDevice> open_cuda_device(int ordinal) {
                     .upload = upload,
                     .upload_later = upload_later,
                     .download = download,
+                    .download_later = download_later,
                     .copy = copy,
                     .synchronize = synchronize,
                     .graphs = {begin_capture, end_capture, launch, release_graph},

@@ -20,6 +20,9 @@ FATHOM_DEVICE int32_t shuffle_xor(int32_t value, int mask) { return __shfl_xor_s
 FATHOM_DEVICE float shuffle(float value, int from) { return __shfl_sync(~0u, value, from); }
 FATHOM_DEVICE int32_t shuffle(int32_t value, int from) { return __shfl_sync(~0u, value, from); }
 FATHOM_DEVICE uint32_t ballot(int predicate) { return __ballot_sync(~0u, predicate); }
+FATHOM_DEVICE uint32_t warp_max(uint32_t value) { return __reduce_max_sync(~0u, value); }
+FATHOM_DEVICE int32_t warp_sum(int32_t value) { return __reduce_add_sync(~0u, value); }
+FATHOM_DEVICE int32_t count_bits(uint32_t bits) { return __popc(bits); }
 
 template <typename T>
 class SharedArray {

@@ -269,6 +269,18 @@ void combine_ballot(LaneWords* lanes) {
   for (int i = 0; i < kWarpLanes; ++i) lanes[i].out[0] = votes;
 }
 
+void combine_max(LaneWords* lanes) {
+  uint32_t largest = 0;
+  for (int i = 0; i < kWarpLanes; ++i) largest = std::max(largest, lanes[i].in[0]);
+  for (int i = 0; i < kWarpLanes; ++i) lanes[i].out[0] = largest;
+}
+
+void combine_sum(LaneWords* lanes) {
+  uint32_t sum = 0;
+  for (int i = 0; i < kWarpLanes; ++i) sum += lanes[i].in[0];
+  for (int i = 0; i < kWarpLanes; ++i) lanes[i].out[0] = sum;
+}
+
 void combine_load_matrices(LaneWords* lanes) {
   for (int i = 0; i < kWarpLanes; ++i)
     for (int m = 0; m < 4; ++m)

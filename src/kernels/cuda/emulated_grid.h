@@ -45,6 +45,8 @@ const uint32_t* warp_collective(const char* name, Combine combine, const uint32_
 void combine_nothing(LaneWords* lanes);
 void combine_shuffle(LaneWords* lanes);
 void combine_ballot(LaneWords* lanes);
+void combine_max(LaneWords* lanes);
+void combine_sum(LaneWords* lanes);
 void combine_load_matrices(LaneWords* lanes);
 void combine_load_transposed(LaneWords* lanes);
 void combine_mma_bf16(LaneWords* lanes);
@@ -77,6 +79,13 @@ inline uint32_t ballot(int predicate) {
   const uint32_t in = predicate != 0;
   return *warp_collective("ballot", combine_ballot, &in, 1);
 }
+
+inline uint32_t warp_max(uint32_t value) { return *warp_collective("warp_max", combine_max, &value, 1); }
+inline int32_t warp_sum(int32_t value) {
+  const auto in = static_cast<uint32_t>(value);
+  return static_cast<int32_t>(*warp_collective("warp_sum", combine_sum, &in, 1));
+}
+inline int32_t count_bits(uint32_t bits) { return std::popcount(bits); }
 
 template <typename T>
 void multiply_fragments(const char* name, Combine combine, T (&c)[4], const uint32_t (&a)[4],

@@ -54,6 +54,24 @@ TEST(CudaGrid, Collectives) {
   set_thread_order(ThreadOrder::kForward);
 }
 
+void integer_kernel(WordsOut p) {
+  const int lane = lane_index();
+  uint32_t* out = p.out + 3 * thread_index();
+  out[0] = warp_max(lane == 9 ? 0x80000000u : static_cast<uint32_t>(lane));
+  out[1] = static_cast<uint32_t>(warp_sum(lane == 3 ? -1000 : lane));
+  out[2] = static_cast<uint32_t>(count_bits(0xf0f0f0f0u >> lane));
+}
+
+TEST(CudaGrid, IntegerCollectives) {
+  std::vector<uint32_t> out(3 * 64);
+  launch(integer_kernel, {.threads = 64}, WordsOut{out.data()});
+  for (uint32_t t = 0; t < 64; ++t) {
+    EXPECT_EQ(out[3 * t], 0x80000000u);
+    EXPECT_EQ(static_cast<int32_t>(out[3 * t + 1]), 31 * 32 / 2 - 3 - 1000);
+    EXPECT_EQ(out[3 * t + 2], static_cast<uint32_t>(std::popcount(0xf0f0f0f0u >> t % 32)));
+  }
+}
+
 void block_kernel(WordsOut p) {
   SharedMemory shared;
   const auto room = shared.take<float>(kReductionFloats);

@@ -3,7 +3,9 @@
 // shared structs are not read, a launch covers the first num_tokens.
 #pragma once
 
+#include "base/draw_math.h"
 #include "kernels/params.h"
+#include "kernels/row_query.h"
 
 namespace fathom::kernels::cuda {
 
@@ -215,5 +217,25 @@ struct ElementsParams {
   float* y = nullptr;
   int64_t count = 0;
 };
+
+// Records of rows of logits [.., stride] of which the first `width` of each count; num_rows is less than
+// 65,536. Rows have no more than 2^31 - 1,024 logits.
+struct LogitRowsParams {
+  const float* logits = nullptr;
+  const RowQuery* queries = nullptr;  // [num_rows]
+  RowRecord* records = nullptr;       // [num_rows]
+  uint64_t* heads = nullptr;          // [num_rows, head_stride] ranks (base/draw_math.h), least first
+  uint32_t* block_peaks = nullptr;    // room: [num_rows, groups, kBlocksPerGroup]
+  uint32_t* group_peaks = nullptr;    // room: [num_rows, groups]
+  double* group_sums = nullptr;       // room: [num_rows, groups]
+  int64_t stride = 0;
+  int64_t width = 0;
+  int64_t head_stride = 0;
+  int64_t num_rows = 0;
+  bool wants_sums = false;  // some query does
+};
+FATHOM_HOST_DEVICE inline int64_t num_sum_groups(int64_t width) {
+  return (width + kSumGroup - 1) / kSumGroup;
+}
 
 }  // namespace fathom::kernels::cuda

@@ -1,16 +1,22 @@
-// exp for arguments <= 0, the same bits on every x86-64 machine and C library. The C library's exp picks a
-// variant by CPU; a last bit that differs there could draw another token.
+// exp for arguments <= 0, the same bits on every x86-64 machine, C library and GPU. The C library's exp picks
+// a variant by CPU; a last bit that differs there could draw another token.
 #pragma once
 
-#include <bit>
 #include <cstdint>
+
+#ifdef __CUDACC__
+#define FATHOM_HOST_DEVICE __host__ __device__
+#else
+#define FATHOM_HOST_DEVICE
+#endif
 
 namespace fathom {
 
 // Precondition: x <= 0, not NaN; -infinity gives 0. Within 2 units in the last place of e^x down to e^-708,
 // below that 0. x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series of degree 13 (remainder below
 // 2^-57), in pairs as Estrin does: a quarter less time than Horner's order, whose steps wait for each other.
-inline double exact_exp(double x) {
+// sample/weights.cc does the same for several values at once.
+FATHOM_HOST_DEVICE inline double exact_exp(double x) {
   if (!(x >= -708.0)) return 0.0;
   constexpr double kLog2E = 0x1.71547652b82fep+0;
   // ln 2 in two parts; the first has 32 significant bits, so that k * kLn2High is exact.
@@ -29,7 +35,7 @@ inline double exact_exp(double x) {
   const double p10 = 1.0 / 6227020800.0;
   const double tail = (p0 + r2 * p2) + r4 * (p4 + r2 * p6) + r4 * r4 * (p8 + r2 * p10);
   const double sum = 1.0 + (r + (r2 * 0.5 + r2 * r * tail));
-  return sum * std::bit_cast<double>(static_cast<uint64_t>(k + 1023) << 52);
+  return sum * __builtin_bit_cast(double, static_cast<uint64_t>(k + 1023) << 52);
 }
 
 }  // namespace fathom
