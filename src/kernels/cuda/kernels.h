@@ -17,7 +17,8 @@
   int combine_experts(const cuda::CombineParams& p, void* stream);          \
   int embed(const cuda::EmbedParams& p, void* stream);                      \
   int gather_rows(const cuda::GatherParams& p, void* stream);               \
-  int clear_or_add(const cuda::ElementsParams& p, void* stream);
+  int clear_or_add(const cuda::ElementsParams& p, void* stream);            \
+  int sum_ranks(const cuda::SumRanksParams& p, void* stream);
 
 namespace fathom::kernels::cuda_device {
 FATHOM_CUDA_ENTRIES
