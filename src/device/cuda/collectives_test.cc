@@ -247,11 +247,13 @@ TEST_P(Collectives, NothingIsGivenAfterARankHasFailed) {
   testing::on_ranks(2, [&](int rank, Communicator& group) {
     const auto ranks = make_way(GetParam(), group, emulated_device());
     EXPECT_TRUE(group.barrier().ok());
-    if (rank == 1) group.fail("it has no more memory");
+    if (rank == 1) {
+      group.fail("it has no more memory");
+      return;
+    }
     float values[4] = {};
-    Status status;
-    while (status.ok()) status = group.health();  // until it is known here
-    status = ranks->all_reduce_sum(values, 4);
+    while (group.health().ok()) std::this_thread::yield();  // until it is known here
+    const Status status = ranks->all_reduce_sum(values, 4);
     EXPECT_EQ(status.message(), "rank 1 on node 0 failed: it has no more memory");
   });
 }

@@ -181,15 +181,19 @@ CudaDevice emulated_device() {
                       .gather_rows = emulated::gather_rows,
                       .clear_or_add = emulated::clear_or_add,
                       .sum_ranks = emulated::sum_ranks},
-          .open_nccl = [] { return Result<Nccl>(unsupported("an emulated device has no NCCL")); },
+          .open_nccl = emulated_machine().open_nccl,
           .stream = &stream};
 }
 
 Result<CudaDevice> open_cuda_device(int ordinal) {
-  if (ordinal != 0) return unsupported("--device cuda: device {} is wanted, there is one", ordinal);
-  return emulated_device();
+  const int count = emulated_machine().num_devices;
+  if (ordinal >= count)
+    return unsupported("--device cuda: device {} is wanted, there are {}", ordinal, count);
+  CudaDevice device = emulated_device();
+  device.facts.uuid[0] = static_cast<char>(ordinal);
+  return device;
 }
 
-int count_cuda_devices() { return 1; }
+int count_cuda_devices() { return emulated_machine().num_devices; }
 
 }  // namespace fathom
