@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "device/backend.h"
 #include "device/cuda/emulated_device.h"
 #include "device/cuda/fake_nccl.h"
 #include "engine/engine_ranks.h"
