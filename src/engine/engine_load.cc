@@ -133,7 +133,8 @@ Status Engine::Impl::open(ProgressSink* progress) {
   scheduler = std::make_unique<Scheduler>(scheduler_config, borrowed, std::move(hash));
   FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
-  if (options.device == DeviceKind::kCuda) {
+  // Of several ranks the first has the others do the same.
+  if (options.device == DeviceKind::kCuda && (communicator == nullptr || communicator->rank() == 0)) {
     FATHOM_RETURN_IF_ERROR(warm_up(*runner, {.num_tokens = options.max_num_batched_tokens,
                                              .num_logits_rows = max_num_seqs + max_drafts,
                                              .num_pages = ceil_div(max_model_len, options.block_size),

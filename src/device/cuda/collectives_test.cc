@@ -1,11 +1,9 @@
 // Sums and gathers of what lies in devices' memory, over threads as ranks: staged and by a fake NCCL the bits
-// of the host's communicator, for which a device's memory is out of bounds.
+// of the host's communicator, which cannot touch a device's memory.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
-#include <map>
-#include <mutex>
 
 #include "base/random.h"
 #include "device/cuda/emulated_device.h"
@@ -50,109 +48,6 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-TEST(SumRanks, AddsInTheOrderOfTheTree) {
-  const CudaDevice device = emulated_device();
-  constexpr int64_t kCount = 37, kStride = 40;
-  for (int num_ranks = 1; num_ranks <= kernels::cuda::kMaxSummedRanks; ++num_ranks) {
-    const std::vector<float> want = sum_of(num_ranks, kCount);
-    for (int own_rank : {0, num_ranks / 2, num_ranks - 1}) {
-      std::vector<float> others(static_cast<size_t>(num_ranks * kStride), NAN);
-      for (int rank = 0; rank < num_ranks; ++rank) {
-        const std::vector<float> values = values_of(rank, kCount);
-        if (rank != own_rank) std::copy(values.begin(), values.end(), others.begin() + rank * kStride);
-      }
-      std::vector<float> own = values_of(own_rank, kCount);
-      ASSERT_EQ(device.kernels.sum_ranks({.own = own.data(),
-                                          .others = others.data(),
-                                          .others_stride = kStride,
-                                          .own_rank = own_rank,
-                                          .num_ranks = num_ranks,
-                                          .sum = own.data(),
-                                          .count = kCount},
-                                         nullptr),
-                0);
-      ASSERT_TRUE(same_bits(own, want)) << num_ranks << " ranks, own " << own_rank;
-    }
-  }
-}
-
-// What allocate() gave, of all ranks.
-class DeviceMemory {
- public:
-  static CudaDevice device() {
-    CudaDevice device = emulated_device();
-    device.allocate = allocate;
-    device.release = release;
-    return device;
-  }
-  static bool holds(const void* data) {
-    const std::lock_guard lock(mutex());
-    const auto* bytes = static_cast<const std::byte*>(data);
-    auto next = blocks().upper_bound(bytes);
-    if (next == blocks().begin()) return false;
-    --next;
-    return bytes < next->first + next->second;
-  }
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex the_mutex;
-    return the_mutex;
-  }
-  static std::map<const std::byte*, size_t>& blocks() {
-    static std::map<const std::byte*, size_t> the_blocks;
-    return the_blocks;
-  }
-  static Result<void*> allocate(size_t bytes) {
-    FATHOM_ASSIGN_OR_RETURN(void* data, emulated_device().allocate(bytes));
-    const std::lock_guard lock(mutex());
-    blocks()[static_cast<const std::byte*>(data)] = bytes;
-    return data;
-  }
-  static void release(void* data, size_t bytes) {
-    {
-      const std::lock_guard lock(mutex());
-      blocks().erase(static_cast<const std::byte*>(data));
-    }
-    emulated_device().release(data, bytes);
-  }
-};
-
-// Refuses a device's memory, which on a machine with one the host cannot read.
-class HostCommunicator final : public Communicator {
- public:
-  explicit HostCommunicator(Communicator& group) : Communicator(group.layout()), group_(group) {}
-
-  Status barrier() override { return group_.barrier(); }
-  Status broadcast(std::span<std::byte> bytes, int root) override {
-    check(bytes.data());
-    return group_.broadcast(bytes, root);
-  }
-  Status all_reduce_sum(std::span<float> values) override {
-    check(values.data());
-    return group_.all_reduce_sum(values);
-  }
-  Status all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
-    check(mine.data());
-    check(all.data());
-    return group_.all_gather(mine, all);
-  }
-  Status all_gather_parts(std::span<std::byte> all, std::span<const size_t> starts) override {
-    check(all.data());
-    return group_.all_gather_parts(all, starts);
-  }
-  Status health() const override { return group_.health(); }
-  std::optional<int> lost_rank() const override { return group_.lost_rank(); }
-  void fail(const std::string& reason) override { group_.fail(reason); }
-  Status finish() override { return group_.finish(); }
-
- private:
-  static void check(const void* data) {
-    EXPECT_FALSE(DeviceMemory::holds(data)) << "the host is handed a device's memory";
-  }
-  Communicator& group_;
-};
-
 enum class Way { kStaged, kNccl };
 
 std::unique_ptr<DeviceCommunicator> make_way(Way way, Communicator& host, const CudaDevice& device) {
@@ -183,16 +78,41 @@ class DeviceFloats {
   DeviceBuffer buffer_;
 };
 
+TEST(SumRanks, AddsInTheOrderOfTheTree) {
+  const CudaDevice device = emulated_device();
+  constexpr int64_t kCount = 37, kStride = 40;
+  for (int num_ranks = 1; num_ranks <= kernels::cuda::kMaxSummedRanks; ++num_ranks) {
+    const std::vector<float> want = sum_of(num_ranks, kCount);
+    for (int own_rank : {0, num_ranks / 2, num_ranks - 1}) {
+      std::vector<float> values(static_cast<size_t>(num_ranks * kStride), NAN);
+      for (int rank = 0; rank < num_ranks; ++rank) {
+        const std::vector<float> of_rank = values_of(rank, kCount);
+        if (rank != own_rank) std::copy(of_rank.begin(), of_rank.end(), values.begin() + rank * kStride);
+      }
+      const DeviceFloats others(device, values), own(device, values_of(own_rank, kCount));
+      ASSERT_EQ(device.kernels.sum_ranks({.own = own.data(),
+                                          .others = others.data(),
+                                          .others_stride = kStride,
+                                          .own_rank = own_rank,
+                                          .num_ranks = num_ranks,
+                                          .sum = own.data(),
+                                          .count = kCount},
+                                         device.stream),
+                0);
+      ASSERT_TRUE(same_bits(own.values(), want)) << num_ranks << " ranks, own " << own_rank;
+    }
+  }
+}
+
 class Collectives : public ::testing::TestWithParam<Way> {
  protected:
   // Calls work with the rank's DeviceCommunicator and device on as many threads.
   template <typename Work>
   void on_devices(int num_ranks, const Work& work) {
     testing::on_ranks(num_ranks, [&](int, Communicator& group) {
-      HostCommunicator host(group);
-      const CudaDevice device = DeviceMemory::device();
+      const CudaDevice device = emulated_device();
       {
-        const auto ranks = make_way(GetParam(), host, device);
+        const auto ranks = make_way(GetParam(), group, device);
         work(*ranks, device);
       }
       EXPECT_TRUE(group.finish().ok());
@@ -251,9 +171,9 @@ TEST_P(Collectives, NothingIsGivenAfterARankHasFailed) {
       group.fail("it has no more memory");
       return;
     }
-    float values[4] = {};
+    const DeviceFloats values(emulated_device(), {1, 2, 3, 4});
     while (group.health().ok()) std::this_thread::yield();  // until it is known here
-    const Status status = ranks->all_reduce_sum(values, 4);
+    const Status status = ranks->all_reduce_sum(values.data(), 4);
     EXPECT_EQ(status.message(), "rank 1 on node 0 failed: it has no more memory");
   });
 }

@@ -1,4 +1,5 @@
-// NCCL between threads of one process, for tests: what is sent in a group arrives at its end.
+// NCCL between threads of one process and their emulated devices, for tests: what is sent in a group arrives
+// at its end.
 #pragma once
 
 #include <condition_variable>
@@ -9,7 +10,7 @@
 #include <mutex>
 #include <vector>
 
-#include "device/cuda/nccl.h"
+#include "device/cuda/emulated_device.h"
 
 namespace fathom {
 
@@ -95,11 +96,15 @@ class FakeNccl {
       if (operation.from == nullptr && !take(operation)) return 1;
     return 0;
   }
+  static void copy(const void* from, void* to, size_t size) {
+    static_cast<void>(emulated_device().copy(from, to, size, nullptr));
+  }
   static void post(const Operation& operation) {
     World& world = *operation.comm->world;
-    const auto* bytes = static_cast<const std::byte*>(operation.from);
+    Message message(operation.size);
+    copy(operation.from, message.data(), operation.size);
     const std::lock_guard lock(world.mutex);
-    world.boxes[{operation.comm->rank, operation.peer}].push_back(Message(bytes, bytes + operation.size));
+    world.boxes[{operation.comm->rank, operation.peer}].push_back(std::move(message));
     world.changed.notify_all();
   }
   // False: the message has another size.
@@ -111,7 +116,7 @@ class FakeNccl {
     const Message message = std::move(box.front());
     box.pop_front();
     if (message.size() != operation.size) return false;
-    std::memcpy(operation.to, message.data(), message.size());
+    copy(message.data(), operation.to, message.size());
     return true;
   }
 };

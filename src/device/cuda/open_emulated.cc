@@ -185,6 +185,11 @@ CudaDevice emulated_device() {
           .stream = &stream};
 }
 
+EmulatedMachine& emulated_machine() {
+  static EmulatedMachine machine;
+  return machine;
+}
+
 Result<CudaDevice> open_cuda_device(int ordinal) {
   const int count = emulated_machine().num_devices;
   if (ordinal >= count)
