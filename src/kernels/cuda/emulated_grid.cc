@@ -1,6 +1,7 @@
 // Fibers, barriers and collectives of the emulated device.
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
