@@ -18,7 +18,7 @@ ALLOWED = {
     "constrain": {"base", "text"},
     "schedule": {"base", "cache"},
     "kernels": {"base", "tensor"},
-    "device": {"base", "tensor", "kernels"},
+    "device": {"base", "tensor", "kernels", "parallel"},
     "parallel": {"base"},
     "model": {"base", "tensor", "checkpoint", "device", "kernels", "parallel"},
     "quantize": {"base", "tensor", "checkpoint", "model"},

@@ -56,7 +56,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
 
 void add_engine_options(CLI::App& command, EngineFlags& flags) {
   const std::string group = kEngineGroup;
-  command.add_option("--device", flags.device, "what computes: cpu, or cuda (one GPU)")
+  command
+      .add_option("--device", flags.device,
+                  "what computes: cpu, or cuda (one GPU a rank; ranks may share one)")
       ->capture_default_str()
       ->group(group);
   command.add_option("--dtype", flags.dtype, "activations: auto (the checkpoint's), fp32, bf16, fp16")

@@ -10,7 +10,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -18,6 +17,8 @@
 #include "base/memory_info.h"
 #include "base/status.h"
 #include "device/batch.h"
+#include "device/device_buffer.h"
+#include "device/device_communicator.h"
 #include "device/weights.h"
 #include "kernels/params.h"
 #include "kernels/row_query.h"
@@ -26,36 +27,6 @@ namespace fathom {
 
 using kernels::ActivationRounding;
 using kernels::LatentCacheView;
-
-// Device memory with the function that gives it back. Move-only.
-class DeviceBuffer {
- public:
-  using Release = void (*)(void* data, size_t bytes);
-  DeviceBuffer() = default;
-  DeviceBuffer(void* data, size_t bytes, Release release) : data_(data), bytes_(bytes), release_(release) {}
-  DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
-    swap(other);
-    return *this;
-  }
-  ~DeviceBuffer() {
-    if (data_ != nullptr) release_(data_, bytes_);
-  }
-
-  void* data() const { return data_; }
-  float* floats() const { return static_cast<float*>(data_); }
-  size_t bytes() const { return bytes_; }
-
- private:
-  void swap(DeviceBuffer& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    std::swap(release_, other.release_);
-  }
-  void* data_ = nullptr;
-  size_t bytes_ = 0;
-  Release release_ = nullptr;
-};
 
 // RMS norm in front of a block; weight null: none.
 struct Norm {
@@ -169,10 +140,23 @@ struct Examined {
   const float* rows = nullptr;  // [rows, stride]
 };
 
+// Rows from one place to another that it does not overlap.
+struct CopyRowsOp {
+  const float* from = nullptr;  // [num_rows, width]
+  int64_t from_stride = 0;      // floats from row to row
+  float* to = nullptr;          // [num_rows, width]
+  int64_t to_stride = 0;
+  int64_t num_rows = 0;
+  int64_t width = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
+  // Makes this process's device one of a group, whose ranks call it together, before any step and once. What
+  // it returns lives as long as the backend; the communicator outlives both.
+  virtual Result<DeviceCommunicator*> connect(Communicator& communicator) = 0;
   // What of the memory that weights, activations and cache are in may still be used.
   virtual MemoryInfo memory() const { return read_memory_info(); }
   // Memory for activations and cache, uninitialised.
@@ -211,6 +195,7 @@ class Backend {
   // For sums that are taken apart: x[i] = 0, y[i] += x[i]; i in [0, count).
   virtual void clear(float* x, int64_t count) = 0;
   virtual void add(const float* x, float* y, int64_t count) = 0;
+  virtual void copy_rows(const CopyRowsOp& op) = 0;
 
   // Work on the host between operations: calls work(thread, index) once for each index in [0, count), thread
   // in [0, num_host_threads()), and returns when all is done. Which thread takes which index varies; work
@@ -231,11 +216,8 @@ struct CpuBackendOptions {
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuBackendOptions& options);
 
 struct CudaBackendOptions {
-  int ordinal = 0;           // of the devices that the process sees
+  int local_rank = 0;        // of several processes of this host, which take the devices they see in turn
   int num_host_threads = 0;  // for work on the host; 0: all CPUs this process may use
-  // Whether a step from embed to head is the backend's alone, so that steps of one shape can be sent as one
-  // graph. Else others, a communicator say, work on its memory in between.
-  bool whole_steps = true;
 };
 
 // kUnsupported, saying why, where there is no such device, or this build is without CUDA.

@@ -31,6 +31,11 @@ CpuBackend::CpuBackend(Placement placement, Isa isa)
       expanded_items_(static_cast<size_t>(team_.size())),
       thread_scratch_(static_cast<size_t>(team_.size())) {}
 
+Result<DeviceCommunicator*> CpuBackend::connect(Communicator& communicator) {
+  ranks_ = std::make_unique<CpuCommunicator>(communicator);
+  return ranks_.get();
+}
+
 Result<DeviceBuffer> CpuBackend::allocate(size_t bytes) {
   const size_t mapped = std::max<size_t>(bytes, 1);
   void* data = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -233,6 +238,14 @@ void CpuBackend::add(const float* x, float* y, int64_t count) {
   team_.run([&](int thread) {
     const IndexRange share = static_share(count, kElementStep, thread, team_.size());
     for (int64_t i = share.begin; i < share.end; ++i) y[i] += x[i];
+  });
+}
+
+void CpuBackend::copy_rows(const CopyRowsOp& op) {
+  team_.run([&](int thread) {
+    const IndexRange rows = static_share(op.num_rows, 1, thread, team_.size());
+    for (int64_t i = rows.begin; i < rows.end; ++i)
+      std::copy_n(op.from + i * op.from_stride, op.width, op.to + i * op.to_stride);
   });
 }
 

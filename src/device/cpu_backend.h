@@ -7,6 +7,7 @@
 #include "base/thread_team.h"
 #include "device/backend.h"
 #include "device/claim_board.h"
+#include "device/cpu_communicator.h"
 #include "device/input_rows.h"
 #include "device/weight_arena.h"
 #include "device/work_share.h"
@@ -18,6 +19,7 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(Placement placement, Isa isa);
 
+  Result<DeviceCommunicator*> connect(Communicator& communicator) override;
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
   Result<const void*> read_back(const void* device, size_t bytes, std::vector<std::byte>& room) override;
@@ -39,6 +41,7 @@ class CpuBackend final : public Backend {
   void head(const HeadOp& op) override;
   void clear(float* x, int64_t count) override;
   void add(const float* x, float* y, int64_t count) override;
+  void copy_rows(const CopyRowsOp& op) override;
   int num_host_threads() const override { return team_.size(); }
   void share_out(int64_t count, HostWork work) override;
 
@@ -148,6 +151,7 @@ class CpuBackend final : public Backend {
   void down(std::span<const Piece> wave, ActivationRounding rounding, int64_t phase, int thread);
 
   ThreadTeam team_;
+  std::unique_ptr<CpuCommunicator> ranks_;
   std::vector<NodeSeat> seats_;  // by thread
   kernels::KernelTable kernels_;
   ClaimBoard claims_;

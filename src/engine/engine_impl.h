@@ -53,6 +53,7 @@ struct Engine::Impl {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Backend> backend;
+  DeviceCommunicator* device_ranks = nullptr;  // the backend's; null: alone
   std::unique_ptr<DeepseekV2> model;
   std::unique_ptr<LatentCache> cache;
   std::unique_ptr<Runner> runner;

@@ -20,9 +20,8 @@ namespace {
 Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
   if (options.device == DeviceKind::kCpu)
     return make_cpu_backend({.num_threads = options.num_threads, .isa = options.isa});
-  if (options.communicator != nullptr && options.communicator->size() > 1)
-    return unsupported("--device cuda: not over {} ranks; use one", options.communicator->size());
-  return make_cuda_backend({.num_host_threads = options.num_threads});
+  const int local_rank = options.communicator != nullptr ? options.communicator->layout().local_rank() : 0;
+  return make_cuda_backend({.local_rank = local_rank, .num_host_threads = options.num_threads});
 }
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& model_dir) {
@@ -80,6 +79,9 @@ Status Engine::Impl::open(ProgressSink* progress) {
       .rope_dtype = activation_dtype == DType::kFloat16 ? DType::kFloat16 : DType::kBFloat16};
   const int64_t max_num_seqs = std::min(options.max_num_seqs, options.max_num_batched_tokens);
   FATHOM_ASSIGN_OR_RETURN(backend, make_backend(options));
+  if (communicator != nullptr) {
+    FATHOM_ASSIGN_OR_RETURN(device_ranks, backend->connect(*communicator));
+  }
   FATHOM_ASSIGN_OR_RETURN(CacheSize size,
                           choose_cache_size(options,
                                             {.config = config,
@@ -87,7 +89,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                              .kv_cache_dtype = cache_options.dtype,
                                              .checkpoint = *checkpoint,
                                              .draft = draft ? &*draft : nullptr},
-                                            share_of_memory(backend->memory(), communicator)));
+                                            share_of_memory(backend->memory(), device_ranks)));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(smallest_of_ranks(*communicator, size));
   cache_options.num_pages = size.num_pages;
   max_model_len = size.max_model_len;
@@ -115,7 +117,7 @@ Status Engine::Impl::open(ProgressSink* progress) {
                                                    .max_logits_rows = max_num_seqs + max_drafts,
                                                    .max_positions = max_model_len,
                                                    .sharding = sharding,
-                                                   .communicator = communicator},
+                                                   .communicator = device_ranks},
                                                   progress));
   FATHOM_ASSIGN_OR_RETURN(LatentCache made, LatentCache::create(*backend, config, cache_options));
   cache = std::make_unique<LatentCache>(std::move(made));
@@ -132,7 +134,8 @@ Status Engine::Impl::open(ProgressSink* progress) {
   scheduler = std::make_unique<Scheduler>(scheduler_config, borrowed, std::move(hash));
   FATHOM_RETURN_IF_ERROR(make_drafter(max_num_seqs, draft ? &*draft : nullptr, progress));
   if (communicator != nullptr) FATHOM_RETURN_IF_ERROR(communicator->barrier());  // all have loaded
-  if (options.device == DeviceKind::kCuda) {
+  // Of several ranks the first has the others do the same.
+  if (options.device == DeviceKind::kCuda && (communicator == nullptr || communicator->rank() == 0)) {
     FATHOM_RETURN_IF_ERROR(warm_up(*runner, *row_reader,
                                    {.num_tokens = options.max_num_batched_tokens,
                                     .num_logits_rows = max_num_seqs + max_drafts,

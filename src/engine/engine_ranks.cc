@@ -42,10 +42,9 @@ Sharding sharding_of(const EngineOptions& options) {
   return sharding;
 }
 
-MemoryInfo share_of_memory(MemoryInfo memory, const Communicator* communicator) {
-  if (communicator == nullptr) return memory;
-  const NodeLayout& layout = communicator->layout();
-  const uint64_t num_ranks = layout.ranks_of(layout.node()).size();
+MemoryInfo share_of_memory(MemoryInfo memory, const DeviceCommunicator* ranks) {
+  if (ranks == nullptr) return memory;
+  const auto num_ranks = static_cast<uint64_t>(ranks->num_sharing_memory());
   if (memory.system_available) *memory.system_available /= num_ranks;
   if (memory.cgroup_available) *memory.cgroup_available /= num_ranks;
   return memory;

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "base/checked_math.h"
 #include "model/rope.h"
 #include "model/weight_loader.h"
 
@@ -65,10 +66,8 @@ Status DeepseekV2::allocate_activations() {
         allocate(partials_, tokens, options_.sharding.num_partial_sums() * config_.hidden_size));
   FATHOM_RETURN_IF_ERROR(allocate(logits_, options_.max_logits_rows, config_.vocab_size));
   if (options_.communicator != nullptr) {
-    const int64_t share = vocabulary_share(0).size();
-    FATHOM_RETURN_IF_ERROR(allocate(own_logits_, options_.max_logits_rows, share));
     FATHOM_RETURN_IF_ERROR(
-        allocate(gathered_logits_, options_.max_logits_rows, share * options_.sharding.num_ranks));
+        allocate(gathered_logits_, options_.sharding.num_ranks, gathered_stride(options_.max_logits_rows)));
   }
   const std::vector<float> tables = rope_tables(config_, options_.max_positions);
   const size_t bytes = tables.size() * sizeof(float);
@@ -171,9 +170,7 @@ void DeepseekV2::output_projection(const AttentionWeights& weights) {
 
 Status DeepseekV2::share_rows() {
   if (options_.communicator == nullptr) return ok_status();
-  return options_.communicator->all_gather_parts(
-      std::as_writable_bytes(std::span(hidden_.floats(), static_cast<size_t>(floats_of(num_tokens_)))),
-      home_row_bytes_);
+  return options_.communicator->all_gather_parts(hidden_.data(), home_row_bytes_);
 }
 
 // hidden += network(norm(hidden)): dense, or routed and shared experts.
@@ -243,7 +240,7 @@ Status DeepseekV2::add_sum_of_ranks() {
 
 Status DeepseekV2::reduce(float* values, int64_t count) {
   if (options_.communicator == nullptr) return ok_status();
-  return options_.communicator->all_reduce_sum({values, static_cast<size_t>(count)});
+  return options_.communicator->all_reduce_sum(values, count);
 }
 
 Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& cache) {
@@ -318,10 +315,11 @@ Result<const float*> DeepseekV2::more_logits(const Batch& batch) {
 
 Status DeepseekV2::head(int64_t num_rows) {
   const bool alone = options_.communicator == nullptr;
+  const int64_t own = options_.sharding.rank * gathered_stride(num_rows);
   backend_.head({.x = hidden_.floats(),
                  .norm = norm(weights_.final_norm),
                  .weight = &weights_.lm_head,
-                 .logits = alone ? logits_.floats() : own_logits_.floats(),
+                 .logits = alone ? logits_.floats() : gathered_logits_.floats() + own,
                  .rounding = rounding_});
   return alone ? ok_status() : gather_logits(num_rows);
 }
@@ -334,21 +332,26 @@ IndexRange DeepseekV2::vocabulary_share(int64_t rank) const {
           even_part(config_.vocab_size, 1, slices.end - 1, sharding.num_slices).end};
 }
 
-// A rank's [rows, its share of the vocabulary] travel as so many bytes as rank 0's.
+// Room for the largest share, rank 0's, and parts that begin at cache lines.
+int64_t DeepseekV2::gathered_stride(int64_t num_rows) const {
+  constexpr int64_t kLineFloats = 16;
+  return round_up(num_rows * vocabulary_share(0).size(), kLineFloats);
+}
+
 Status DeepseekV2::gather_logits(int64_t num_rows) {
-  const int64_t num_ranks = options_.sharding.num_ranks;
-  const auto count = static_cast<size_t>(num_rows * vocabulary_share(0).size());
-  FATHOM_RETURN_IF_ERROR(options_.communicator->all_gather(
-      std::as_bytes(std::span<const float>(own_logits_.floats(), count)),
-      std::as_writable_bytes(
-          std::span<float>(gathered_logits_.floats(), count * static_cast<size_t>(num_ranks)))));
-  for (int64_t rank = 0; rank < num_ranks; ++rank) {
+  const int64_t stride = gathered_stride(num_rows);
+  std::vector<size_t> starts;
+  for (int64_t rank = 0; rank <= options_.sharding.num_ranks; ++rank)
+    starts.push_back(static_cast<size_t>(rank * stride) * sizeof(float));
+  FATHOM_RETURN_IF_ERROR(options_.communicator->all_gather_parts(gathered_logits_.data(), starts));
+  for (int64_t rank = 0; rank < options_.sharding.num_ranks; ++rank) {
     const IndexRange share = vocabulary_share(rank);
-    const float* from = gathered_logits_.floats() + rank * static_cast<int64_t>(count);
-    for (int64_t row = 0; row < num_rows; ++row) {
-      std::copy_n(from + row * share.size(), share.size(),
-                  logits_.floats() + row * config_.vocab_size + share.begin);
-    }
+    backend_.copy_rows({.from = gathered_logits_.floats() + rank * stride,
+                        .from_stride = share.size(),
+                        .to = logits_.floats() + share.begin,
+                        .to_stride = config_.vocab_size,
+                        .num_rows = num_rows,
+                        .width = share.size()});
   }
   return ok_status();
 }

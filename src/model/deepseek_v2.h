@@ -17,7 +17,6 @@
 #include "model/latent_cache.h"
 #include "model/sharding.h"
 #include "model/weights.h"
-#include "parallel/communicator.h"
 
 namespace fathom {
 
@@ -28,9 +27,8 @@ struct ModelOptions {
   int64_t max_logits_rows = 64;  // wanted rows of the largest batch
   int64_t max_positions = 4096;  // positions that will be computed: [0, max_positions)
   Sharding sharding = {};
-  // Of sharding.num_ranks ranks, outlives the model; null where there is one. Its sums are taken where the
-  // activations lie: several ranks need a backend whose memory is the host's.
-  Communicator* communicator = nullptr;
+  // The backend's, of sharding.num_ranks ranks; null where there is one.
+  DeviceCommunicator* communicator = nullptr;
 };
 
 class DeepseekV2 {
@@ -75,6 +73,8 @@ class DeepseekV2 {
   void network_of(const LayerWeights& layer, const NetworkSlice& network, float* sum);
   Status head(int64_t num_rows);
   Status gather_logits(int64_t num_rows);
+  // Floats from one rank's logits of so many rows to the next one's in gathered_logits_.
+  int64_t gathered_stride(int64_t num_rows) const;
   IndexRange vocabulary_share(int64_t rank) const;
   // Of the rows that this rank attends for.
   void project(const float* x, const Norm& norm, std::span<const Projection> outputs);
@@ -115,10 +115,8 @@ class DeepseekV2 {
   DeviceBuffer attended_;  // H v
   DeviceBuffer partials_;  // Sharding::num_partial_sums() of D
   // [max_logits_rows, ...]
-  DeviceBuffer logits_;  // vocab_size
-  // Of several ranks: rank 0's share of the vocabulary, the largest.
-  DeviceBuffer own_logits_;
-  DeviceBuffer gathered_logits_;  // num_ranks such
+  DeviceBuffer logits_;           // vocab_size
+  DeviceBuffer gathered_logits_;  // of several ranks: rank by rank, each [rows, its share of the vocabulary]
 };
 
 }  // namespace fathom

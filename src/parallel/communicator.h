@@ -27,6 +27,8 @@ struct NodeLayout {
   int node() const { return node_of[static_cast<size_t>(rank)]; }
   // Ascending; the first is the node's leader.
   std::vector<int> ranks_of(int node) const;
+  // This rank's place among those of its node.
+  int local_rank() const;
 };
 
 // Thread rule: one thread at a time.

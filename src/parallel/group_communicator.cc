@@ -19,9 +19,8 @@ constexpr size_t kSlotFloats = NodeWindow::kSlotBytes / sizeof(float);
 constexpr size_t kLineFloats = 64 / sizeof(float);
 
 struct LocalPlace {
-  explicit LocalPlace(const NodeLayout& layout) : ranks(layout.ranks_of(layout.node())) {
-    index = static_cast<int>(std::find(ranks.begin(), ranks.end(), layout.rank) - ranks.begin());
-  }
+  explicit LocalPlace(const NodeLayout& layout)
+      : ranks(layout.ranks_of(layout.node())), index(layout.local_rank()) {}
   std::vector<int> ranks;  // of this node
   int index;               // of this rank among them
 };

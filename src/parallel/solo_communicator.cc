@@ -39,6 +39,11 @@ std::vector<int> NodeLayout::ranks_of(int node) const {
   return ranks;
 }
 
+int NodeLayout::local_rank() const {
+  const auto own = node_of.begin() + rank;
+  return static_cast<int>(std::count(node_of.begin(), own, *own));
+}
+
 std::unique_ptr<Communicator> make_solo_communicator() { return std::make_unique<SoloCommunicator>(); }
 
 }  // namespace fathom

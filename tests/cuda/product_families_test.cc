@@ -56,7 +56,8 @@ class OnHopper : public testing::Test {
     EXPECT_EQ(tile == kMmaSync ? cuda_device::linear(p, device.stream)
                                : cuda_device::linear_hopper_tile(p, tile, device.stream),
               0);
-    EXPECT_TRUE(device.download(p.linear.y, y.data(), count * sizeof(float), device.stream).ok());
+    EXPECT_TRUE(device.download_later(p.linear.y, y.data(), count * sizeof(float), device.stream).ok());
+    EXPECT_TRUE(device.synchronize(device.stream).ok());
     return y;
   }
   cuda::LinearBatchParams random_product(InputForm form, DType format, LinearParams::Output output) {

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import unittest
 
+from serving import has_open_mpi
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
 EMULATED = FATHOM = ""
@@ -46,6 +48,17 @@ class CudaTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         texts = [answer["text"] for answer in json.loads(done.stdout)]
         self.assertEqual([text.strip() for text in texts], [text.strip() for text in alone])
+
+    def test_ranks_that_share_a_device_write_what_one_process_does(self):
+        if not has_open_mpi(pathlib.Path(EMULATED).with_name("libfathom_mpi.so")):
+            self.skipTest("Open MPI is not installed")
+        arguments = ("run", DEMO, PROMPTS[0], "--max-tokens", 4, "--seed", 3, "--slices", 2, "--device", "cuda", "--threads", 1)
+        wanted = run(EMULATED, *arguments, *SMALL)
+        self.assertEqual(wanted.returncode, 0, wanted.stderr)
+        for flags in ((), ("--dp-attention",)):
+            done = run(EMULATED, "launch", "-n", 2, "--", EMULATED, *arguments, *SMALL, *flags)
+            self.assertEqual((done.returncode, done.stdout), (0, wanted.stdout), done.stderr)
+            self.assertIn("2 ranks reach each other through the host's memory: ranks 0 and 1 share a GPU", done.stderr)
 
     def test_too_little_device_memory_is_told_before_loading(self):
         done = run(EMULATED, "run", DEMO, PROMPTS[0], "--device", "cuda", "--kv-memory", "64G", "--max-tokens", 1)

@@ -197,9 +197,11 @@ std::vector<float> logits_of(const ModelStep& step, std::span<const int32_t> hom
   const auto config = load_model_config(folder);
   const auto checkpoint = Checkpoint::open(folder);
   const auto backend = make_cpu_backend({.num_threads = 1, .isa = detect_cpu_features().best_isa()});
+  DeviceCommunicator* const ranks =
+      communicator != nullptr ? (*backend)->connect(*communicator).value() : nullptr;
   const auto model =
       DeepseekV2::load(**backend, **checkpoint, {}, *config,
-                       {.max_positions = 200, .sharding = sharding, .communicator = communicator}, nullptr);
+                       {.max_positions = 200, .sharding = sharding, .communicator = ranks}, nullptr);
   const auto cache = LatentCache::create(**backend, *config, {.num_pages = 3, .block_size = 128});
   if (!model.ok() || !cache.ok()) {
     ADD_FAILURE() << model.status().message() << cache.status().message();

@@ -1,7 +1,6 @@
 #include "device/cuda/cuda_backend.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <system_error>
 
@@ -22,7 +21,9 @@ constexpr int64_t kMaxGraphTokens = 512;
 constexpr int64_t kMaxGraphSegment = 16;
 
 MemoryInfo memory_of(const CudaDevice& device) {
-  return {.system_available = device.facts.free_bytes, .owner = device.facts.name};
+  MemoryInfo memory{.owner = device.facts.name};
+  if (const Result<uint64_t> bytes = device.free_bytes(); bytes.ok()) memory.system_available = *bytes;
+  return memory;
 }
 
 }  // namespace
@@ -30,8 +31,10 @@ MemoryInfo memory_of(const CudaDevice& device) {
 CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& options)
     : device_(device),
       team_(options.num_host_threads > 0 ? options.num_host_threads : available_cpus()),
-      whole_steps_(options.whole_steps),
       graphs_(device),
+      staged_(device),
+      read_room_(device),
+      staged_queries_(device),
       store_(device) {}
 
 MemoryInfo CudaBackend::memory() const { return memory_of(device_); }
@@ -53,21 +56,12 @@ Status CudaBackend::upload(const void* host, void* device, size_t bytes) {
   return device_.upload(host, device, bytes, device_.stream);
 }
 
-Result<std::byte*> CudaBackend::pinned(DeviceBuffer& buffer, size_t bytes) {
-  if (buffer.bytes() < std::max<size_t>(bytes, 1)) {
-    const size_t wanted = std::bit_ceil(std::max<size_t>(bytes, 1));
-    buffer = DeviceBuffer();
-    FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate_host(wanted));
-    buffer = DeviceBuffer(data, wanted, device_.release_host);
-  }
-  return static_cast<std::byte*>(buffer.data());
-}
-
 Result<const void*> CudaBackend::read_back(const void* device, size_t bytes, std::vector<std::byte>&) {
   FATHOM_RETURN_IF_ERROR(failure_);
   FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
-  FATHOM_ASSIGN_OR_RETURN(std::byte * room, pinned(read_room_, bytes));
-  FATHOM_RETURN_IF_ERROR(device_.download(device, room, bytes, device_.stream));
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const room, read_room_.reserve(bytes));
+  FATHOM_RETURN_IF_ERROR(device_.download_later(device, room, bytes, device_.stream));
+  FATHOM_RETURN_IF_ERROR(wait());
   is_in_flight_ = false;
   return static_cast<const void*>(room);
 }
@@ -227,7 +221,7 @@ bool CudaBackend::make_groups(WeightGroups& groups, int64_t count, WeightAt weig
 Status CudaBackend::begin_step(const Batch& batch) {
   FATHOM_RETURN_IF_ERROR(failure_);
   FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
-  if (is_in_flight_) FATHOM_RETURN_IF_ERROR(device_.synchronize(device_.stream));
+  if (is_in_flight_) FATHOM_RETURN_IF_ERROR(wait());
   batch_ = batch;
   plan_expanded();
   plan_absorbed();
@@ -239,7 +233,7 @@ Status CudaBackend::begin_step(const Batch& batch) {
                        batch.positions.size_bytes() + batch.logits_rows.size_bytes() +
                        split_items.size_bytes() + split_results.size_bytes() +
                        batch.page_tables.size_bytes() + key_tiles.size_bytes() + query_tiles.size_bytes();
-  FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, pinned(staged_, bytes));
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, staged_.reserve(bytes));
   if (!reserve(arrays_.storage, static_cast<int64_t>(staged_.bytes()))) return failure_;
   auto* data = arrays_.storage.as<std::byte>();
   size_t size = 0;
@@ -262,7 +256,7 @@ Status CudaBackend::begin_step(const Batch& batch) {
 }
 
 bool CudaBackend::is_graph_step() const {
-  if (!whole_steps_ || batch_.logits_rows.empty() || batch_.num_tokens() > kMaxGraphTokens) return false;
+  if (!is_alone_ || batch_.logits_rows.empty() || batch_.num_tokens() > kMaxGraphTokens) return false;
   if (split_plan_.passes.size() != 1) return false;
   for (size_t b = 0; b < batch_.forms.size(); ++b) {
     if (batch_.forms[b] != AttentionForm::kAbsorbed) return false;
@@ -381,8 +375,21 @@ void CudaBackend::add(const float* x, float* y, int64_t count) {
            "add");
 }
 
+void CudaBackend::copy_rows(const CopyRowsOp& op) {
+  if (!launches()) return;
+  launched(device_.kernels.gather_rows({.from = op.from,
+                                        .to = op.to,
+                                        .from_stride = op.from_stride,
+                                        .to_stride = op.to_stride,
+                                        .num_rows = op.num_rows,
+                                        .width = op.width},
+                                       device_.stream),
+           "gather_rows");
+}
+
 Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& options) {
-  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(options.ordinal));
+  const int ordinal = options.local_rank % std::max(1, count_cuda_devices());
+  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(ordinal));
   try {
     return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(device, options));
   } catch (const std::system_error& error) {

@@ -13,6 +13,9 @@
 #include "base/thread_team.h"
 #include "device/backend.h"
 #include "device/cuda/cuda_device.h"
+#include "device/cuda/nccl_communicator.h"
+#include "device/cuda/pinned_room.h"
+#include "device/cuda/staged_communicator.h"
 #include "device/cuda/step_graphs.h"
 #include "device/cuda/weight_store.h"
 #include "kernels/cuda/flash_plan.h"
@@ -25,6 +28,7 @@ class CudaBackend final : public Backend {
   // Throws std::system_error where the system refuses the host's threads.
   CudaBackend(const CudaDevice& device, const CudaBackendOptions& options);
 
+  Result<DeviceCommunicator*> connect(Communicator& communicator) override;
   MemoryInfo memory() const override;
   Result<DeviceBuffer> allocate(size_t bytes) override;
   Status upload(const void* host, void* device, size_t bytes) override;
@@ -49,6 +53,7 @@ class CudaBackend final : public Backend {
   void head(const HeadOp& op) override;
   void clear(float* x, int64_t count) override;
   void add(const float* x, float* y, int64_t count) override;
+  void copy_rows(const CopyRowsOp& op) override;
 
   int num_host_threads() const override { return team_.size(); }
   void share_out(int64_t count, HostWork work) override;
@@ -162,24 +167,28 @@ class CudaBackend final : public Backend {
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
 
-  // Memory of no graph, and pinned memory of the host, that grow; their content is lost then.
+  // Memory of no graph that grows; its content is lost then.
   Result<std::byte*> device_room(DeviceBuffer& buffer, size_t bytes);
-  Result<std::byte*> pinned(DeviceBuffer& buffer, size_t bytes);
   Status make_records(const ExamineOp& op, int64_t head_stride, std::byte* answers);
   Status copy_rows(const ExamineOp& op, std::byte* rows);
+  // Until the stream has done all it was given; cuda_ranks.cc.
+  Status wait();
   bool is_graph_step() const;
   void run_project(const ProjectOp& op);
   void run_head(const HeadOp& op);
 
   CudaDevice device_;
   ThreadTeam team_;
-  bool whole_steps_;
+  // Whether a step from embed to head is launches of this backend alone: so it can be a graph.
+  bool is_alone_ = true;
+  std::unique_ptr<NcclCommunicator> nccl_;            // of several ranks: this
+  std::unique_ptr<StagedCommunicator> staged_ranks_;  // or this
   StepGraphs graphs_;
-  DeviceBuffer staged_;          // pinned: the batch's arrays on their way
-  bool is_in_flight_ = false;    // staged_ is being read
-  DeviceBuffer read_room_;       // pinned: what was read back last
-  DeviceBuffer staged_queries_;  // pinned
-  DeviceBuffer examining_;       // queries, answers and room of the last examine()
+  PinnedRoom staged_;          // the batch's arrays on their way
+  bool is_in_flight_ = false;  // staged_ is being read
+  PinnedRoom read_room_;       // what was read back last
+  PinnedRoom staged_queries_;
+  DeviceBuffer examining_;  // queries, answers and room of the last examine()
   Status failure_;
   WeightStore store_;
   // By the panels of the first weight that is present: memory that lives as long as the backend.

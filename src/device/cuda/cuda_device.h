@@ -3,9 +3,11 @@
 // over the CUDA runtime, for builds without a toolkit, and over the emulated kernels for tests.
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "base/status.h"
+#include "device/cuda/nccl.h"
 #include "kernels/cuda/params.h"
 
 namespace fathom {
@@ -27,6 +29,7 @@ struct CudaKernels {
   int (*gather_rows)(const kernels::cuda::GatherParams&, void* stream);
   int (*clear_or_add)(const kernels::cuda::ElementsParams&, void* stream);
   int (*logit_rows)(const kernels::cuda::LogitRowsParams&, void* stream);
+  int (*sum_ranks)(const kernels::cuda::SumRanksParams&, void* stream);
 };
 
 // Launches that were recorded once and are sent as one.
@@ -44,27 +47,29 @@ struct CudaDeviceFacts {
   std::string name;
   int compute_capability = 0;  // 90 is 9.0
   int num_multiprocessors = 0;
-  uint64_t free_bytes = 0;  // when it was opened
+  std::array<char, 16> uuid = {};  // no other device has it
   uint64_t total_bytes = 0;
 };
 
-// Copies take place in the order of the stream, after earlier launches. upload and download are complete at
-// their return; the _later ones are not: `host` is memory of allocate_host that the copy has until
-// synchronize.
+// Copies take place in the order of the stream, after earlier launches. upload is complete at its return;
+// upload_later and download_later are not: `host` is memory of allocate_host, which stays as it is, or is not
+// there yet, until synchronize.
 struct CudaDevice {
   CudaDeviceFacts facts = {};
+  Result<uint64_t> (*free_bytes)() = nullptr;         // of its memory
   Result<void*> (*allocate)(size_t bytes) = nullptr;  // kResourceExhausted where there is too little
   void (*release)(void* data, size_t bytes) = nullptr;
   Result<void*> (*allocate_host)(size_t bytes) = nullptr;  // that the device can read: pinned
   void (*release_host)(void* data, size_t bytes) = nullptr;
   Status (*upload)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
   Status (*upload_later)(const void* host, void* device, size_t bytes, void* stream) = nullptr;
-  Status (*download)(const void* device, void* host, size_t bytes, void* stream) = nullptr;
   Status (*download_later)(const void* device, void* host, size_t bytes, void* stream) = nullptr;
   Status (*copy)(const void* from, void* to, size_t bytes, void* stream) = nullptr;
   Status (*synchronize)(void* stream) = nullptr;
+  Result<bool> (*is_idle)(void* stream) = nullptr;  // whether synchronize would return at once
   CudaGraphs graphs = {};
   CudaKernels kernels = {};
+  Result<Nccl> (*open_nccl)() = nullptr;
   void* stream = nullptr;
 };
 

@@ -60,7 +60,7 @@ Status CudaBackend::make_records(const ExamineOp& op, int64_t head_stride, std::
   const size_t group_peaks = layout.add<uint32_t>(num_rows * num_groups);
   const size_t group_sums = layout.add<double>(num_rows * num_groups);
   FATHOM_ASSIGN_OR_RETURN(std::byte* const data, device_room(examining_, layout.size()));
-  FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, pinned(staged_queries_, op.queries.size_bytes()));
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, staged_queries_.reserve(op.queries.size_bytes()));
   std::memcpy(staged, op.queries.data(), op.queries.size_bytes());
   FATHOM_RETURN_IF_ERROR(
       device_.upload_later(staged, data + queries, op.queries.size_bytes(), device_.stream));
@@ -104,10 +104,10 @@ Result<std::optional<Examined>> CudaBackend::examine(const ExamineOp& op) {
   const AnswerLayout answer(std::ssize(op.queries), head_stride);
   Layout layout = answer.layout;
   const size_t rows = layout.add<float>(std::ssize(op.rows) * op.stride);
-  FATHOM_ASSIGN_OR_RETURN(std::byte* const room, pinned(read_room_, layout.size()));
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const room, read_room_.reserve(layout.size()));
   if (!op.queries.empty()) FATHOM_RETURN_IF_ERROR(make_records(op, head_stride, room));
   FATHOM_RETURN_IF_ERROR(copy_rows(op, room + rows));
-  FATHOM_RETURN_IF_ERROR(device_.synchronize(device_.stream));
+  FATHOM_RETURN_IF_ERROR(wait());
   is_in_flight_ = false;
   const Examined examined{
       .records = {reinterpret_cast<const RowRecord*>(room + answer.records), op.queries.size()},

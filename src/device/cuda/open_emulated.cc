@@ -52,6 +52,10 @@ class Arena {
     ::madvise(data, rounded, MADV_DONTNEED);
     if (live_bytes_ == 0) used_ = 0;
   }
+  uint64_t free_bytes() {
+    const std::lock_guard lock(mutex_);
+    return kMemoryBytes - live_bytes_;
+  }
   // Between these, memory can be touched, and after kernels until the next copy is done: opening and closing
   // for every kernel would take longer than most of them.
   void enter() {
@@ -151,18 +155,18 @@ CudaDevice emulated_device() {
   return {.facts = {.name = "emulated device",
                     .compute_capability = 80,
                     .num_multiprocessors = 4,
-                    .free_bytes = kMemoryBytes,
                     .total_bytes = kMemoryBytes},
+          .free_bytes = [] { return Result<uint64_t>(arena().free_bytes()); },
           .allocate = allocate,
           .release = release,
           .allocate_host = allocate_host,
           .release_host = release_host,
           .upload = copy,
           .upload_later = copy,
-          .download = copy,
           .download_later = copy,
           .copy = copy,
           .synchronize = synchronize,
+          .is_idle = [](void*) { return Result<bool>(true); },
           .graphs = {begin_capture, end_capture, launch_graph, release_graph},
           .kernels = {.prepare = emulated::prepare,
                       .linear = emulated::linear,
@@ -178,15 +182,26 @@ CudaDevice emulated_device() {
                       .embed = emulated::embed,
                       .gather_rows = emulated::gather_rows,
                       .clear_or_add = emulated::clear_or_add,
-                      .logit_rows = emulated::logit_rows},
+                      .logit_rows = emulated::logit_rows,
+                      .sum_ranks = emulated::sum_ranks},
+          .open_nccl = emulated_machine().open_nccl,
           .stream = &stream};
 }
 
-Result<CudaDevice> open_cuda_device(int ordinal) {
-  if (ordinal != 0) return unsupported("--device cuda: device {} is wanted, there is one", ordinal);
-  return emulated_device();
+EmulatedMachine& emulated_machine() {
+  static EmulatedMachine machine;
+  return machine;
 }
 
-int count_cuda_devices() { return 1; }
+Result<CudaDevice> open_cuda_device(int ordinal) {
+  const int count = emulated_machine().num_devices;
+  if (ordinal >= count)
+    return unsupported("--device cuda: device {} is wanted, there are {}", ordinal, count);
+  CudaDevice device = emulated_device();
+  device.facts.uuid[0] = static_cast<char>(ordinal);
+  return device;
+}
+
+int count_cuda_devices() { return emulated_machine().num_devices; }
 
 }  // namespace fathom

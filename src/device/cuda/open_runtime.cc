@@ -2,6 +2,7 @@
 // first used, so that the program also runs where there is none.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "device/cuda/cuda_device.h"
@@ -57,6 +58,13 @@ Status synchronize(void* stream) {
   return check(cudaStreamSynchronize(stream_of(stream)), "an operation on the device");
 }
 
+Result<bool> is_idle(void* stream) {
+  const cudaError_t error = cudaStreamQuery(stream_of(stream));
+  if (error == cudaErrorNotReady) return false;
+  FATHOM_RETURN_IF_ERROR(check(error, "an operation on the device"));
+  return true;
+}
+
 Status copy_later(const void* from, void* to, size_t bytes, cudaMemcpyKind kind, void* stream) {
   FATHOM_RETURN_IF_ERROR(check(cudaSetDevice(chosen_device), "choosing the device"));
   return check(cudaMemcpyAsync(to, from, bytes, kind, stream_of(stream)), "a copy");
@@ -73,11 +81,6 @@ Status upload(const void* host, void* device, size_t bytes, void* stream) {
 
 Status download_later(const void* device, void* host, size_t bytes, void* stream) {
   return copy_later(device, host, bytes, cudaMemcpyDeviceToHost, stream);
-}
-
-Status download(const void* device, void* host, size_t bytes, void* stream) {
-  FATHOM_RETURN_IF_ERROR(download_later(device, host, bytes, stream));
-  return synchronize(stream);
 }
 
 Status copy(const void* from, void* to, size_t bytes, void* stream) {
@@ -119,7 +122,8 @@ constexpr CudaKernels kKernels = {.prepare = entries::prepare,
                                   .embed = entries::embed,
                                   .gather_rows = entries::gather_rows,
                                   .clear_or_add = entries::clear_or_add,
-                                  .logit_rows = entries::logit_rows};
+                                  .logit_rows = entries::logit_rows,
+                                  .sum_ranks = entries::sum_ranks};
 
 // All cuts of a product by the same instructions.
 CudaKernels kernels_of(const CudaDeviceFacts& facts) {
@@ -130,6 +134,13 @@ CudaKernels kernels_of(const CudaDeviceFacts& facts) {
 }
 
 constexpr int kLeastCapability = 80;
+
+Result<uint64_t> free_bytes() {
+  FATHOM_RETURN_IF_ERROR(check(cudaSetDevice(chosen_device), "choosing the device"));
+  size_t free = 0, total = 0;
+  FATHOM_RETURN_IF_ERROR(check(cudaMemGetInfo(&free, &total), "reading the device's memory"));
+  return uint64_t{free};
+}
 
 Result<CudaDeviceFacts> read_facts(int ordinal) {
   CudaDeviceFacts facts;
@@ -142,10 +153,8 @@ Result<CudaDeviceFacts> read_facts(int ordinal) {
     return unsupported("--device cuda: {} has compute capability {}.{}, 8.0 is the least", facts.name,
                        properties.major, properties.minor);
   }
-  size_t free_bytes = 0, total = 0;
-  FATHOM_RETURN_IF_ERROR(check(cudaMemGetInfo(&free_bytes, &total), "reading the device's memory"));
-  facts.free_bytes = free_bytes;
-  facts.total_bytes = total;
+  facts.total_bytes = properties.totalGlobalMem;
+  std::copy_n(properties.uuid.bytes, facts.uuid.size(), facts.uuid.begin());
   return facts;
 }
 
@@ -168,18 +177,20 @@ Result<CudaDevice> open_cuda_device(int ordinal) {
   FATHOM_RETURN_IF_ERROR(
       check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate"));
   return CudaDevice{.facts = facts,
+                    .free_bytes = free_bytes,
                     .allocate = allocate,
                     .release = release,
                     .allocate_host = allocate_host,
                     .release_host = release_host,
                     .upload = upload,
                     .upload_later = upload_later,
-                    .download = download,
                     .download_later = download_later,
                     .copy = copy,
                     .synchronize = synchronize,
+                    .is_idle = is_idle,
                     .graphs = {begin_capture, end_capture, launch, release_graph},
                     .kernels = kernels_of(facts),
+                    .open_nccl = open_nccl,
                     .stream = stream};
 }
 

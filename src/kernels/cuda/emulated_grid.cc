@@ -1,6 +1,7 @@
 // Fibers, barriers and collectives of the emulated device.
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -70,7 +71,7 @@ struct Grid {
   int64_t block_x = 0, block_y = 0;
   int current = 0;  // thread
   void* scheduler = nullptr;
-  std::vector<Fiber> fibers;
+  std::vector<Fiber> fibers;      // of the largest block so far: their stacks are kept
   std::vector<LaneWords> words;   // by thread
   std::vector<std::byte> shared;  // with room to align
   unsigned char* shared_begin = nullptr;
@@ -89,6 +90,8 @@ Grid& grid() {
   return the_grid;
 }
 
+std::span<Fiber> fibers_of_block(Grid& g) { return {g.fibers.data(), static_cast<size_t>(g.shape.threads)}; }
+
 Fiber& current_fiber(Grid& g) { return g.fibers[static_cast<size_t>(g.current)]; }
 
 void leave_fiber(State state) {
@@ -106,7 +109,7 @@ void fiber_main() {
 
 // A stack from which fathom_switch_stack returns into fiber_main.
 void prepare_fiber(Fiber& fiber) {
-  if (fiber.stack == nullptr) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
+  if (fiber.stack == nullptr) fiber.stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
   const auto top = (reinterpret_cast<uintptr_t>(fiber.stack.get()) + kStackBytes) / 16 * 16;
   auto* slot = reinterpret_cast<void**>(top);
   *--slot = nullptr;  // where a caller's return address would be
@@ -168,18 +171,18 @@ void run_warp(Grid& g, int warp) {
 // Lets all threads go on from a barrier; false where all have ended.
 bool release_barrier(Grid& g) {
   const Fiber& some = g.fibers[0];
-  for (size_t i = 1; i < g.fibers.size(); ++i)
-    FATHOM_CHECK(g.fibers[i].state == some.state, "a block's threads part: thread 0 is {}, thread {} {}",
-                 where(some), i, where(g.fibers[i]));
+  for (const Fiber& fiber : fibers_of_block(g))
+    FATHOM_CHECK(fiber.state == some.state, "a block's threads part: thread 0 is {}, thread {} {}",
+                 where(some), &fiber - g.fibers.data(), where(fiber));
   if (some.state == State::kDone) return false;
   check_products_at_barrier();
-  for (Fiber& fiber : g.fibers) fiber.state = State::kReady;
+  for (Fiber& fiber : fibers_of_block(g)) fiber.state = State::kReady;
   return true;
 }
 
 void run_block(Grid& g) {
   std::fill(g.shared.begin(), g.shared.end(), std::byte{0xff});
-  for (Fiber& fiber : g.fibers) prepare_fiber(fiber);
+  for (Fiber& fiber : fibers_of_block(g)) prepare_fiber(fiber);
   begin_products_block(g.shape.threads, g.shape.shared_bytes);
   do {
     in_order(g, g.shape.threads / kWarpLanes, [&](int warp) { run_warp(g, warp); });
@@ -344,7 +347,8 @@ void run_grid(const LaunchShape& shape, void (*body)(const void*), const void* a
   g.shape = shape;
   g.body = body;
   g.arguments = arguments;
-  g.fibers.resize(static_cast<size_t>(shape.threads));
+  if (g.fibers.size() < static_cast<size_t>(shape.threads))
+    g.fibers.resize(static_cast<size_t>(shape.threads));
   g.words.resize(static_cast<size_t>(shape.threads));
   g.shared.resize(shape.shared_bytes + kSharedAlignment);
   const auto shared = reinterpret_cast<uintptr_t>(g.shared.data());

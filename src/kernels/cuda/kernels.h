@@ -23,7 +23,8 @@
   int embed(const cuda::EmbedParams& p, void* stream);                                           \
   int gather_rows(const cuda::GatherParams& p, void* stream);                                    \
   int clear_or_add(const cuda::ElementsParams& p, void* stream);                                 \
-  int logit_rows(const cuda::LogitRowsParams& p, void* stream);
+  int logit_rows(const cuda::LogitRowsParams& p, void* stream);                                  \
+  int sum_ranks(const cuda::SumRanksParams& p, void* stream);
 
 namespace fathom::kernels::cuda_device {
 FATHOM_CUDA_ENTRIES

@@ -238,4 +238,17 @@ FATHOM_HOST_DEVICE inline int64_t num_sum_groups(int64_t width) {
   return (width + kSumGroup - 1) / kSumGroup;
 }
 
+// sum[i] = the sum over the ranks, in the tree of parallel/sum_tree.h, of own[i] for own_rank, of
+// others[rank * others_stride + i] for every other one. sum may be own.
+struct SumRanksParams {
+  const float* own = nullptr;
+  const float* others = nullptr;
+  int64_t others_stride = 0;
+  int64_t own_rank = 0;
+  int64_t num_ranks = 1;  // at most kMaxSummedRanks
+  float* sum = nullptr;
+  int64_t count = 0;
+};
+inline constexpr int kMaxSummedRanks = 64;
+
 }  // namespace fathom::kernels::cuda
