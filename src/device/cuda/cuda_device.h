@@ -18,6 +18,8 @@ struct CudaKernels {
   int (*store_latent)(const kernels::StoreLatentParams&, void* stream);
   int (*absorbed_attention)(const kernels::cuda::AbsorbedBatchParams&, void* stream);
   int (*merge_splits)(const kernels::cuda::MergeBatchParams&, void* stream);
+  int (*gather_latents)(const kernels::cuda::GatherLatentsParams&, void* stream);
+  int (*expanded_attention)(const kernels::cuda::ExpandedBatchParams&, void* stream);
   int (*router)(const kernels::RouterParams&, void* stream);
   int (*plan_experts)(const kernels::cuda::ExpertPlanParams&, void* stream);
   int (*combine_experts)(const kernels::cuda::CombineParams&, void* stream);

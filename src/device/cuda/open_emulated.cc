@@ -169,6 +169,8 @@ CudaDevice emulated_device() {
                       .store_latent = emulated::store_latent,
                       .absorbed_attention = emulated::absorbed_attention,
                       .merge_splits = emulated::merge_splits,
+                      .gather_latents = emulated::gather_latents,
+                      .expanded_attention = emulated::expanded_attention,
                       .router = emulated::router,
                       .plan_experts = emulated::plan_experts,
                       .combine_experts = emulated::combine_experts,

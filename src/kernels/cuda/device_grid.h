@@ -99,6 +99,25 @@ FATHOM_DEVICE uint32_t float_to_bits(float value) { return __float_as_uint(value
 FATHOM_DEVICE float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 FATHOM_DEVICE uint16_t float_to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
 FATHOM_DEVICE float exponential(float value) { return expf(value); }
+// 2^value within 2 ulp; below 2^-126 it is 0.
+FATHOM_DEVICE float power_of_two(float value) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+// The larger one; of a number and NaN the number.
+FATHOM_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
+// Two values rounded to bf16 or fp16, the first one in the low half.
+FATHOM_DEVICE uint32_t bf16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+FATHOM_DEVICE uint32_t fp16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
 FATHOM_DEVICE float square_root(float value) { return sqrtf(value); }
 FATHOM_DEVICE float nearest_integer(float value) { return rintf(value); }
 FATHOM_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }

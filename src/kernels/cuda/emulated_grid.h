@@ -157,6 +157,14 @@ inline uint32_t float_to_bits(float value) { return std::bit_cast<uint32_t>(valu
 inline float half_to_float(uint16_t bits) { return to_float(Float16{bits}); }
 inline uint16_t float_to_half(float value) { return from_float<Float16>(value).bits; }
 inline float exponential(float value) { return std::exp(value); }
+inline float power_of_two(float value) { return value < -126 ? 0.0f : std::exp2(value); }
+inline float larger(float a, float b) { return std::fmax(a, b); }
+inline uint32_t bf16_pair(float low, float high) {
+  return from_float<BFloat16>(low).bits | static_cast<uint32_t>(from_float<BFloat16>(high).bits) << 16;
+}
+inline uint32_t fp16_pair(float low, float high) {
+  return from_float<Float16>(low).bits | static_cast<uint32_t>(from_float<Float16>(high).bits) << 16;
+}
 inline float square_root(float value) { return std::sqrt(value); }
 inline float nearest_integer(float value) { return std::nearbyint(value); }
 inline float fused_multiply_add(float a, float b, float c) { return std::fma(a, b, c); }

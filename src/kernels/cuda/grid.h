@@ -7,6 +7,8 @@
 // thread of a block reaches a barrier; shared memory is dynamic, carved by SharedMemory in the same order by
 // every thread. The emulation ends the process where a kernel breaks one of them. Kernels use no atomics:
 // results would depend on their order.
+//
+// FATHOM_UNROLL stands before a loop over an array that has to stay in registers.
 #pragma once
 
 #include <stddef.h>

@@ -12,6 +12,8 @@
   int store_latent(const StoreLatentParams& p, void* stream);               \
   int absorbed_attention(const cuda::AbsorbedBatchParams& p, void* stream); \
   int merge_splits(const cuda::MergeBatchParams& p, void* stream);          \
+  int gather_latents(const cuda::GatherLatentsParams& p, void* stream);     \
+  int expanded_attention(const cuda::ExpandedBatchParams& p, void* stream); \
   int router(const RouterParams& p, void* stream);                          \
   int plan_experts(const cuda::ExpertPlanParams& p, void* stream);          \
   int combine_experts(const cuda::CombineParams& p, void* stream);          \

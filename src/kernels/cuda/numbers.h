@@ -57,18 +57,19 @@ FATHOM_DEVICE float inverse_scale(float largest, float limit) {
   return is_finite(inverse) ? inverse : 0.0f;
 }
 
-// Element i of a cache row: the latent, then the rotated key. An int8 row's parts may lie at odd addresses.
+// An int8 cache row's parts may lie at odd addresses.
+FATHOM_DEVICE float latent_scale(const LatentCacheView& cache, const unsigned char* row) {
+  const unsigned char* at = row + cache.latent_dim + 2 * cache.rope_dim;
+  return bits_to_float(static_cast<uint32_t>(at[0]) | static_cast<uint32_t>(at[1]) << 8 |
+                       static_cast<uint32_t>(at[2]) << 16 | static_cast<uint32_t>(at[3]) << 24);
+}
+
+// Element i of a cache row: the latent, then the rotated key.
 FATHOM_DEVICE float load_cached(const LatentCacheView& cache, const unsigned char* row, int64_t i) {
   if (cache.dtype != DType::kInt8) return load_float(row, cache.dtype, i);
-  const unsigned char* rope = row + cache.latent_dim;
-  if (i >= cache.latent_dim) {
-    const unsigned char* at = rope + 2 * (i - cache.latent_dim);
-    return float_from_16_bits(static_cast<uint16_t>(at[0] | at[1] << 8), cache.rope_dtype);
-  }
-  const unsigned char* at = rope + 2 * cache.rope_dim;
-  const uint32_t bits = static_cast<uint32_t>(at[0]) | static_cast<uint32_t>(at[1]) << 8 |
-                        static_cast<uint32_t>(at[2]) << 16 | static_cast<uint32_t>(at[3]) << 24;
-  return static_cast<float>(static_cast<int8_t>(row[i])) * bits_to_float(bits);
+  if (i < cache.latent_dim) return static_cast<float>(static_cast<int8_t>(row[i])) * latent_scale(cache, row);
+  const unsigned char* at = row + cache.latent_dim + 2 * (i - cache.latent_dim);
+  return float_from_16_bits(static_cast<uint16_t>(at[0] | at[1] << 8), cache.rope_dtype);
 }
 
 }  // namespace fathom::kernels::FATHOM_CUDA_NAMESPACE

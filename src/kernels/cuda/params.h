@@ -80,6 +80,66 @@ struct MergeBatchParams {
   int64_t latent_dim = 0;
 };
 
+// Up to kKeyBlock keys of a sequence at consecutive positions, from a multiple of kKeyBlock on.
+struct KeyTile {
+  int32_t page_table_start = 0;  // in page_tables
+  int32_t first_position = 0;
+  int32_t num_keys = 0;
+  int32_t first_row = 0;  // where they lie among the rows of a pass
+};
+
+// Rows of the cache as inputs of a linear and as rotated keys. dtype float32: the values; 16 bits wide: those
+// of a cache of that dtype, or the integers of an int8 row, whose scale goes to scales (else 1).
+struct GatherLatentsParams {
+  LatentCacheView cache = {};
+  const int32_t* page_tables = nullptr;
+  const KeyTile* tiles = nullptr;  // [num_tiles]
+  void* latents = nullptr;         // [rows, latent_stride] dtype, zeros from R on
+  float* scales = nullptr;         // [rows]
+  void* rope = nullptr;            // [rows, rope_stride] dtype, zeros from r on
+  int64_t latent_stride = 0;       // elements
+  int64_t rope_stride = 0;         // elements
+  int64_t num_tiles = 0;
+  DType dtype = DType::kFloat32;
+};
+
+// Rows of a batch that are at consecutive positions of one sequence; what a block of expanded attention
+// takes.
+struct QueryTile {
+  int32_t first_row = 0;  // of q
+  int32_t num_rows = 0;   // at most kQueryTile
+  int32_t first_position = 0;
+  int32_t first_key = 0;  // row of the sequence's position 0 among the rows of a pass
+};
+inline constexpr int64_t kQueryTile = 128;
+
+// Parts of a row of expanded keys and values are padded to whole panels (packed.h).
+static inline int64_t padded_part(int64_t width) { return round_up(width, kPanelRows); }
+// Elements of one head's key and value.
+static inline int64_t expanded_width(int64_t nope_dim, int64_t v_dim) {
+  return padded_part(nope_dim) + padded_part(v_dim);
+}
+
+// kernels::ExpandedAttentionParams for many sequences and heads [first_head, first_head + num_heads), keys
+// and values expanded already. dtype is that of keys, values and products; queries and weights are rounded to
+// it.
+struct ExpandedBatchParams {
+  const float* q = nullptr;        // [rows, all_heads, n + r]
+  const void* expanded = nullptr;  // [keys, num_heads, expanded_width]: k_nope, then v; padding is 0
+  const void* rope = nullptr;      // [keys, padded_part(r)], padding is 0
+  const QueryTile* tiles = nullptr;
+  float* out = nullptr;  // [rows, all_heads, v]
+  int64_t num_tiles = 0;
+  int64_t first_head = 0;
+  int64_t num_heads = 0;
+  int64_t all_heads = 0;
+  int64_t nope_dim = 0;
+  int64_t rope_dim = 0;
+  int64_t v_dim = 0;
+  float scale = 0;
+  DType dtype = DType::kFloat32;
+};
+
 // The router's pairs (token, slot) sorted by expert, tokens ascending, and cut into tiles of one expert's
 // pairs: num_tiles is max_expert_tiles() (linear_plan.h), those that are left over become empty.
 struct ExpertPlanParams {
