@@ -1,5 +1,5 @@
-// Attention of the CUDA backend: queries are folded into latent space, attend in splits, and the merged
-// results come out through the value rows. Products per head are groups of one launch.
+// Absorbed attention of the CUDA backend: queries are folded into latent space, attend in splits, and the
+// merged results come out through the value rows. Products per head are groups of one launch.
 #include <algorithm>
 
 #include "base/checked_math.h"
@@ -23,14 +23,24 @@ int64_t CudaBackend::row_splits(int64_t row) const {
 
 void CudaBackend::attend(const AttendOp& op) {
   if (!launches()) return;
-  const int64_t num_rows = batch_.num_tokens();
+  attend_expanded(op);
+  const auto is_expanded = [&](size_t b) { return batch_.forms[b] == AttentionForm::kExpanded; };
+  for (size_t b = 0; b < batch_.forms.size();) {
+    const size_t first = b;
+    while (b < batch_.forms.size() && !is_expanded(b)) ++b;
+    attend_absorbed(op, batch_.starts[first], batch_.starts[b]);
+    while (b < batch_.forms.size() && is_expanded(b)) ++b;
+  }
+}
+
+void CudaBackend::attend_absorbed(const AttendOp& op, int64_t begin, int64_t last) {
   const int64_t split_bytes = op.num_heads * op.cache.latent_dim * kFloat;
-  for (int64_t begin = 0; begin < num_rows;) {
+  while (begin < last) {
     int64_t num_splits = 0;
     int64_t end = begin;
     do {
       num_splits += row_splits(end++);
-    } while (end < num_rows && (num_splits + row_splits(end)) * split_bytes <= kPartialBytes);
+    } while (end < last && (num_splits + row_splits(end)) * split_bytes <= kPartialBytes);
     attend_rows(op, begin, end);
     begin = end;
   }

@@ -16,8 +16,6 @@ using kernels::cuda::LinearGroup;
 using Output = kernels::LinearParams::Output;
 
 constexpr int64_t kFloatBytes = sizeof(float);
-// Rows are padded to whole tiles of every format.
-constexpr int64_t kPaddedStep = 64;
 constexpr unsigned kEveryForm = ~0u;
 // Steps that are worth a graph: sequences' next tokens, with drafts.
 constexpr int64_t kMaxGraphTokens = 512;
@@ -131,7 +129,7 @@ unsigned CudaBackend::form_bit(const Weight& weight, ActivationRounding rounding
 bool CudaBackend::prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows,
                           unsigned forms) {
   static constexpr int64_t kBytes[kNumForms] = {4, 2, 1, 2, 2};  // of an element, both digits of a pair
-  rows.padded = round_up(params.width, kPaddedStep);
+  rows.padded = padded_row(params.width);
   kernels::cuda::PrepareBatchParams batch{.rows = params};
   batch.rows.end = num_rows;
   kernels::PreparedRows* targets[kNumForms] = {&batch.rows.float32, &batch.rows.bfloat16, &batch.rows.int8,
@@ -220,12 +218,15 @@ Status CudaBackend::begin_step(const Batch& batch) {
   FATHOM_RETURN_IF_ERROR(graphs_.interrupt());
   if (is_in_flight_) FATHOM_RETURN_IF_ERROR(device_.synchronize(device_.stream));
   batch_ = batch;
+  plan_expanded();
   row_segments_.clear();
   for (int32_t b = 0; b < batch.num_segments(); ++b)
     row_segments_.resize(static_cast<size_t>(batch.starts[static_cast<size_t>(b) + 1]), b);
+  const std::span key_tiles(expanded_plan_.key_tiles);
+  const std::span query_tiles(expanded_plan_.query_tiles);
   const size_t bytes = batch.slots.size_bytes() + batch.token_ids.size_bytes() +
                        batch.positions.size_bytes() + batch.logits_rows.size_bytes() +
-                       batch.page_tables.size_bytes();
+                       batch.page_tables.size_bytes() + key_tiles.size_bytes() + query_tiles.size_bytes();
   FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, pinned(staged_, bytes));
   if (!reserve(arrays_.storage, static_cast<int64_t>(staged_.bytes()))) return failure_;
   auto* data = arrays_.storage.as<std::byte>();
@@ -240,6 +241,8 @@ Status CudaBackend::begin_step(const Batch& batch) {
   append(batch.positions, arrays_.positions);
   append(batch.logits_rows, arrays_.logits_rows);
   append(batch.page_tables, arrays_.page_tables);
+  append(key_tiles, arrays_.key_tiles);
+  append(query_tiles, arrays_.query_tiles);
   is_in_flight_ = true;
   return device_.upload_later(staged, data, size, device_.stream);
 }

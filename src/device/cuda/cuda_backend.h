@@ -1,7 +1,7 @@
 // The CUDA backend: the operations of backend.h as launches of kernels/cuda on one stream of a CudaDevice.
 //
-// Weights are the CPU's panels, uploaded. Every token's attention is absorbed, whatever its form. A launch
-// that fails is remembered and reported by the next operation that returns a Status.
+// Weights are the CPU's panels, uploaded. A launch that fails is remembered and reported by the next
+// operation that returns a Status.
 //
 // Steps that generate tokens are sent as graphs (step_graphs.h): while one is captured operations launch as
 // ever, and once it is there they only count themselves, and the last one, head, launches it. So nothing in
@@ -15,6 +15,7 @@
 #include "device/cuda/cuda_device.h"
 #include "device/cuda/step_graphs.h"
 #include "device/cuda/weight_store.h"
+#include "kernels/cuda/flash_plan.h"
 
 namespace fathom {
 
@@ -79,6 +80,8 @@ class CudaBackend final : public Backend {
     const int64_t* slots = nullptr;
     const int32_t* page_tables = nullptr;
     const int32_t* logits_rows = nullptr;
+    const kernels::cuda::KeyTile* key_tiles = nullptr;  // of expanded_plan_
+    const kernels::cuda::QueryTile* query_tiles = nullptr;
   };
   // Weights that are groups of a launch: a layer's experts, or its heads.
   struct WeightGroups {
@@ -98,6 +101,8 @@ class CudaBackend final : public Backend {
 
   static Form form_of(const Weight& weight, ActivationRounding rounding);
   static unsigned form_bit(const Weight& weight, ActivationRounding rounding);
+  // Elements from row to row of a linear's inputs: whole tiles of every format.
+  static int64_t padded_row(int64_t width) { return kernels::round_up(width, 64); }
   // Begins an operation of a step: false where there is nothing to launch, since an earlier one has failed or
   // the step's graph is there.
   bool launches();
@@ -107,6 +112,12 @@ class CudaBackend final : public Backend {
   bool reserve(Scratch& scratch, int64_t bytes);
   bool put(Scratch& scratch, const void* host, int64_t bytes);
 
+  // Panels [begin, end) of a weight.
+  static void pack_panels(const PanelSource& source, const Weight& weight, int64_t begin, int64_t end,
+                          std::byte* to);
+  // Items of item_bytes each, made on all host threads.
+  using PackItem = FunctionRef<void(int64_t item, std::byte* to)>;
+  Result<const std::byte*> store_packed(int64_t num_items, int64_t item_bytes, PackItem pack_item);
   Status pack(const PanelSource& source, Weight& weight);
   Status pack_scales(const WeightSource& source, const WeightSource* second, Weight& weight);
 
@@ -126,7 +137,17 @@ class CudaBackend final : public Backend {
   void run_experts(const MoeOp& op, const WeightGroups& gate_up);
   void multiply_experts(const WeightGroups& groups, WeightAt weight,
                         const kernels::cuda::LinearBatchParams& target, const Rows& rows, const MoeOp& op);
+  void plan_expanded();
+  static DType expanded_dtype(const AttendOp& op);
+  void attend_expanded(const AttendOp& op);
+  bool gather_latents(const AttendOp& op, DType dtype, const kernels::cuda::ExpandedPass& pass);
+  // Heads [first, first + count).
+  void expand_heads(const AttendOp& op, DType dtype, const kernels::cuda::ExpandedPass& pass, int64_t first,
+                    int64_t count);
+  void attend_heads(const AttendOp& op, DType dtype, const kernels::cuda::ExpandedPass& pass, int64_t first,
+                    int64_t count);
   int64_t row_splits(int64_t row) const;
+  void attend_absorbed(const AttendOp& op, int64_t begin, int64_t end);
   // Rows [begin, end) of the batch.
   void attend_rows(const AttendOp& op, int64_t begin, int64_t end);
   bool fold_queries(const AttendOp& op, const float* q, int64_t num_rows);
@@ -155,9 +176,11 @@ class CudaBackend final : public Backend {
   Batch batch_;
   std::vector<int32_t> row_segments_;  // of the batch
   BatchArrays arrays_;
-  Rows inputs_, hidden_inputs_, head_inputs_;
+  kernels::cuda::ExpandedPlan expanded_plan_;
+  Rows inputs_, hidden_inputs_, head_inputs_, latents_;
   Scratch hidden_, expert_outputs_, router_logits_, expert_ids_, expert_weights_, tiles_, tokens_, places_;
   Scratch folded_, split_items_, first_splits_, split_out_, split_max_, split_sum_, merged_, head_rows_;
+  Scratch rope_, expanded_;
 };
 
 }  // namespace fathom

@@ -19,35 +19,47 @@ struct CudaBackend::PanelSource {
   int64_t col_stride = 1;
 };
 
-// On all host threads.
+void CudaBackend::pack_panels(const PanelSource& source, const Weight& weight, int64_t begin, int64_t end,
+                              std::byte* to) {
+  int32_t unused_sums[2 * kernels::kPanelRows];  // inputs have no zero point here
+  kernels::pack_panels({.source = source.data,
+                        .second = source.second,
+                        .factors = source.factors,
+                        .second_factors = source.second_factors,
+                        .panels = to,
+                        .sums = kernels::is_integer(weight.format) ? unused_sums : nullptr,
+                        .format = weight.format,
+                        .order = weight.order,
+                        .rows = weight.rows,
+                        .cols = weight.cols,
+                        .group_size = source.group_size,
+                        .source_row_stride = source.row_stride,
+                        .source_col_stride = source.col_stride,
+                        .begin = begin,
+                        .end = end});
+}
+
+Result<const std::byte*> CudaBackend::store_packed(int64_t num_items, int64_t item_bytes,
+                                                   PackItem pack_item) {
+  const auto bytes = static_cast<size_t>(item_bytes);
+  const auto pack_items = [&](int64_t begin, int64_t end, std::byte* to) {
+    share_out(end - begin,
+              [&](int, int64_t i) { pack_item(begin + i, to + static_cast<size_t>(i) * bytes); });
+  };
+  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(num_items, bytes, pack_items));
+  return static_cast<const std::byte*>(memory);
+}
+
 Status CudaBackend::pack(const PanelSource& source, Weight& weight) {
   const int64_t step = weight.order == kernels::PanelOrder::kGateUpPairs ? 2 : 1;
   weight.num_panels = kernels::num_panels(weight.rows) * step;
-  const auto item_bytes = static_cast<size_t>(step * kernels::panel_bytes(weight.cols, weight.format));
-  const auto pack_item = [&](int64_t item, std::byte* to) {
-    int32_t unused_sums[2 * kernels::kPanelRows];  // inputs have no zero point here
-    kernels::pack_panels({.source = source.data,
-                          .second = source.second,
-                          .factors = source.factors,
-                          .second_factors = source.second_factors,
-                          .panels = to,
-                          .sums = kernels::is_integer(weight.format) ? unused_sums : nullptr,
-                          .format = weight.format,
-                          .order = weight.order,
-                          .rows = weight.rows,
-                          .cols = weight.cols,
-                          .group_size = source.group_size,
-                          .source_row_stride = source.row_stride,
-                          .source_col_stride = source.col_stride,
-                          .begin = item * step,
-                          .end = (item + 1) * step});
-  };
-  const auto pack_items = [&](int64_t begin, int64_t end, std::byte* to) {
-    share_out(end - begin,
-              [&](int, int64_t i) { pack_item(begin + i, to + static_cast<size_t>(i) * item_bytes); });
-  };
-  FATHOM_ASSIGN_OR_RETURN(void* memory, store_.store(weight.num_panels / step, item_bytes, pack_items));
-  weight.parts.push_back({static_cast<const std::byte*>(memory), 0, weight.num_panels});
+  FATHOM_ASSIGN_OR_RETURN(
+      const std::byte* memory,
+      store_packed(weight.num_panels / step, step * kernels::panel_bytes(weight.cols, weight.format),
+                   [&](int64_t item, std::byte* to) {
+                     pack_panels(source, weight, item * step, (item + 1) * step, to);
+                   }));
+  weight.parts.push_back({memory, 0, weight.num_panels});
   return ok_status();
 }
 
@@ -89,28 +101,48 @@ Result<MlpWeights> CudaBackend::load_mlp(const WeightSource& gate, const WeightS
   return weights;
 }
 
-// keys, which only expanded attention reads, stay empty.
+// Keys and values lie head by head in one array, so that one product over the panels of several heads expands
+// their keys and values side by side.
 Result<KvBWeights> CudaBackend::load_kv_b(const TensorView& tensor, int64_t num_heads, int64_t nope_dim) {
   const int64_t latent_dim = tensor.shape[1];
   const int64_t head_rows = tensor.shape[0] / num_heads;
   const auto row_bytes = latent_dim * static_cast<int64_t>(dtype_bytes(tensor.dtype));
-  const auto* data = static_cast<const std::byte*>(tensor.data);
+  const auto row = [&](int64_t index) {
+    return static_cast<const std::byte*>(tensor.data) + index * row_bytes;
+  };
   const auto make = [&](int64_t rows, int64_t cols) {
     Weight weight;
     weight.format = kernels::panel_format(tensor.dtype);
     weight.rows = rows;
     weight.cols = cols;
+    weight.num_panels = kernels::num_panels(rows);
+    return weight;
+  };
+  const Weight key = make(nope_dim, latent_dim), value = make(head_rows - nope_dim, latent_dim);
+  const int64_t panel_bytes = kernels::panel_bytes(latent_dim, key.format);
+  const int64_t head_panels = key.num_panels + value.num_panels;
+  const auto pack_panel = [&](int64_t item, std::byte* to) {
+    const int64_t head_row = item / head_panels * head_rows, panel = item % head_panels;
+    if (panel < key.num_panels) {
+      pack_panels({.data = row(head_row), .row_stride = latent_dim}, key, panel, panel + 1, to);
+    } else {
+      const int64_t begin = panel - key.num_panels;
+      pack_panels({.data = row(head_row + nope_dim), .row_stride = latent_dim}, value, begin, begin + 1, to);
+    }
+  };
+  FATHOM_ASSIGN_OR_RETURN(const std::byte* memory,
+                          store_packed(num_heads * head_panels, panel_bytes, pack_panel));
+  const auto at = [&](Weight weight, int64_t panel) {
+    weight.parts.push_back({memory + panel * panel_bytes, 0, weight.num_panels});
     return weight;
   };
   KvBWeights heads;
   for (int64_t h = 0; h < num_heads; ++h) {
-    const std::byte* key_rows = data + h * head_rows * row_bytes;
+    heads.keys.push_back(at(key, h * head_panels));
+    heads.values.push_back(at(value, h * head_panels + key.num_panels));
     heads.absorb.push_back(make(latent_dim, nope_dim));
     FATHOM_RETURN_IF_ERROR(
-        pack({.data = key_rows, .row_stride = 1, .col_stride = latent_dim}, heads.absorb.back()));
-    heads.values.push_back(make(head_rows - nope_dim, latent_dim));
-    FATHOM_RETURN_IF_ERROR(
-        pack({.data = key_rows + nope_dim * row_bytes, .row_stride = latent_dim}, heads.values.back()));
+        pack({.data = row(h * head_rows), .row_stride = 1, .col_stride = latent_dim}, heads.absorb.back()));
   }
   return heads;
 }
