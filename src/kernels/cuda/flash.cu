@@ -89,32 +89,32 @@ FATHOM_DEVICE Block this_block(const Launched& launched) {
 template <typename Shape>
 FATHOM_DEVICE void copy_keys(const Launched& launched, const Block& block, int first, const Stage& to) {
   const cuda::ExpandedBatchParams& p = launched.batch;
-  const auto nope_pieces = launched.nope_width / kPiece;
-  const auto pieces = launched.head_width() / kPiece;
-  const auto rope_pieces = launched.rope_width / kPiece;
-  const auto* expanded = static_cast<const uint16_t*>(p.expanded);
-  const auto* rope = static_cast<const uint16_t*>(p.rope);
-  const int64_t first_row = block.tile.first_key + first;
+  const int nope_pieces = launched.nope_width / kPiece;
+  const int pieces = launched.head_width() / kPiece;
+  const int rope_pieces = launched.rope_width / kPiece;
+  const int lane = lane_index();
   for (int key = warp_index(); key < kKeys; key += kWarps) {
-    const bool inside = first + key < block.num_keys;
-    const int64_t row = inside ? first_row + key : first_row;
-    const uint16_t* from = expanded + (row * p.num_heads + block.head) * pieces * kPiece;
-    for (int piece = lane_index(); piece < pieces; piece += kWarpLanes) {
+    const int valid_bytes = first + key < block.num_keys ? 16 : 0;
+    const int row = block.tile.first_key + (valid_bytes != 0 ? first + key : 0);
+    const auto* from =
+        static_cast<const uint16_t*>(p.expanded) + (row * p.num_heads + block.head) * launched.head_width();
+    for (int piece = lane; piece < pieces; piece += kWarpLanes) {
       if (piece < nope_pieces) {
         copy_async_16(to.keys, to.key_begin + key * Shape::kKeyStride + piece * kPiece, from + piece * kPiece,
-                      inside ? 16 : 0);
+                      valid_bytes);
       } else {
         copy_async_16(to.values, to.value_begin + key * Shape::kValueStride + (piece - nope_pieces) * kPiece,
-                      from + piece * kPiece, inside ? 16 : 0);
+                      from + piece * kPiece, valid_bytes);
       }
     }
   }
   for (int key = thread_index() / kPiece; key < kKeys; key += kThreads / kPiece) {
-    const bool inside = first + key < block.num_keys;
-    const uint16_t* from = rope + (inside ? first_row + key : first_row) * rope_pieces * kPiece;
-    for (int piece = thread_index() % kPiece; piece < rope_pieces; piece += kPiece)
+    const int valid_bytes = first + key < block.num_keys ? 16 : 0;
+    const int64_t row = block.tile.first_key + (valid_bytes != 0 ? first + key : 0);
+    const auto* from = static_cast<const uint16_t*>(p.rope) + row * launched.rope_width;
+    for (int piece = lane % kPiece; piece < rope_pieces; piece += kPiece)
       copy_async_16(to.keys, to.key_begin + key * Shape::kKeyStride + (nope_pieces + piece) * kPiece,
-                    from + piece * kPiece, inside ? 16 : 0);
+                    from + piece * kPiece, valid_bytes);
   }
   commit_copies();
 }
@@ -339,14 +339,14 @@ FATHOM_DEVICE void attend_keys(const Launched& launched, const Block& block, con
   sum = fused_multiply_add(sum, factor, warp_sum(added));
   largest = highest;
   sync_warp();
-  const int64_t width = launched.head_width();
+  const int64_t stride = p.num_heads * launched.head_width();
+  const int64_t values = (block.tile.first_key + first) * stride + block.head * launched.head_width();
   for (int i = lane_index(); i < p.v_dim; i += kWarpLanes) {
     float out = room.out[room.out_begin + i] * factor;
-    for (int s = 0; s < num_keys; ++s) {
-      const int64_t row = (block.tile.first_key + first + s) * p.num_heads + block.head;
-      const float value = load_float(p.expanded, p.dtype, row * width + launched.nope_width + i);
-      out = fused_multiply_add(room.weights[room.weights_begin + s], value, out);
-    }
+    int64_t at = values + launched.nope_width + i;
+    for (int s = 0; s < num_keys; ++s, at += stride)
+      out =
+          fused_multiply_add(room.weights[room.weights_begin + s], load_float(p.expanded, p.dtype, at), out);
     room.out[room.out_begin + i] = out;
   }
   sync_warp();

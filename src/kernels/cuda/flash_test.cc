@@ -208,7 +208,7 @@ TEST(CudaExpandedAttention, EqualsReference) {
         for (const Segment segment : {Segment{0, 1}, {0, 65}, {63, 1}, {64, 3}, {30, 100}, {129, 1}})
           ASSERT_NO_FATAL_FAILURE(compare_expanded(products, kind, weights, kSmallSizes, segment));
         ASSERT_NO_FATAL_FAILURE(compare_expanded(products, kind, weights, {13, 2, 17, 33, 7}, {50, 31}));
-        ASSERT_NO_FATAL_FAILURE(compare_expanded(products, kind, weights, {96, 32, 40, 64, 24}, {3, 70}));
+        ASSERT_NO_FATAL_FAILURE(compare_expanded(products, kind, weights, {96, 32, 40, 64, 24}, {1, 70}));
       }
     }
   }
@@ -231,7 +231,7 @@ TEST(CudaExpandedAttention, EqualsReferenceAtOtherSizes) {
 TEST(CudaExpandedAttention, ChunksEqualTheWhole) {
   for (const ExpandedProducts& products : kExpandedProducts) {
     for (const CacheKind& kind : products.caches) {
-      constexpr int64_t kTokens = 105, kFirst = 37;
+      constexpr int64_t kTokens = 105, kFirst = 33;  // a warp whose last row alone sees the second tile
       ExpandedFixture fixture(kind, products.weights.back(), products.precision, kSmallSizes,
                               {kFirst, kTokens});
       const auto whole = fixture.run(products.run);

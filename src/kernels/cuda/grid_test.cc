@@ -325,5 +325,28 @@ TEST(CudaGrid, ProductsFollowTheFragmentLayouts) {
   }
 }
 
+TEST(CudaGrid, PairsAreRoundedAndPowersOfTwoAreClose) {
+  Values values(9);
+  for (int i = 0; i < 1000; ++i) {
+    // Every fourth first value is halfway between two of bf16's.
+    const float any = values.next() * 100, second = values.next() * 1e-3f;
+    const float first =
+        i % 4 == 0 ? std::bit_cast<float>((std::bit_cast<uint32_t>(any) & ~0xffffu) | 0x8000u) : any;
+    ASSERT_EQ(bf16_pair(first, second),
+              from_float<BFloat16>(first).bits | uint32_t{from_float<BFloat16>(second).bits} << 16);
+    ASSERT_EQ(fp16_pair(first, second),
+              from_float<Float16>(first).bits | uint32_t{from_float<Float16>(second).bits} << 16);
+    ASSERT_NEAR(power_of_two(first), std::exp2(static_cast<double>(first)),
+                0x1p-22 * std::exp2(static_cast<double>(first)));
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(power_of_two(0), 1);
+  EXPECT_EQ(power_of_two(-kInfinity), 0);
+  EXPECT_EQ(power_of_two(-127), 0);
+  EXPECT_TRUE(std::isnan(power_of_two(kNaN)));
+  EXPECT_EQ(larger(kNaN, -kInfinity), -kInfinity);
+  EXPECT_EQ(larger(1, 2), 2);
+}
+
 }  // namespace
 }  // namespace fathom::kernels::cuda_emulated
