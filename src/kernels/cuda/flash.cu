@@ -2,11 +2,12 @@
 // position 0 on with a running maximum, so that a row's bits depend on its own position alone.
 //
 // The form on tensor cores: a block takes kQueryTile queries of a head, a warp 16 of them; queries and sums
-// stay in registers, keys and values go through shared memory in two stages.
-// With n + r = 192, v = 128: a tile of 64 keys is 1280 products (5.2 MFLOP) on 40 KiB from the second-level
-// cache, 128 FLOP a byte. A product reads 256 bytes of keys or values from shared memory, which at 128 bytes
-// a cycle allows half of the H200's 990 TFLOP/s. Prefill of 2048 tokens of V2-Lite: 21 GFLOP a layer beside
-// 360 of its linears. Registers (__launch_bounds__): one block of 8 warps an SM.
+// stay in registers, keys and values go through shared memory in two stages. Tiles of queries that see the
+// most keys begin first, of all heads, so that multiprocessors end together. With n + r = 192, v = 128: a
+// tile of 64 keys is 1280 products (5.2 MFLOP) on 40 KiB from the second-level cache, 128 FLOP a byte. A
+// product reads 256 bytes of keys or values from shared memory, which at 128 bytes a cycle allows half of the
+// H200's 990 TFLOP/s. Prefill of 2048 tokens of V2-Lite: 21 GFLOP a layer beside 360 of its linears.
+// Registers (__launch_bounds__): one block of 8 warps an SM.
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/numbers.h"
 
@@ -80,8 +81,8 @@ struct Block {
 };
 
 FATHOM_DEVICE Block this_block(const Launched& launched) {
-  const cuda::QueryTile tile = launched.batch.tiles[block_x()];
-  return {tile, block_y(), tile.first_position + tile.num_rows};
+  const cuda::QueryTile tile = launched.batch.tiles[block_y()];
+  return {tile, block_x(), tile.first_position + tile.num_rows};
 }
 
 // Begins copying keys [first, first + kKeys); those beyond the block's become 0. A warp copies a key's two
@@ -134,10 +135,11 @@ FATHOM_DEVICE void clear_padding(const Launched& launched, const Stage& stage) {
 
 // A column of a query as keys are laid out.
 FATHOM_DEVICE float query_element(const Launched& launched, const float* row, int column) {
-  const cuda::ExpandedBatchParams& p = launched.batch;
-  if (column < p.nope_dim) return row[column];
-  const int64_t i = column - launched.nope_width;
-  return i >= 0 && i < p.rope_dim ? row[p.nope_dim + i] : 0.0f;
+  const auto nope_dim = static_cast<int>(launched.batch.nope_dim);
+  const auto rope_dim = static_cast<int>(launched.batch.rope_dim);
+  if (column < nope_dim) return row[column];
+  const int i = column - launched.nope_width;
+  return i >= 0 && i < rope_dim ? row[nope_dim + i] : 0.0f;
 }
 
 // The left operand of every step: rows lane / 4 (+8) of the warp's 16, columns 2 (lane % 4) (+1, +8, +9).
@@ -398,7 +400,7 @@ int launch_flash(const Launched& launched, LaunchShape shape) {
 int expanded_attention(const cuda::ExpandedBatchParams& p, void* stream) {
   const auto padded = [](int64_t width) { return static_cast<int>(cuda::padded_part(width)); };
   const Launched launched{p, padded(p.nope_dim), padded(p.rope_dim), padded(p.v_dim)};
-  LaunchShape shape{.blocks_x = p.num_tiles, .blocks_y = p.num_heads, .threads = kThreads, .stream = stream};
+  LaunchShape shape{.blocks_x = p.num_heads, .blocks_y = p.num_tiles, .threads = kThreads, .stream = stream};
   if (fits<LargeShape>(launched)) {
     if (p.dtype == DType::kBFloat16) return launch_flash<BFloat16Elements>(launched, shape);
     if (p.dtype == DType::kFloat16) return launch_flash<Float16Elements>(launched, shape);

@@ -33,7 +33,7 @@ struct ExpandedPass {
 
 struct ExpandedPlan {
   std::vector<KeyTile> key_tiles;
-  std::vector<QueryTile> query_tiles;  // of a pass: those with the most keys first, blocks end together
+  std::vector<QueryTile> query_tiles;  // of a pass: those with the most keys first
   std::vector<ExpandedPass> passes;
 };
 

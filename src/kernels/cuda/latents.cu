@@ -12,6 +12,7 @@ constexpr int kWarps = kThreads / kWarpLanes;
 struct Launched {
   cuda::GatherLatentsParams gather;
   int64_t row_bytes;  // of the cache
+  int block_size;     // of the cache
   bool keeps_integers;
 };
 
@@ -20,10 +21,10 @@ FATHOM_KERNEL(kThreads) gather_latents_kernel(Launched launched) {
   const LatentCacheView& cache = p.cache;
   const cuda::KeyTile tile = p.tiles[block_x()];
   for (int key = warp_index(); key < tile.num_keys; key += kWarps) {
-    const int64_t position = tile.first_position + key;
-    const int64_t page = p.page_tables[tile.page_table_start + position / cache.block_size];
+    const int position = tile.first_position + key;
+    const int64_t page = p.page_tables[tile.page_table_start + position / launched.block_size];
     const auto* row = static_cast<const unsigned char*>(cache.data) +
-                      (page * cache.block_size + position % cache.block_size) * launched.row_bytes;
+                      (page * launched.block_size + position % launched.block_size) * launched.row_bytes;
     const int64_t to = tile.first_row + key;
     for (int64_t i = lane_index(); i < p.latent_stride; i += kWarpLanes) {
       float value = 0;
@@ -45,6 +46,7 @@ int gather_latents(const cuda::GatherLatentsParams& p, void* stream) {
   const LatentCacheView& cache = p.cache;
   return launch(gather_latents_kernel, {.blocks_x = p.num_tiles, .threads = kThreads, .stream = stream},
                 Launched{p, latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim),
+                         static_cast<int>(cache.block_size),
                          cache.dtype == DType::kInt8 && p.dtype != DType::kFloat32});
 }
 
