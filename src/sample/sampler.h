@@ -6,17 +6,17 @@
 // 1. Penalties, in double, rounded to float and kept finite. A token of prompt or generated: x / r if x > 0,
 //    else x * r. A token generated c > 0 times: x - frequency * c - presence. Then the same way x +
 //    logit_bias; then banned tokens become -infinity.
-// 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) / temperature), in
-// double,
-//    so that the greatest weight is 1.
-// 3. min_p keeps weights >= min_p. 4. top_k keeps the k first in rank. 5. top_p keeps the fewest first in
-// rank
-//    whose weights reach top_p times the sum of the weights that are left; at least one.
+// 2. Greedy (temperature 0): the greatest x. Otherwise weight(t) = exp((x[t] - max x) * (1 / temperature)),
+//    in double, so that the greatest weight is 1.
+// 3. min_p keeps x from the least one on whose weight is >= min_p.
+// 4. top_k keeps the k first in rank.
+// 5. top_p keeps the fewest first in rank whose weights reach top_p times the sum of the weights that are
+//    left; at least one.
 // 6. u in [0, 1) is random_uniform(random_key, position of the new token); the draw is the first token in
-// order
-//    of id at which the running sum of kept weights exceeds u times their sum.
-// Rank is by x, greatest first, the lower id first among equals. Sums run in order of id (for top_p's running
-// sum: of rank). exp is our own (base/exact_exp.h): no token depends on the C library or the CPU.
+//    order of id at which the running sum of kept weights exceeds u times their sum.
+// Rank is by x, greatest first, the lower id first among equals. Sums are by blocks of ids, as in
+// base/draw_math.h (top_p's running sum: in order of rank), exp is our own: no token depends on the C
+// library, on the CPU, or on whether a device has done a part of the work (RowFacts).
 #pragma once
 
 #include <cstdint>

@@ -116,26 +116,23 @@ const Kind kKinds[] = {
 TEST(CudaLogitRows, EqualASortAndSumsOneByOne) {
   for (const size_t width :
        {size_t{1}, size_t{33}, size_t{1024}, size_t{5001}, size_t{8192}, size_t{40000}}) {
-    40000
+    for (const Kind& kind : kKinds) {
+      Values values(width);
+      std::vector<float> row;
+      for (size_t i = 0; i < width; ++i) row.push_back(kind.logit(values, i));
+      std::vector<RowQuery> queries;
+      for (const int32_t head : {0, 1, 40, kMaxHead}) queries.push_back({.row = 0, .head = head});
+      queries.push_back({.row = 0, .inverse_temperature = 1 / 0.7, .u = 0.0, .head = 7});
+      queries.push_back({.row = 0, .inverse_temperature = 1, .u = 0.37});
+      queries.push_back({.row = 0, .inverse_temperature = 0.5, .u = 1 - 0x1p-53});
+      const Records got({row}, queries);
+      const size_t longest = std::min(sorted_ranks(row).size(), width > 8192 ? kind.head : width);
+      for (size_t i = 0; i < queries.size(); ++i)
+        ASSERT_NO_FATAL_FAILURE(check(row, queries[i], got.records[i], got.head(i),
+                                      std::min(longest, static_cast<size_t>(queries[i].head))))
+            << kind.name << " of " << width << ", query " << i;
+    }
   }
-}) {
-  for (const Kind& kind : kKinds) {
-    Values values(width);
-    std::vector<float> row;
-    for (size_t i = 0; i < width; ++i) row.push_back(kind.logit(values, i));
-    std::vector<RowQuery> queries;
-    for (const int32_t head : {0, 1, 40, kMaxHead}) queries.push_back({.row = 0, .head = head});
-    queries.push_back({.row = 0, .inverse_temperature = 1 / 0.7, .u = 0.0, .head = 7});
-    queries.push_back({.row = 0, .inverse_temperature = 1, .u = 0.37});
-    queries.push_back({.row = 0, .inverse_temperature = 0.5, .u = 1 - 0x1p-53});
-    const Records got({row}, queries);
-    const size_t longest = std::min(sorted_ranks(row).size(), width > 8192 ? kind.head : width);
-    for (size_t i = 0; i < queries.size(); ++i)
-      ASSERT_NO_FATAL_FAILURE(check(row, queries[i], got.records[i], got.head(i),
-                                    std::min(longest, static_cast<size_t>(queries[i].head))))
-          << kind.name << " of " << width << ", query " << i;
-  }
-}
 }
 
 // The model's own vocabulary; and heads of a row whose equals are more than can be sorted.
