@@ -52,7 +52,8 @@ class CudaTest(unittest.TestCase):
     def test_ranks_that_share_a_device_write_what_one_process_does(self):
         if not has_open_mpi(pathlib.Path(EMULATED).with_name("libfathom_mpi.so")):
             self.skipTest("Open MPI is not installed")
-        arguments = ("run", DEMO, PROMPTS[0], "--max-tokens", 4, "--seed", 3, "--slices", 2, "--device", "cuda", "--threads", 1)
+        arguments = ("run", DEMO, PROMPTS[0], "--max-tokens", 4, "--seed", 3, "--slices", 2, "--device", "cuda", "--threads", 1,
+                     "--log-level", "info")
         wanted = run(EMULATED, *arguments, *SMALL)
         self.assertEqual(wanted.returncode, 0, wanted.stderr)
         for flags in ((), ("--dp-attention",)):
