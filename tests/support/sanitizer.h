@@ -15,4 +15,11 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
+// ThreadSanitizer does not know the fibers of the emulated device.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kFibersRun = false;
+#else
+inline constexpr bool kFibersRun = true;
+#endif
+
 }  // namespace fathom::testing

@@ -13,6 +13,7 @@
 #include "device/cuda/staged_communicator.h"
 #include "parallel/sum_tree.h"
 #include "support/rank_threads.h"
+#include "support/sanitizer.h"
 
 namespace fathom {
 namespace {
@@ -79,6 +80,7 @@ class DeviceFloats {
 };
 
 TEST(SumRanks, AddsInTheOrderOfTheTree) {
+  if (!testing::kFibersRun) GTEST_SKIP() << "no fibers under ThreadSanitizer";
   const CudaDevice device = emulated_device();
   constexpr int64_t kCount = 37, kStride = 40;
   for (int num_ranks = 1; num_ranks <= kernels::cuda::kMaxSummedRanks; ++num_ranks) {
@@ -125,6 +127,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, Collectives, ::testing::Values(Way::kStaged, Way:
 
 // None, one, tails, the longest that is added by all and one more, and what does not divide.
 TEST_P(Collectives, SumsAreThoseOfTheHostsCommunicator) {
+  if (!testing::kFibersRun) GTEST_SKIP() << "no fibers under ThreadSanitizer";
   for (int num_ranks : {1, 2, 3, 4, 7}) {
     std::vector<int64_t> counts = {0, 1, 33, 1000};
     if (num_ranks <= 4) counts.insert(counts.end(), {65536, 65537, 70001});
@@ -143,6 +146,7 @@ TEST_P(Collectives, SumsAreThoseOfTheHostsCommunicator) {
 }
 
 TEST_P(Collectives, PartsOfAnySizeAreGathered) {
+  if (!testing::kFibersRun) GTEST_SKIP() << "no fibers under ThreadSanitizer";
   constexpr int kRanks = 4;
   const std::vector<std::vector<size_t>> cases = {
       {0, 8, 16, 24, 32}, {0, 0, 40, 40, 44}, {0, 4, 4, 4, 4}, {0, 0, 0, 0, 4000}, {0, 0, 0, 0, 0}};
@@ -164,6 +168,7 @@ TEST_P(Collectives, PartsOfAnySizeAreGathered) {
 }
 
 TEST_P(Collectives, NothingIsGivenAfterARankHasFailed) {
+  if (!testing::kFibersRun) GTEST_SKIP() << "no fibers under ThreadSanitizer";
   testing::on_ranks(2, [&](int rank, Communicator& group) {
     const auto ranks = make_way(GetParam(), group, emulated_device());
     EXPECT_TRUE(group.barrier().ok());
@@ -182,6 +187,7 @@ thread_local bool is_busy = false;
 
 // The kernels of a lost rank's peers would wait for it for ever.
 TEST(Nccl, AWaitEndsWhereARankIsLost) {
+  if (!testing::kFibersRun) GTEST_SKIP() << "no fibers under ThreadSanitizer";
   testing::on_ranks(2, [](int rank, Communicator& group) {
     CudaDevice device = emulated_device();
     device.is_idle = [](void*) { return Result<bool>(!is_busy); };
