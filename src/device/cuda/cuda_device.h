@@ -52,7 +52,7 @@ struct CudaTimer {
 // What is known of a device.
 struct CudaDeviceFacts {
   std::string name;
-  bool is_emulated = false;  // its memory and stream are nothing that CUDA knows
+  bool is_emulated = false;    // its memory and stream are nothing that CUDA knows
   int compute_capability = 0;  // 90 is 9.0
   int num_multiprocessors = 0;
   std::array<char, 16> uuid = {};  // no other device has it
