@@ -35,6 +35,7 @@ single='--pairs 2048x128 --batch 1 --repeat 3'
 batches='--pairs 1024x32 --batch 64,256'
 demo='--pairs 64x256 --batch 1'
 kernel_bench='--seconds 0.02'
+step_tokens=2048
 many_heads=deepseek-v2
 if [ -n "$rehearses" ]; then
   config=$out/tiny.json
@@ -43,7 +44,8 @@ if [ -n "$rehearses" ]; then
   golden_test=$build/tests/cuda_golden_test
   single='--pairs 20x3 --batch 1'
   batches='--pairs 10x2 --batch 2,3'
-  demo='--pairs 4x2 --batch 1'
+  demo='--pairs 4x2 --batch 1 --max-num-batched-tokens 8'
+  step_tokens=16
   kernel_bench='--tokens 1,20 --contexts 40 --seconds 0.0001'
   many_heads=$config
   sed -e 's/"hidden_size": *[0-9]*/"hidden_size": 64/' -e 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": 2/' \
@@ -131,7 +133,7 @@ bench_model() {
     kill -0 "$writer" || { echo "there is no model $type: see write_models.log"; return 1; }
     sleep 0.5
   done
-  "$fathom" bench model "$models/$type" --device cuda --max-num-batched-tokens 2048 --format json "$@" >"$out/model_$name.json"
+  "$fathom" bench model "$models/$type" --device cuda --max-num-batched-tokens $step_tokens --format json "$@" >"$out/model_$name.json"
 }
 
 machine() { "$fathom" bench machine --device cuda --json >"$out/machine.json"; }
@@ -168,7 +170,7 @@ json.dump({**config, "quantize": "w4a8_dynamic"}, open(sys.argv[2], "w"))' "$out
 }
 
 functions=$(declare -f)
-export rehearses out build config many_heads types fathom kernel_test golden_test single batches demo kernel_bench models writer
+export rehearses out build config many_heads types fathom kernel_test golden_test step_tokens single batches demo kernel_bench models writer
 export FATHOM_TEST_DEVICE=cuda
 # Where Python's packages bring cuBLAS, it is seldom where the loader looks.
 cublas=$(find /usr /opt -name 'libcublas.so.1[23]' -print -quit 2>/dev/null)

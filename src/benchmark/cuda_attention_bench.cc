@@ -1,5 +1,6 @@
 // Absorbed attention on a CUDA device: one token of each of some sequences, as a step of decoding has them.
 #include <algorithm>
+#include <limits>
 
 #include "base/checked_math.h"
 #include "benchmark/cuda_kernel_section.h"
@@ -10,6 +11,7 @@ namespace fathom {
 namespace {
 
 using kernels::cuda::SplitItem;
+using kernels::cuda::SplitResults;
 
 constexpr int64_t kCudaBlockSize = 128;
 constexpr int64_t kCudaSequences[] = {1, 32, 128};
@@ -59,6 +61,7 @@ class CudaAbsorbed {
         .sum = sum_.floats(),
         .cache = cache_,
         .num_items = num_items_,
+        .max_item_rows = max_item_rows_,
         .num_heads = num_heads_,
         .scale = 1,
         .precision = kernels::AttentionPrecision::kBFloat16};
@@ -67,7 +70,7 @@ class CudaAbsorbed {
     return device.kernels.merge_splits({.out = params.out,
                                         .max = params.max,
                                         .sum = params.sum,
-                                        .first_splits = static_cast<const int32_t*>(first_splits_.data()),
+                                        .results = static_cast<const SplitResults*>(results_.data()),
                                         .y = y_.floats(),
                                         .num_rows = sizes_.num_sequences,
                                         .num_heads = num_heads_,
@@ -115,13 +118,17 @@ class CudaAbsorbed {
       rows.push_back({static_cast<int32_t>(i), static_cast<int32_t>(i * pages_per_sequence()),
                       static_cast<int32_t>(sizes_.num_keys - 1)});
     }
-    const kernels::cuda::SplitPlan plan = kernels::cuda::plan_splits(rows);
+    // All in one pass.
+    kernels::cuda::SplitPlan plan;
+    kernels::cuda::plan_splits(rows, std::numeric_limits<int32_t>::max(), plan);
+    const int64_t num_results = kernels::cuda::result_room(plan, plan.passes.front());
+    max_item_rows_ = plan.max_item_rows;
     const CudaDevice& device = bench_->device;
     num_items_ = static_cast<int64_t>(plan.items.size());
     const int64_t float_bytes = static_cast<int64_t>(sizeof(float));
-    const int64_t heads = sizes_.num_sequences * num_heads_, split_heads = num_items_ * num_heads_;
+    const int64_t heads = sizes_.num_sequences * num_heads_, split_heads = num_results * num_heads_;
     FATHOM_ASSIGN_OR_RETURN(items_, upload_to_cuda(device, plan.items));
-    FATHOM_ASSIGN_OR_RETURN(first_splits_, upload_to_cuda(device, plan.first_splits));
+    FATHOM_ASSIGN_OR_RETURN(results_, upload_to_cuda(device, plan.results));
     FATHOM_ASSIGN_OR_RETURN(
         q_, random_cuda_memory(device, heads * (cache_.latent_dim + cache_.rope_dim) * float_bytes,
                                DType::kFloat32));
@@ -139,7 +146,8 @@ class CudaAbsorbed {
   int64_t row_bytes_ = 0;
   int64_t num_copies_ = 1;
   int64_t num_items_ = 0;
-  DeviceBuffer rows_, pages_, items_, first_splits_, q_, out_, max_, sum_, y_;
+  int64_t max_item_rows_ = 1;
+  DeviceBuffer rows_, pages_, items_, results_, q_, out_, max_, sum_, y_;
 };
 
 }  // namespace

@@ -106,17 +106,15 @@ Json to_json(const CudaCeilings& ceilings) {
           {"compute_capability", facts.compute_capability},
           {"multiprocessors", facts.num_multiprocessors},
           {"memory_bytes", facts.total_bytes},
-          {"free_bytes", facts.free_bytes},
           {"copy_gb_per_s", std::move(copy)},
           {"products", std::move(products)}};
 }
 
 std::string to_text(const CudaCeilings& ceilings) {
   const CudaDeviceFacts& facts = ceilings.facts;
-  std::string text =
-      fmt::format("{}: compute capability {}.{}, {} multiprocessors, {} of memory, {} free\n\n", facts.name,
-                  facts.compute_capability / 10, facts.compute_capability % 10, facts.num_multiprocessors,
-                  format_bytes(facts.total_bytes), format_bytes(facts.free_bytes));
+  std::string text = fmt::format("{}: compute capability {}.{}, {} multiprocessors, {} of memory\n\n",
+                                 facts.name, facts.compute_capability / 10, facts.compute_capability % 10,
+                                 facts.num_multiprocessors, format_bytes(facts.total_bytes));
   text += fmt::format("{:<{}}{:<8}{}\n", "copy, read and written", kLabelWidth, "GB/s",
                       rate_text(ceilings.copy, kGiga));
   for (const ProductRate& product : ceilings.products) {
