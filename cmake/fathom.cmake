@@ -13,7 +13,13 @@ endif()
 
 # -ffp-contract=off: a fused multiply-add happens where a kernel asks for one, never by the compiler's
 # choice, so that results do not differ between builds.
-add_compile_options(-Wall -Wextra -Werror -ffp-contract=off)
+# Other compilers than the project's have other warnings: FATHOM_WERROR.
+option(FATHOM_WERROR "Warnings are errors" ON)
+add_compile_options(-Wall -Wextra)
+if(FATHOM_WERROR)
+  add_compile_options(-Werror)
+endif()
+add_compile_options(-ffp-contract=off)
 # Where files are compiled together (CMAKE_UNITY_BUILD), the constants of one are no outer scope of another.
 add_compile_options($<IF:$<BOOL:${CMAKE_UNITY_BUILD}>,-Wshadow=local,-Wshadow>)
 add_compile_definitions(_GLIBCXX_ASSERTIONS)

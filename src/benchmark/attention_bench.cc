@@ -58,7 +58,7 @@ class CachePool {
     const auto num_rows = static_cast<int64_t>(pages_.size()) * kBlockSize;
     bench.team().time([&](int thread) {
       const IndexRange rows = static_share(num_rows, kBlockSize, thread, bench.team().size());
-      fill_rows(data + rows.begin * row_bytes(), rows);
+      fill_latent_rows(view_, data + rows.begin * row_bytes(), rows);
     });
     bench.team().leave();
     return ok_status();
@@ -84,22 +84,6 @@ class CachePool {
   }
 
  private:
-  void fill_rows(std::byte* row, IndexRange rows) const {
-    const int64_t size = round_up(row_bytes(), 8);
-    const auto rope_bytes = static_cast<size_t>(2 * view_.rope_dim);
-    const float scale = 1.0f / 127;
-    std::vector<std::byte> values(static_cast<size_t>(size));
-    for (int64_t index = rows.begin; index < rows.end; ++index, row += row_bytes()) {
-      const auto first_word = static_cast<uint64_t>(index * size);
-      fill_random(values.data(), size, view_.dtype, first_word);
-      std::memcpy(row, values.data(), static_cast<size_t>(row_bytes()));
-      if (view_.dtype != DType::kInt8) continue;
-      fill_random(values.data(), size, view_.rope_dtype, first_word);
-      std::memcpy(row + view_.latent_dim, values.data(), rope_bytes);
-      std::memcpy(row + view_.latent_dim + 2 * view_.rope_dim, &scale, sizeof(scale));
-    }
-  }
-
   WeightArena arena_;
   LatentCacheView view_;
   std::vector<int32_t> pages_;

@@ -12,28 +12,6 @@ namespace {
 constexpr KernelGroup kGroups[] = {KernelGroup::kLinear, KernelGroup::kExperts, KernelGroup::kAttention,
                                    KernelGroup::kSmall};
 
-Status check_options(const KernelBenchOptions& options) {
-  constexpr int64_t kMaxTokens = 4096;
-  constexpr int64_t kMaxContext = 1 << 20;
-  constexpr int kMaxThreads = 1024;
-  constexpr double kMaxSeconds = 60;
-  for (int64_t tokens : options.tokens) {
-    if (tokens < 1 || tokens > kMaxTokens)
-      return invalid_argument("--tokens: {} is outside [1, {}]", tokens, kMaxTokens);
-  }
-  for (int64_t context : options.contexts) {
-    if (context < 1 || context > kMaxContext)
-      return invalid_argument("--contexts: {} is outside [1, {}]", context, kMaxContext);
-  }
-  if (options.tokens.empty()) return invalid_argument("--tokens: no number given");
-  if (options.contexts.empty()) return invalid_argument("--contexts: no number given");
-  if (options.num_threads < 0 || options.num_threads > kMaxThreads)
-    return invalid_argument("--threads: {} is outside [0, {}]", options.num_threads, kMaxThreads);
-  if (!(options.seconds > 0 && options.seconds <= kMaxSeconds))
-    return invalid_argument("--seconds: {} is outside (0, {}]", options.seconds, kMaxSeconds);
-  return ok_status();
-}
-
 Status append(Result<std::vector<KernelSection>> sections, KernelBenchReport& report) {
   FATHOM_RETURN_IF_ERROR(sections.status());
   std::move(sections->begin(), sections->end(), std::back_inserter(report.sections));
@@ -56,6 +34,28 @@ Status run_group(const KernelBench& bench, KernelGroup group, KernelBenchReport&
 }
 
 }  // namespace
+
+Status check_kernel_options(const KernelBenchOptions& options) {
+  constexpr int64_t kMaxTokens = 4096;
+  constexpr int64_t kMaxContext = 1 << 20;
+  constexpr int kMaxThreads = 1024;
+  constexpr double kMaxSeconds = 60;
+  for (int64_t tokens : options.tokens) {
+    if (tokens < 1 || tokens > kMaxTokens)
+      return invalid_argument("--tokens: {} is outside [1, {}]", tokens, kMaxTokens);
+  }
+  for (int64_t context : options.contexts) {
+    if (context < 1 || context > kMaxContext)
+      return invalid_argument("--contexts: {} is outside [1, {}]", context, kMaxContext);
+  }
+  if (options.tokens.empty()) return invalid_argument("--tokens: no number given");
+  if (options.contexts.empty()) return invalid_argument("--contexts: no number given");
+  if (options.num_threads < 0 || options.num_threads > kMaxThreads)
+    return invalid_argument("--threads: {} is outside [0, {}]", options.num_threads, kMaxThreads);
+  if (!(options.seconds > 0 && options.seconds <= kMaxSeconds))
+    return invalid_argument("--seconds: {} is outside (0, {}]", options.seconds, kMaxSeconds);
+  return ok_status();
+}
 
 std::string_view kernel_group_name(KernelGroup group) {
   switch (group) {
@@ -85,7 +85,7 @@ kernels::ActivationRounding activation_rounding(const ModelConfig& config) {
 }
 
 Result<KernelBenchReport> bench_kernels(const KernelBenchOptions& options, ProgressSink* progress) {
-  FATHOM_RETURN_IF_ERROR(check_options(options));
+  FATHOM_RETURN_IF_ERROR(check_kernel_options(options));
   const Result<Topology> topology = read_topology();
   KernelBenchReport report{
       .model = options.model,

@@ -93,6 +93,7 @@ struct AttentionForms {
 
 struct KernelBenchReport {
   std::string model = {};
+  std::string device = {};  // of a CUDA device its name, and nothing of the CPU; else empty
   std::string cpu = {};
   Isa isa = Isa::kReference;
   int num_threads = 1;
@@ -101,6 +102,9 @@ struct KernelBenchReport {
   std::vector<KernelSection> sections = {};
   std::optional<AttentionForms> forms = {};
 };
+
+// An option out of range, named.
+Status check_kernel_options(const KernelBenchOptions& options);
 
 // Failure: an option out of range, named; no memory or threads. progress may be null. Like an engine's, its
 // thread must not be pinned when this is called.

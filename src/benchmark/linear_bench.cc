@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "benchmark/kernel_groups.h"
+#include "benchmark/linear_shapes.h"
 #include "benchmark/random_memory.h"
 #include "device/input_rows.h"
 
@@ -9,7 +10,6 @@ namespace {
 
 using kernels::ActivationRounding;
 using kernels::LinearParams;
-using kernels::PanelOrder;
 using Output = LinearParams::Output;
 
 // The head is the only matrix beyond: a part of it is timed, and with many tokens its outputs would not be
@@ -17,78 +17,6 @@ using Output = LinearParams::Output;
 constexpr int64_t kMaxOutputs = 32768;
 // Of the pool, at least: so that the copy before has left the caches when a call comes back to it.
 constexpr int64_t kMinCopies = 4;
-
-enum class Integers : uint8_t { kNever, kMay };
-
-struct LinearShape {
-  const char* name;
-  KernelGroup group;
-  int64_t outputs;  // kGateUpPairs: of each of the two
-  int64_t inputs;
-  Output output;
-  Integers integers = Integers::kMay;
-
-  PanelOrder order() const {
-    return output == Output::kSiluMul ? PanelOrder::kGateUpPairs : PanelOrder::kPlain;
-  }
-  int64_t step() const { return output == Output::kSiluMul ? 2 : 1; }
-};
-
-std::vector<LinearShape> linear_shapes(const ModelConfig& c, KernelGroup group) {
-  constexpr auto kLinear = KernelGroup::kLinear;
-  constexpr auto kExperts = KernelGroup::kExperts;
-  const int64_t hidden = c.hidden_size;
-  const int64_t queries = c.num_attention_heads * c.qk_head_dim();
-  const int64_t rank = c.q_lora_rank.value_or(0);
-  const int64_t dense = c.is_moe_layer(0) ? 0 : c.intermediate_size;
-  const int64_t expert = c.n_routed_experts > 0 ? c.moe_intermediate_size : 0;
-  const int64_t shared = c.n_routed_experts > 0 ? c.shared_intermediate_size() : 0;
-  // Sizes of 0 are what the model does not have.
-  const LinearShape all[] = {
-      {"q_proj", kLinear, c.q_lora_rank ? 0 : queries, hidden, Output::kStore},
-      {"q_a_proj", kLinear, rank, hidden, Output::kStore},
-      {"q_b_proj", kLinear, queries, rank, Output::kStore},
-      {"kv_a_proj", kLinear, c.cache_dim(), hidden, Output::kStore},
-      {"o_proj", kLinear, hidden, c.num_attention_heads * c.v_head_dim, Output::kAdd},
-      {"dense gate_up", kLinear, dense, hidden, Output::kSiluMul},
-      {"dense down", kLinear, hidden, dense, Output::kAdd},
-      {"router", kLinear, c.n_routed_experts, hidden, Output::kStore, Integers::kNever},
-      {"head", kLinear, c.vocab_size, hidden, Output::kStore},
-      {"expert gate_up", kExperts, expert, hidden, Output::kSiluMul},
-      {"expert down", kExperts, hidden, expert, Output::kAddWeighted},
-      {"shared gate_up", kExperts, shared, hidden, Output::kSiluMul},
-      {"shared down", kExperts, hidden, shared, Output::kAdd},
-  };
-  std::vector<LinearShape> shapes;
-  std::copy_if(std::begin(all), std::end(all), std::back_inserter(shapes), [group](const LinearShape& shape) {
-    return shape.group == group && shape.outputs > 0 && shape.inputs > 0;
-  });
-  return shapes;
-}
-
-struct LinearFormat {
-  const char* name;
-  DType dtype;     // uint8: int4
-  InputForm form;  // where the CPU multiplies it
-  ActivationRounding rounding;
-  double OperationCounts::*operations;
-
-  kernels::PanelFormat panels() const { return kernels::panel_format(dtype); }
-  bool is_integer() const { return kernels::is_integer(panels()); }
-};
-
-// There is no instruction for products of fp16: they are float32's.
-constexpr LinearFormat kFormats[] = {
-    {"w8a8", DType::kInt8, InputForm::kInt8, ActivationRounding::kBFloat16, &OperationCounts::int8},
-    {"w8a16", DType::kInt8, InputForm::kInt8Pair, ActivationRounding::kBFloat16, &OperationCounts::int8_pair},
-    {"w4a8", DType::kUint8, InputForm::kInt8, ActivationRounding::kBFloat16, &OperationCounts::int8},
-    {"w4a16", DType::kUint8, InputForm::kInt8Pair, ActivationRounding::kBFloat16,
-     &OperationCounts::int8_pair},
-    {"bf16", DType::kBFloat16, InputForm::kBFloat16, ActivationRounding::kBFloat16,
-     &OperationCounts::bfloat16},
-    {"fp16", DType::kFloat16, InputForm::kFloat32, ActivationRounding::kFloat16, &OperationCounts::float32},
-    {"fp32", DType::kFloat32, InputForm::kFloat32, ActivationRounding::kNone, &OperationCounts::float32},
-};
 
 // One matrix with some tokens: rows prepared, room for the outputs.
 class LinearCase {
@@ -207,11 +135,10 @@ Result<std::vector<KernelSection>> bench_linears(const KernelBench& bench, Kerne
   FATHOM_RETURN_IF_ERROR(pool.reserve(bench.pool_bytes));
   const std::vector<LinearShape> shapes = linear_shapes(bench.options.config, group);
   std::vector<KernelSection> sections;
-  for (const LinearFormat& format : kFormats) {
+  for (const LinearFormat& format : kLinearFormats) {
     std::vector<LinearShape> stored = shapes;
-    std::erase_if(stored, [&](const LinearShape& shape) {
-      return format.is_integer() && shape.integers == Integers::kNever;
-    });
+    std::erase_if(stored,
+                  [&](const LinearShape& shape) { return format.is_integer() && shape.never_integer; });
     if (stored.empty()) continue;
     pool.fill(format.dtype);
     OperationCounts kinds;

@@ -1,6 +1,7 @@
 #include "benchmark/model_bench.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -145,27 +146,32 @@ void add_prefill(const std::vector<MeasuredRun>& runs, ModelBenchRow& row) {
   if (!share.empty()) row.roof_fraction_prefill = spread_of(share);
 }
 
+// What measures the ceilings beside a run.
+struct RunMeter {
+  std::function<Result<Moment>()> measure;
+  uint64_t host_bytes = 0;  // that it holds
+};
+
 // What all rows share. Borrowed.
 struct Bench {
   Engine& engine;
-  CeilingMeter& meter;
+  const RunMeter& meter;
   const ModelBenchOptions& options;
   const ModelTraffic& traffic;
-  MomentOptions moment_options;
   Moment last;  // measured after the latest run, and so before the next
   ProgressSink* progress;
 };
 
 Result<MeasuredRun> measure_run(Bench& bench, const TimedRunOptions& shape) {
   const Moment before = bench.last;
-  std::optional<Moment> between;
+  std::optional<Result<Moment>> between;
   MeasuredRun measured;
-  FATHOM_ASSIGN_OR_RETURN(measured.run, run_timed(bench.engine, shape, bench.progress, [&] {
-                            between = measure_moment(bench.meter, bench.moment_options);
-                          }));
-  bench.last = measure_moment(bench.meter, bench.moment_options);
-  measured.prefill = better_of(before, between.value_or(bench.last));
-  measured.decode = better_of(between.value_or(before), bench.last);
+  FATHOM_ASSIGN_OR_RETURN(
+      measured.run, run_timed(bench.engine, shape, bench.progress, [&] { between = bench.meter.measure(); }));
+  FATHOM_ASSIGN_OR_RETURN(bench.last, bench.meter.measure());
+  if (between) FATHOM_RETURN_IF_ERROR(between->status());
+  measured.prefill = better_of(before, between ? **between : bench.last);
+  measured.decode = better_of(between ? **between : before, bench.last);
   return measured;
 }
 
@@ -193,7 +199,7 @@ Result<ModelBenchRow> measure_row(Bench& bench, size_t row_index, TimedRunOption
   add_prefill(runs, row);
   add_decode(runs, bench.traffic, row);
   const uint64_t peak = peak_memory_bytes();
-  row.peak_rss_bytes = peak - std::min(peak, bench.meter.read_bytes());
+  row.peak_rss_bytes = peak - std::min(peak, bench.meter.host_bytes);
   const EngineStatistics after = bench.engine.statistics();
   row.num_preemptions = after.num_preemptions - before.num_preemptions;
   row.num_drafts = after.speculation.num_drafts - before.speculation.num_drafts;
@@ -214,13 +220,75 @@ Status warm_up(Engine& engine, const ModelBenchOptions& options) {
   return run_timed(engine, shape, nullptr).status();
 }
 
-// The rates that prefill is held against, by the probes that this machine has.
-MomentOptions moment_options(const ModelBenchReport& report, const ModelBenchOptions& options,
-                             const ModelTraffic& traffic) {
+// The rates that prefill is held against, of those that there are probes for.
+MomentOptions moment_options(const ModelBenchOptions& options, const ModelTraffic& traffic,
+                             const TierRates& probes) {
   const PrefillWork work = prefill_work(traffic, {});
-  return {.probes = needed_rates(tier_rates(report.before.threads.front(), report.isa), work.operations),
+  return {.probes = needed_rates(probes, work.operations),
           .read_seconds = options.machine_seconds * 2 / 3,
           .compute_seconds = options.machine_seconds / 3};
+}
+
+// Loads the engine and measures all rows.
+Status bench_rows(const ModelBenchOptions& options, const EngineOptions& engine_opts,
+                  const ModelTraffic& traffic, const RunMeter& meter, ModelBenchReport& report,
+                  ProgressSink* progress) {
+  FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(engine_opts, progress));
+  FATHOM_RETURN_IF_ERROR(warm_up(*engine, options));
+  Bench bench{.engine = *engine,
+              .meter = meter,
+              .options = options,
+              .traffic = traffic,
+              .last = {},
+              .progress = progress};
+  FATHOM_ASSIGN_OR_RETURN(bench.last, meter.measure());
+  for (const LengthPair& pair : options.pairs) {
+    for (int64_t batch : options.batches) {
+      const TimedRunOptions shape{
+          .batch = batch, .input = pair.input, .output = pair.output, .random_key = 0};
+      FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(bench, report.rows.size(), shape));
+      report.rows.push_back(std::move(row));
+    }
+  }
+  return ok_status();
+}
+
+Status bench_on_cpu(const ModelBenchOptions& options, const EngineOptions& engine_opts,
+                    const ModelTraffic& traffic, ModelBenchReport& report, ProgressSink* progress) {
+  const MachineOptions machine_options{.thread_counts = {report.num_threads},
+                                       .seconds = options.machine_seconds,
+                                       .read_bytes = options.read_bytes};
+  FATHOM_ASSIGN_OR_RETURN(report.before, measure_machine(machine_options, progress));
+  {
+    const uint64_t read_bytes = options.read_bytes != 0
+                                    ? options.read_bytes
+                                    : choose_read_bytes(report.before.last_level_cache_bytes, kMaxReadBytes);
+    FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(report.num_threads, read_bytes));
+    const MomentOptions moment =
+        moment_options(options, traffic, tier_rates(report.before.threads.front(), report.isa));
+    const RunMeter run_meter{.measure = [&] { return Result<Moment>(measure_moment(*meter, moment)); },
+                             .host_bytes = meter->read_bytes()};
+    FATHOM_RETURN_IF_ERROR(bench_rows(options, engine_opts, traffic, run_meter, report, progress));
+  }
+  FATHOM_ASSIGN_OR_RETURN(report.after, measure_machine(machine_options, progress));
+  report.machine = better_of(report.before, report.after).threads.front();
+  report.rates = tier_rates(report.machine, report.isa);
+  return ok_status();
+}
+
+Status bench_on_cuda(const ModelBenchOptions& options, const EngineOptions& engine_opts,
+                     const ModelTraffic& traffic, ModelBenchReport& report, ProgressSink* progress) {
+  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(0));
+  FATHOM_ASSIGN_OR_RETURN(const auto meter, CudaMeter::create(device));
+  const MomentOptions moment = moment_options(options, traffic, cuda_probes());
+  const RunMeter run_meter{.measure = [&] { return meter->measure(moment); }};
+  report.cuda.emplace();
+  report.cuda->facts = device.facts;
+  FATHOM_ASSIGN_OR_RETURN(report.cuda->before, run_meter.measure());
+  FATHOM_RETURN_IF_ERROR(bench_rows(options, engine_opts, traffic, run_meter, report, progress));
+  FATHOM_ASSIGN_OR_RETURN(report.cuda->after, run_meter.measure());
+  report.rates = report.cuda->better().rates;
+  return ok_status();
 }
 
 }  // namespace
@@ -248,37 +316,8 @@ Result<ModelBenchReport> bench_model(const ModelBenchOptions& options, ProgressS
   report.num_repeats = options.num_repeats;
   report.step_tokens = engine_opts.max_num_batched_tokens;
   if (engine_opts.communicator != nullptr) report.num_ranks = engine_opts.communicator->size();
-  const MachineOptions machine_options{.thread_counts = {report.num_threads},
-                                       .seconds = options.machine_seconds,
-                                       .read_bytes = options.read_bytes};
-  FATHOM_ASSIGN_OR_RETURN(report.before, measure_machine(machine_options, progress));
-  {
-    const uint64_t read_bytes = options.read_bytes != 0
-                                    ? options.read_bytes
-                                    : choose_read_bytes(report.before.last_level_cache_bytes, kMaxReadBytes);
-    FATHOM_ASSIGN_OR_RETURN(const auto meter, CeilingMeter::create(report.num_threads, read_bytes));
-    FATHOM_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::load(engine_opts, progress));
-    FATHOM_RETURN_IF_ERROR(warm_up(*engine, options));
-    Bench bench{.engine = *engine,
-                .meter = *meter,
-                .options = options,
-                .traffic = traffic,
-                .moment_options = moment_options(report, options, traffic),
-                .last = {},
-                .progress = progress};
-    bench.last = measure_moment(*meter, bench.moment_options);
-    for (const LengthPair& pair : options.pairs) {
-      for (int64_t batch : options.batches) {
-        const TimedRunOptions shape{
-            .batch = batch, .input = pair.input, .output = pair.output, .random_key = 0};
-        FATHOM_ASSIGN_OR_RETURN(ModelBenchRow row, measure_row(bench, report.rows.size(), shape));
-        report.rows.push_back(std::move(row));
-      }
-    }
-  }
-  FATHOM_ASSIGN_OR_RETURN(report.after, measure_machine(machine_options, progress));
-  report.machine = better_of(report.before, report.after).threads.front();
-  report.rates = tier_rates(report.machine, report.isa);
+  const auto bench_on = engine_opts.device == DeviceKind::kCuda ? bench_on_cuda : bench_on_cpu;
+  FATHOM_RETURN_IF_ERROR(bench_on(options, engine_opts, traffic, report, progress));
   return report;
 }
 

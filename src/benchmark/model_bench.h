@@ -14,7 +14,8 @@
 // the rates that the model needs are measured with the engine's number of threads and placement. A phase's
 // ceilings are the better of the two measurements on either side of it; a share is computed run by run, and
 // the median of the repeats is reported. The buffer for that, at most 512 MiB, stays while the model is
-// loaded.
+// loaded. On a CUDA device its copies stand for reading, and its products of matrices for the rates
+// (benchmark/cuda_meter.h).
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "benchmark/cuda_meter.h"
 #include "benchmark/machine.h"
 #include "benchmark/roof.h"
 #include "benchmark/traffic.h"
@@ -87,17 +89,27 @@ struct ModelBenchRow {
   int64_t num_cached_tokens = 0;  // of prompts, found in the prefix cache: none, or the figures are wrong
 };
 
+// A CUDA device's ceilings: before the model was loaded, and at the end.
+struct CudaMoments {
+  CudaDeviceFacts facts;
+  Moment before;
+  Moment after;
+
+  Moment better() const { return better_of(before, after); }
+};
+
 struct ModelBenchReport {
   std::string model;
   Isa isa = Isa::kReference;
   int num_threads = 1;  // of a rank
   int num_ranks = 1;
   int64_t num_repeats = 1;
-  int64_t step_tokens = 0;  // --max-num-batched-tokens
+  int64_t step_tokens = 0;          // --max-num-batched-tokens
+  std::optional<CudaMoments> cuda;  // of --device cuda; then there are none of the CPU
   MachineCeilings before;
   MachineCeilings after;
   ThreadCeilings machine;           // the better of both at num_threads; shares are of each row's own
-  TierRates rates;                  // of that, for the isa
+  TierRates rates;                  // of that, for the isa, or of cuda
   std::vector<ModelBenchRow> rows;  // pairs outside, batches inside
 };
 

@@ -43,6 +43,23 @@ void fill_random(std::byte* data, int64_t bytes, DType dtype, uint64_t first_wor
   }
 }
 
+void fill_latent_rows(const kernels::LatentCacheView& cache, std::byte* row, IndexRange rows) {
+  const int64_t row_bytes = kernels::latent_row_bytes(cache.dtype, cache.latent_dim, cache.rope_dim);
+  const int64_t size = round_up(row_bytes, kWord);
+  const auto rope_bytes = static_cast<size_t>(2 * cache.rope_dim);
+  const float scale = 1.0f / 127;
+  std::vector<std::byte> values(static_cast<size_t>(size));
+  for (int64_t index = rows.begin; index < rows.end; ++index, row += row_bytes) {
+    const auto first_word = static_cast<uint64_t>(index * size);
+    fill_random(values.data(), size, cache.dtype, first_word);
+    std::memcpy(row, values.data(), static_cast<size_t>(row_bytes));
+    if (cache.dtype != DType::kInt8) continue;
+    fill_random(values.data(), size, cache.rope_dtype, first_word);
+    std::memcpy(row + cache.latent_dim, values.data(), rope_bytes);
+    std::memcpy(row + cache.latent_dim + 2 * cache.rope_dim, &scale, sizeof(scale));
+  }
+}
+
 AlignedBuffer random_floats(int64_t count) {
   const int64_t bytes = round_up(count * static_cast<int64_t>(sizeof(float)), kWord);
   AlignedBuffer buffer;

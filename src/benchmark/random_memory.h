@@ -8,6 +8,7 @@
 #include "device/aligned_buffer.h"
 #include "device/weight_arena.h"
 #include "device/work_share.h"
+#include "kernels/params.h"
 #include "tensor/dtype.h"
 
 namespace fathom {
@@ -16,6 +17,9 @@ namespace fathom {
 // floats of both signs between 2^-7 and 2^-6, so that sums stay finite and nothing is subnormal. Word i is a
 // function of first_word + i.
 void fill_random(std::byte* data, int64_t bytes, DType dtype, uint64_t first_word = 0);
+
+// Rows of a latent cache, [rows.begin, rows.end) of it: `row` is the first of them.
+void fill_latent_rows(const kernels::LatentCacheView& cache, std::byte* row, IndexRange rows);
 
 // count random floats.
 AlignedBuffer random_floats(int64_t count);

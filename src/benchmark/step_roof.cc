@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/topology.h"
+#include "benchmark/cuda_meter.h"
 #include "benchmark/engine_traffic.h"
 
 namespace fathom {
@@ -13,11 +14,22 @@ constexpr uint64_t kMaxRoofReadBytes = uint64_t{512} << 20;
 // Some milliseconds each, so that every way of reading gets its passes.
 constexpr uint64_t kRoofPassBytes = uint64_t{32} << 20;
 
+Result<Moment> measure_device(double seconds) {
+  FATHOM_ASSIGN_OR_RETURN(const CudaDevice device, open_cuda_device(0));
+  FATHOM_ASSIGN_OR_RETURN(const auto meter, CudaMeter::create(device));
+  return meter->measure(
+      {.probes = cuda_probes(), .read_seconds = seconds / 2, .compute_seconds = seconds / 4});
+}
+
 }  // namespace
 
 Result<StepRoof> StepRoof::measure(const EngineOptions& options, double seconds) {
   FATHOM_ASSIGN_OR_RETURN(const ModelConfig config, load_model_config(options.model_dir));
   FATHOM_ASSIGN_OR_RETURN(const ModelTraffic traffic, read_traffic(options, config));
+  if (options.device == DeviceKind::kCuda) {
+    FATHOM_ASSIGN_OR_RETURN(const Moment moment, measure_device(seconds));
+    return StepRoof(traffic, moment);
+  }
   const double end = monotonic_seconds() + seconds;
   const auto topology = read_topology();
   const uint64_t cache_bytes = topology.ok() ? topology->last_level_cache_bytes : 0;

@@ -82,11 +82,11 @@ std::string line(const Cells& cells) {
 
 std::string section_text(const KernelBenchReport& report, const KernelSection& section) {
   const Moment& moment = section.moment;
-  std::string text =
-      fmt::format("\n{} {}: read {:.2f} GB/s{}{}{}\n", kernel_group_name(section.group), section.name,
-                  moment.read_bytes_per_second / kGiga, rate_text("int8", "TOPS", moment.rates.int8),
-                  rate_text("bf16", "TFLOPS", moment.rates.bfloat16),
-                  rate_text("float32", "TFLOPS", moment.rates.float32));
+  std::string text = fmt::format(
+      "\n{} {}: {} {:.2f} GB/s{}{}{}\n", kernel_group_name(section.group), section.name,
+      report.device.empty() ? "read" : "copy", moment.read_bytes_per_second / kGiga,
+      rate_text("int8", "TOPS", moment.rates.int8), rate_text("bf16", "TFLOPS", moment.rates.bfloat16),
+      rate_text("float32", "TFLOPS", moment.rates.float32));
   text += line({"", "", "tokens", "us best", "median", "MB", "GB/s", "TOPS", "of roof", "limit"});
   for (const KernelRow& row : section.rows) {
     const double operations = row.operations.total();
@@ -129,20 +129,26 @@ std::string forms_text(const AttentionForms& forms) {
 Json to_json(const KernelBenchReport& report) {
   Json sections = Json::array();
   for (const KernelSection& section : report.sections) sections.push_back(section_json(report, section));
+  Json machine;
+  if (!report.device.empty()) {
+    machine = {{"device", report.device}};
+  } else {
+    machine = {{"cpu", report.cpu},
+               {"isa", isa_name(report.isa)},
+               {"threads", report.num_threads},
+               {"last_level_cache_bytes", report.last_level_cache_bytes},
+               {"ceilings", to_json(report.machine)}};
+  }
   return {{"model", report.model},
-          {"machine",
-           {{"cpu", report.cpu},
-            {"isa", isa_name(report.isa)},
-            {"threads", report.num_threads},
-            {"last_level_cache_bytes", report.last_level_cache_bytes},
-            {"ceilings", to_json(report.machine)}}},
+          {"machine", std::move(machine)},
           {"sections", std::move(sections)},
           {"attention_forms", report.forms ? forms_json(*report.forms) : Json(nullptr)}};
 }
 
 std::string to_text(const KernelBenchReport& report) {
-  std::string text = fmt::format("{} on {} threads of {}, {} kernels\n", report.model, report.num_threads,
-                                 report.cpu, isa_name(report.isa));
+  std::string text = report.device.empty() ? fmt::format("{} on {} threads of {}, {} kernels\n", report.model,
+                                                         report.num_threads, report.cpu, isa_name(report.isa))
+                                           : fmt::format("{} on {}\n", report.model, report.device);
   bool any_cached = false;
   for (const KernelSection& section : report.sections) {
     text += section_text(report, section);

@@ -90,4 +90,43 @@ std::string to_text(const MachineCeilings& machine) {
                     last.read_way.fetches_ahead ? ", prefetched" : "");
 }
 
+Json to_json(const CudaCeilings& ceilings) {
+  const CudaDeviceFacts& facts = ceilings.facts;
+  Json copy = rate_json(ceilings.copy, kGiga);
+  copy["bytes_per_pass"] = ceilings.copy_bytes;
+  Json products = Json::array();
+  for (const ProductRate& product : ceilings.products) {
+    products.push_back({{"name", product.type},
+                        {"by", product.by},
+                        {"size", product.size},
+                        {"tops", product.rate.best / kTera},
+                        {"rate", rate_json(product.rate, kTera)}});
+  }
+  return {{"device", facts.name},
+          {"compute_capability", facts.compute_capability},
+          {"multiprocessors", facts.num_multiprocessors},
+          {"memory_bytes", facts.total_bytes},
+          {"copy_gb_per_s", std::move(copy)},
+          {"products", std::move(products)}};
+}
+
+std::string to_text(const CudaCeilings& ceilings) {
+  const CudaDeviceFacts& facts = ceilings.facts;
+  std::string text = fmt::format("{}: compute capability {}.{}, {} multiprocessors, {} of memory\n\n",
+                                 facts.name, facts.compute_capability / 10, facts.compute_capability % 10,
+                                 facts.num_multiprocessors, format_bytes(facts.total_bytes));
+  text += fmt::format("{:<{}}{:<8}{}\n", "copy, read and written", kLabelWidth, "GB/s",
+                      rate_text(ceilings.copy, kGiga));
+  for (const ProductRate& product : ceilings.products) {
+    text +=
+        fmt::format("{:<{}}{:<8}{}\n", fmt::format("{} product, {}", product.type, product.by), kLabelWidth,
+                    product.type == "int8" ? "TOPS" : "TFLOPS", rate_text(product.rate, kTera));
+  }
+  const int64_t size = ceilings.products.empty() ? 0 : ceilings.products.front().size;
+  return text + fmt::format(
+                    "\nBest pass; in brackets the median and the worst below it. Copies of {}, products of "
+                    "matrices of {} x {}.\n",
+                    format_bytes(ceilings.copy_bytes), size, size);
+}
+
 }  // namespace fathom

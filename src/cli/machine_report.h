@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "benchmark/cuda_meter.h"
 #include "benchmark/machine.h"
 
 namespace fathom {
@@ -14,5 +15,9 @@ Json to_json(const ThreadCeilings& ceilings);
 
 // A table: a line per ceiling, a column per number of threads.
 std::string to_text(const MachineCeilings& machine);
+
+// The same of a CUDA device: {"device", ..., "copy_gb_per_s": {...}, "products": [{"name", "by", "tops"}]}.
+Json to_json(const CudaCeilings& ceilings);
+std::string to_text(const CudaCeilings& ceilings);
 
 }  // namespace fathom

@@ -106,6 +106,45 @@ std::string ceilings_text(const char* when, const ThreadCeilings& ceilings, Isa 
                      rate_text(rates.bfloat16, "TFLOPS"), rate_text(rates.float32, "TFLOPS"));
 }
 
+std::string moment_text(const char* when, const Moment& moment) {
+  return fmt::format("{:<8} copy {:.2f} GB/s, int8 {}, bf16 {}\n", when, moment.read_bytes_per_second / kGiga,
+                     rate_text(moment.rates.int8, "TOPS"), rate_text(moment.rates.bfloat16, "TFLOPS"));
+}
+
+std::string ceilings_text(const ModelBenchReport& report) {
+  if (report.cuda) {
+    return moment_text("before", report.cuda->before) + moment_text("after", report.cuda->after) +
+           moment_text("better", report.cuda->better());
+  }
+  return ceilings_text("before", report.before.threads.front(), report.isa) +
+         ceilings_text("after", report.after.threads.front(), report.isa) +
+         ceilings_text("better", report.machine, report.isa);
+}
+
+// What computed: the fields of the JSON that say so.
+Json machine_json(const ModelBenchReport& report) {
+  const double read = report.cuda ? report.cuda->better().read_bytes_per_second : report.machine.read.best;
+  Json json = {{"device", report.cuda ? Json(report.cuda->facts.name) : Json("cpu")},
+               {"read_gb_per_s", read / kGiga},
+               {"int8_tops", optional_json(in_tera(report.rates.int8))},
+               {"bf16_tflops", optional_json(in_tera(report.rates.bfloat16))},
+               {"f32_tflops", optional_json(in_tera(report.rates.float32))},
+               {"threads", report.num_threads},
+               {"ranks", report.num_ranks},
+               {"step_tokens", report.step_tokens},
+               {"repeats", report.num_repeats},
+               {"fathom", FATHOM_VERSION},
+               {"int8_probe", probe_json(report.rates.int8)},
+               {"bf16_probe", probe_json(report.rates.bfloat16)},
+               {"f32_probe", probe_json(report.rates.float32)}};
+  if (report.cuda) return json;
+  json["isa"] = isa_name(report.isa);
+  json["cpu"] = report.before.features.model_name;
+  json["before"] = to_json(report.before.threads.front());
+  json["after"] = to_json(report.after.threads.front());
+  return json;
+}
+
 std::string folder_name(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path.substr(path.rfind('/') + 1);
@@ -134,40 +173,23 @@ std::string cell(const std::string& text) {
 Json to_json(const ModelBenchReport& report) {
   Json rows = Json::array();
   for (const ModelBenchRow& row : report.rows) rows.push_back(row_json(row));
-  return {{"model", report.model},
-          {"machine",
-           {{"read_gb_per_s", report.machine.read.best / kGiga},
-            {"int8_tops", optional_json(in_tera(report.rates.int8))},
-            {"bf16_tflops", optional_json(in_tera(report.rates.bfloat16))},
-            {"f32_tflops", optional_json(in_tera(report.rates.float32))},
-            {"threads", report.num_threads},
-            {"ranks", report.num_ranks},
-            {"step_tokens", report.step_tokens},
-            {"repeats", report.num_repeats},
-            {"fathom", FATHOM_VERSION},
-            {"isa", isa_name(report.isa)},
-            {"cpu", report.before.features.model_name},
-            {"int8_probe", probe_json(report.rates.int8)},
-            {"bf16_probe", probe_json(report.rates.bfloat16)},
-            {"f32_probe", probe_json(report.rates.float32)},
-            {"before", to_json(report.before.threads.front())},
-            {"after", to_json(report.after.threads.front())}}},
-          {"rows", std::move(rows)}};
+  return {{"model", report.model}, {"machine", machine_json(report)}, {"rows", std::move(rows)}};
 }
 
 std::string place_text(const ModelBenchReport& report) {
   const std::string ranks = report.num_ranks > 1 ? fmt::format("{} ranks of ", report.num_ranks) : "";
-  return fmt::format(
-      "{}{} threads of {}, {} kernels, steps of {} tokens, {} a row, fathom {}", ranks, report.num_threads,
-      report.before.features.model_name, isa_name(report.isa), report.step_tokens,
-      report.num_repeats == 1 ? "one run" : fmt::format("{} runs", report.num_repeats), FATHOM_VERSION);
+  const std::string place = report.cuda
+                                ? report.cuda->facts.name
+                                : fmt::format("{}{} threads of {}, {} kernels", ranks, report.num_threads,
+                                              report.before.features.model_name, isa_name(report.isa));
+  return fmt::format("{}, steps of {} tokens, {} a row, fathom {}", place, report.step_tokens,
+                     report.num_repeats == 1 ? "one run" : fmt::format("{} runs", report.num_repeats),
+                     FATHOM_VERSION);
 }
 
 std::string to_text(const ModelBenchReport& report) {
   std::string text = fmt::format("{} on {}\n\nceilings\n", report.model, place_text(report));
-  text += ceilings_text("before", report.before.threads.front(), report.isa) +
-          ceilings_text("after", report.after.threads.front(), report.isa) +
-          ceilings_text("better", report.machine, report.isa);
+  text += ceilings_text(report);
   const auto line = [&text](const std::array<std::string, 15>& cells) {
     constexpr int kWidths[] = {5, 7, 7, 11, 10, 10, 10, 11, 10, 8, 9, 9, 8, 22, 11};
     for (size_t i = 0; i < cells.size(); ++i) text += fmt::format("{:>{}} ", cells[i], kWidths[i]);

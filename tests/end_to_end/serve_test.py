@@ -10,7 +10,7 @@ import sys
 import tempfile
 import unittest
 
-from serving import DEMO, Server, in_threads
+from serving import DEMO, ON_DEVICE, Server, in_threads
 
 BINARY = ""
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -27,7 +27,7 @@ def tearDownModule():
 
 
 def run_command(*arguments):
-    done = subprocess.run([BINARY, "run", DEMO, *map(str, arguments), "--threads", "2", "--json"], capture_output=True,
+    done = subprocess.run([BINARY, "run", DEMO, *map(str, arguments), *ON_DEVICE, "--threads", "2", "--json"], capture_output=True,
                           timeout=300, check=True)
     return json.loads(done.stdout)
 

@@ -18,6 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
 PATIENCE = 120  # seconds; sanitizer builds are slow
 NO_TEST = 77  # the exit status of a test that is skipped
+# What servers and the runs that they are compared with compute on: all such tests run on a device with
+# FATHOM_TEST_DEVICE=cuda.
+ON_DEVICE = ["--device", os.environ["FATHOM_TEST_DEVICE"]] if "FATHOM_TEST_DEVICE" in os.environ else []
 
 
 class Server:
@@ -25,6 +28,8 @@ class Server:
 
     def __init__(self, binary, *flags, model=DEMO, env=None, port=0):
         self.arguments = [binary, "serve", str(model), "--port", str(port), "--threads", "2", *map(str, flags)]
+        if "--device" not in flags:
+            self.arguments += ON_DEVICE
         if "--roof-seconds" not in flags:  # takes time that only its own test wants to spend
             self.arguments += ["--roof-seconds", "0"]
         self.env = {**os.environ, **(env or {})}

@@ -1,9 +1,8 @@
-// The CUDA backend on the emulated device against logits of the reference implementation, and its
-// determinism: chunks and batch mates change no bit (docs/cuda.md).
+// The CUDA backend on the emulated device, or on a GPU (cuda_device_golden_test), against logits of the
+// reference implementation, and its determinism: chunks and batch mates change no bit (docs/cuda.md).
 #include <gtest/gtest.h>
 
 #include "device/cuda/cuda_backend.h"
-#include "device/cuda/emulated_device.h"
 #include "model/deepseek_v2.h"
 #include "model/stored_weight.h"
 #include "support/golden.h"
@@ -22,6 +21,12 @@ std::string form_name(AttentionForm form) {
   return form == AttentionForm::kAbsorbed ? "absorbed" : "expanded";
 }
 
+CudaDevice test_device() {
+  static const Result<CudaDevice> device = open_cuda_device(0);
+  FATHOM_CHECK(device.ok(), "{}", device.status().message());
+  return *device;
+}
+
 struct CudaModelOptions {
   DType activations = DType::kFloat32;
   DType cache = DType::kFloat32;
@@ -35,7 +40,7 @@ struct CudaSegment {
   int64_t last_page = kMaxTokens / kBlockSize;
 };
 
-// A checkpoint on the emulated device, and its cache.
+// A checkpoint on the device, and its cache.
 class CudaModel {
  public:
   CudaModel(const std::string& folder, const CudaModelOptions& options) {
@@ -125,7 +130,7 @@ class CudaModel {
     return ok_status();
   }
 
-  CudaBackend backend_{emulated_device(), {.num_host_threads = 1}};
+  CudaBackend backend_{test_device(), {.num_host_threads = 1}};
   std::unique_ptr<DeepseekV2> model_;
   std::optional<LatentCache> cache_;
   bool loaded_ = false;
@@ -244,7 +249,7 @@ struct OneToken {
 };
 
 TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
-  CudaDevice device = emulated_device();
+  CudaDevice device = test_device();
   device.kernels.embed = [](const kernels::cuda::EmbedParams&, void*) { return 700; };
   CudaBackend backend(device, {.num_host_threads = 1});
   const OneToken one;
@@ -258,7 +263,7 @@ TEST(CudaBackendFailures, AFailedLaunchIsReportedByWhatHasAStatus) {
 }
 
 TEST(CudaBackendFailures, TooLittleMemoryIsReported) {
-  CudaDevice device = emulated_device();
+  CudaDevice device = test_device();
   device.allocate = [](size_t bytes) -> Result<void*> { return resource_exhausted("no {} bytes", bytes); };
   CudaBackend backend(device, {.num_host_threads = 1});
   EXPECT_EQ(backend.begin_step(OneToken().batch).code(), ErrorCode::kResourceExhausted);

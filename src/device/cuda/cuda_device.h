@@ -42,9 +42,17 @@ struct CudaGraphs {
   void (*release)(void* graph);
 };
 
+// Device time between two points of the stream, by events.
+struct CudaTimer {
+  Result<void*> (*start)(void* stream);
+  // Waits for what the stream was given since; seconds. The timer is gone, whatever comes of it.
+  Result<double> (*stop)(void* timer, void* stream);
+};
+
 // What is known of a device.
 struct CudaDeviceFacts {
   std::string name;
+  bool is_emulated = false;    // its memory and stream are nothing that CUDA knows
   int compute_capability = 0;  // 90 is 9.0
   int num_multiprocessors = 0;
   std::array<char, 16> uuid = {};  // no other device has it
@@ -68,6 +76,7 @@ struct CudaDevice {
   Status (*synchronize)(void* stream) = nullptr;
   Result<bool> (*is_idle)(void* stream) = nullptr;  // whether synchronize would return at once
   CudaGraphs graphs = {};
+  CudaTimer timer = {};
   CudaKernels kernels = {};
   Result<Nccl> (*open_nccl)() = nullptr;
   void* stream = nullptr;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
+#include "base/clock.h"
 #include "device/cuda/emulated_device.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/kernels.h"
@@ -143,6 +144,13 @@ Status launch_graph(void* graph, void*) {
 
 void release_graph(void* graph) { delete static_cast<emulated::RecordedLaunches*>(graph); }
 
+Result<void*> start_timer(void*) { return static_cast<void*>(new double(monotonic_seconds())); }
+
+Result<double> stop_timer(void* timer, void*) {
+  const std::unique_ptr<double> start(static_cast<double*>(timer));
+  return monotonic_seconds() - *start;
+}
+
 }  // namespace
 
 CudaDevice emulated_device() {
@@ -153,6 +161,7 @@ CudaDevice emulated_device() {
         {.stream = &stream, .enter = [] { arena().enter(); }, .leave = [] { arena().leave(); }});
   });
   return {.facts = {.name = "emulated device",
+                    .is_emulated = true,
                     .compute_capability = 80,
                     .num_multiprocessors = 4,
                     .total_bytes = kMemoryBytes},
@@ -168,6 +177,7 @@ CudaDevice emulated_device() {
           .synchronize = synchronize,
           .is_idle = [](void*) { return Result<bool>(true); },
           .graphs = {begin_capture, end_capture, launch_graph, release_graph},
+          .timer = {start_timer, stop_timer},
           .kernels = {.prepare = emulated::prepare,
                       .linear = emulated::linear,
                       .rope_query = emulated::rope_query,

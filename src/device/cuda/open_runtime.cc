@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 
 #include "device/cuda/cuda_device.h"
 #include "kernels/cuda/kernels.h"
@@ -108,6 +109,33 @@ Status launch(void* graph, void* stream) {
 
 void release_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
+struct Events {
+  cudaEvent_t begin = nullptr;
+  cudaEvent_t end = nullptr;
+  ~Events() {
+    if (begin != nullptr) cudaEventDestroy(begin);
+    if (end != nullptr) cudaEventDestroy(end);
+  }
+};
+
+Result<void*> start_timer(void* stream) {
+  auto events = std::make_unique<Events>();
+  FATHOM_RETURN_IF_ERROR(check(cudaEventCreate(&events->begin), "cudaEventCreate"));
+  FATHOM_RETURN_IF_ERROR(check(cudaEventCreate(&events->end), "cudaEventCreate"));
+  FATHOM_RETURN_IF_ERROR(check(cudaEventRecord(events->begin, stream_of(stream)), "cudaEventRecord"));
+  return static_cast<void*>(events.release());
+}
+
+Result<double> stop_timer(void* timer, void* stream) {
+  const std::unique_ptr<Events> events(static_cast<Events*>(timer));
+  FATHOM_RETURN_IF_ERROR(check(cudaEventRecord(events->end, stream_of(stream)), "cudaEventRecord"));
+  FATHOM_RETURN_IF_ERROR(check(cudaEventSynchronize(events->end), "an operation on the device"));
+  float milliseconds = 0;
+  FATHOM_RETURN_IF_ERROR(
+      check(cudaEventElapsedTime(&milliseconds, events->begin, events->end), "cudaEventElapsedTime"));
+  return milliseconds * 1e-3;
+}
+
 constexpr CudaKernels kKernels = {.prepare = entries::prepare,
                                   .linear = entries::linear,
                                   .rope_query = entries::rope_query,
@@ -189,6 +217,7 @@ Result<CudaDevice> open_cuda_device(int ordinal) {
                     .synchronize = synchronize,
                     .is_idle = is_idle,
                     .graphs = {begin_capture, end_capture, launch, release_graph},
+                    .timer = {start_timer, stop_timer},
                     .kernels = kernels_of(facts),
                     .open_nccl = open_nccl,
                     .stream = stream};
