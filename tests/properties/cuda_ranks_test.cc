@@ -48,6 +48,7 @@ class CudaRanks : public ::testing::TestWithParam<CudaRanksCase> {
     options.num_threads = 1;
     options.max_num_batched_tokens = 32;  // prompts come in chunks
     options.dtype = GetParam().dtype;
+    options.expanded_prompt_tokens = 30;  // the longer prompt's
     options.num_slices = kSlices;
     options.num_expert_groups = GetParam().num_expert_groups;
     return options;
