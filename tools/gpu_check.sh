@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, tests and measures the CUDA backend on a machine with a GPU, and prints the table of issue 9 (docs/performance.md):
+# Builds, tests and measures the CUDA backend on a machine with a GPU, and prints the table of docs/performance.md:
 # one command of at most eight minutes, without a network. It needs the CUDA toolkit, g++, CMake, ninja or make, Python 3,
 # and the libraries of install_dependencies.sh, or in their place the folder that gpu_bundle.sh made elsewhere.
 #

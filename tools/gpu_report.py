@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of tools/gpu_check.sh: what its phases measured, beside the targets of issue 9 and the same run's ceilings.
+"""The table of tools/gpu_check.sh: what its phases measured, beside the targets and the same run's ceilings.
 
 usage: gpu_report.py FOLDER
 
