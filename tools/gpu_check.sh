@@ -106,7 +106,11 @@ configure() {
 }
 
 build_program() { cmake --build "$build" --parallel "$(nproc)" --target "$(basename "$fathom")"; }
-build_tests() { cmake --build "$build" --parallel "$(nproc)" --target "$(basename "$kernel_test")" "$(basename "$golden_test")"; }
+build_tests() {
+  local targets=("$(basename "$kernel_test")" "$(basename "$golden_test")")
+  if [ -z "$rehearses" ]; then targets+=(cuda_product_families_test gpu_ranks_test); fi
+  cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}"
+}
 
 # Random models, the most wanted first; one is written when there is room for it, and complete when TYPE.done is there.
 write_models() {
@@ -138,6 +142,8 @@ bench_model() {
 
 machine() { "$fathom" bench machine --device cuda --json >"$out/machine.json"; }
 kernel_tests() { "$kernel_test" --gtest_brief=1 ${rehearses:+--gtest_filter='CudaRouter*:CudaCombine*'}; }
+# Hopper's products against those of other GPUs, and collectives of one rank: nothing to rehearse.
+device_tests() { [ -z "$rehearses" ] || return 77; "$build/tests/cuda_product_families_test" && "$build/tests/gpu_ranks_test"; }
 golden_tests() { "$golden_test" --gtest_brief=1 ${rehearses:+--gtest_filter='*lite_like*'}; }
 w8a8() { bench_model w8a8-dynamic w8a8 $single; }
 w8a8_batches() { bench_model w8a8-dynamic w8a8_batches $batches; }
@@ -194,6 +200,7 @@ export writer=$!
 phase machine 20
 phase build_tests 120
 phase kernel_tests 60
+phase device_tests 20
 phase golden_tests 60
 phase w8a8 90
 phase w8a8_batches 60
