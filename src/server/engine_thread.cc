@@ -70,8 +70,9 @@ void EngineThread::run(const Loader& loader) {
   }
   if (status.ok()) return;
   const EngineFailure failure{status, engine_ != nullptr && !engine_->health().ok()};
-  fail_all(failure);
+  // Before any request ends: who learns of it from an answer may ask for the server's health next.
   callbacks_.failed(failure);
+  fail_all(failure);
   // Jobs that were on their way here while others learnt of it.
   std::unique_lock lock(mutex_);
   while (true) {
