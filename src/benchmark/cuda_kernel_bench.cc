@@ -90,7 +90,7 @@ Status bench_linears(const CudaKernelBench& bench, KernelGroup group, KernelBenc
 
 }  // namespace
 
-CudaSection::CudaSection(const CudaKernelBench& bench, Plan plan)
+CudaSection::CudaSection(const CudaKernelBench& bench, SectionPlan plan)
     : bench_(bench),
       plan_(std::move(plan)),
       moment_options_{.probes = needed_rates(cuda_probes(), plan_.kinds),
@@ -100,7 +100,7 @@ CudaSection::CudaSection(const CudaKernelBench& bench, Plan plan)
   section_.name = plan_.name;
 }
 
-Result<CudaSection> CudaSection::begin(const CudaKernelBench& bench, Plan plan) {
+Result<CudaSection> CudaSection::begin(const CudaKernelBench& bench, SectionPlan plan) {
   CudaSection section(bench, std::move(plan));
   FATHOM_ASSIGN_OR_RETURN(section.section_.moment, bench.meter.measure(section.moment_options_));
   return section;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "benchmark/cuda_meter.h"
-#include "benchmark/kernel_bench.h"
+#include "benchmark/kernel_section.h"
 
 namespace fathom {
 
@@ -21,23 +21,17 @@ struct CudaKernelBench {
 // A section under way: the device is measured when it begins and when it is finished.
 class CudaSection {
  public:
-  struct Plan {
-    KernelGroup group = KernelGroup::kLinear;
-    std::string name = {};
-    OperationCounts kinds = {};  // not 0 where rows will have such operations
-    size_t num_rows = 0;         // for progress
-  };
-  static Result<CudaSection> begin(const CudaKernelBench& bench, Plan plan);
+  static Result<CudaSection> begin(const CudaKernelBench& bench, SectionPlan plan);
 
   // Times calls of launches and adds the row, of which everything but time and roof is set.
   Status add(KernelRow row, FunctionRef<int(int64_t call)> launch);
   Result<KernelSection> finish();
 
  private:
-  CudaSection(const CudaKernelBench& bench, Plan plan);
+  CudaSection(const CudaKernelBench& bench, SectionPlan plan);
 
   const CudaKernelBench& bench_;
-  Plan plan_;
+  SectionPlan plan_;
   MomentOptions moment_options_;
   KernelSection section_;
 };

@@ -44,7 +44,7 @@ CallTime time_calls(TimedTeam& team, double seconds, FunctionRef<void(int, int64
   return call_time(std::move(passes), next);
 }
 
-SectionMeter::SectionMeter(const KernelBench& bench, Plan plan)
+SectionMeter::SectionMeter(const KernelBench& bench, SectionPlan plan)
     : bench_(bench),
       plan_(std::move(plan)),
       moment_options_{

@@ -31,16 +31,17 @@ CallTime time_calls(TimedTeam& team, double seconds, FunctionRef<void(int, int64
 // Of passes of calls; precondition: not empty.
 CallTime call_time(std::vector<double> seconds_per_call, int64_t num_calls);
 
+struct SectionPlan {
+  KernelGroup group = KernelGroup::kLinear;
+  std::string name = {};
+  OperationCounts kinds = {};  // not 0 where rows will have such operations
+  size_t num_rows = 0;         // for progress
+};
+
 // A section under way. The machine is measured when it begins and when it is finished.
 class SectionMeter {
  public:
-  struct Plan {
-    KernelGroup group = KernelGroup::kLinear;
-    std::string name = {};
-    OperationCounts kinds = {};  // not 0 where rows will have such operations
-    size_t num_rows = 0;         // for progress
-  };
-  SectionMeter(const KernelBench& bench, Plan plan);
+  SectionMeter(const KernelBench& bench, SectionPlan plan);
 
   // Times work and adds the row, of which everything but time and roof is set.
   void add(KernelRow row, FunctionRef<void(int, int64_t)> work);
@@ -49,7 +50,7 @@ class SectionMeter {
 
  private:
   const KernelBench& bench_;
-  Plan plan_;
+  SectionPlan plan_;
   MomentOptions moment_options_;
   KernelSection section_;
 };

@@ -48,14 +48,12 @@ bool CudaBackend::fold_queries(const AttendOp& op, const float* q, int64_t num_r
                num_queries, form_bit(op.kv_b->absorb[0], op.rounding)))
     return false;
   multiply_heads(op.kv_b->absorb, head_inputs_, num_rows, folded_.as<float>(), width, op.rounding);
-  return launched(device_.kernels.gather_rows({.from = q + op.nope_dim,
-                                               .to = folded_.as<float>() + op.cache.latent_dim,
-                                               .from_stride = query_dim,
-                                               .to_stride = width,
-                                               .num_rows = num_queries,
-                                               .width = op.cache.rope_dim},
-                                              device_.stream),
-                  "gather_rows");
+  return gather({.from = q + op.nope_dim,
+                 .to = folded_.as<float>() + op.cache.latent_dim,
+                 .from_stride = query_dim,
+                 .to_stride = width,
+                 .num_rows = num_queries,
+                 .width = op.cache.rope_dim});
 }
 
 kernels::AttentionPrecision CudaBackend::attention_precision(const AttendOp& op) {

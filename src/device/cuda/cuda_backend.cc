@@ -35,6 +35,7 @@ CudaBackend::CudaBackend(const CudaDevice& device, const CudaBackendOptions& opt
       staged_(device),
       read_room_(device),
       staged_queries_(device),
+      examining_(device),
       store_(device) {}
 
 MemoryInfo CudaBackend::memory() const { return memory_of(device_); }
@@ -146,6 +147,10 @@ bool CudaBackend::prepare(Rows& rows, const kernels::PrepareParams& params, int6
   for (int form = 0; form < kNumForms; ++form)
     if ((forms >> form & 1u) != 0) *targets[form] = prepared_rows(rows, static_cast<Form>(form));
   return launched(device_.kernels.prepare(batch, device_.stream), "prepare");
+}
+
+bool CudaBackend::gather(const kernels::cuda::GatherParams& params) {
+  return launched(device_.kernels.gather_rows(params, device_.stream), "gather_rows");
 }
 
 LinearBatchParams CudaBackend::product(const Weight& weight, const Rows& rows, int64_t num_tokens,
@@ -348,15 +353,13 @@ void CudaBackend::run_head(const HeadOp& op) {
   const auto num_rows = static_cast<int64_t>(batch_.logits_rows.size());
   const int64_t width = op.weight->cols;
   if (!reserve(head_rows_, num_rows * width * kFloatBytes)) return;
-  launched(device_.kernels.gather_rows({.from = op.x,
-                                        .rows = arrays_.logits_rows,
-                                        .to = head_rows_.as<float>(),
-                                        .from_stride = width,
-                                        .to_stride = width,
-                                        .num_rows = num_rows,
-                                        .width = width},
-                                       device_.stream),
-           "gather_rows");
+  gather({.from = op.x,
+          .rows = arrays_.logits_rows,
+          .to = head_rows_.as<float>(),
+          .from_stride = width,
+          .to_stride = width,
+          .num_rows = num_rows,
+          .width = width});
   const Projection output{.weight = op.weight, .y = op.logits};
   run_project({.x = head_rows_.as<float>(),
                .norm = op.norm,
@@ -377,14 +380,12 @@ void CudaBackend::add(const float* x, float* y, int64_t count) {
 
 void CudaBackend::copy_rows(const CopyRowsOp& op) {
   if (!launches()) return;
-  launched(device_.kernels.gather_rows({.from = op.from,
-                                        .to = op.to,
-                                        .from_stride = op.from_stride,
-                                        .to_stride = op.to_stride,
-                                        .num_rows = op.num_rows,
-                                        .width = op.width},
-                                       device_.stream),
-           "gather_rows");
+  gather({.from = op.from,
+          .to = op.to,
+          .from_stride = op.from_stride,
+          .to_stride = op.to_stride,
+          .num_rows = op.num_rows,
+          .width = op.width});
 }
 
 Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaBackendOptions& options) {

@@ -13,8 +13,8 @@
 #include "base/thread_team.h"
 #include "device/backend.h"
 #include "device/cuda/cuda_device.h"
+#include "device/cuda/growing_room.h"
 #include "device/cuda/nccl_communicator.h"
-#include "device/cuda/pinned_room.h"
 #include "device/cuda/staged_communicator.h"
 #include "device/cuda/step_graphs.h"
 #include "device/cuda/weight_store.h"
@@ -133,6 +133,7 @@ class CudaBackend final : public Backend {
   // Room for rows in the forms of the bit set.
   bool reserve_rows(Rows& rows, int64_t width, int64_t num_rows, unsigned forms);
   static kernels::PreparedRows prepared_rows(const Rows& rows, Form form);
+  bool gather(const kernels::cuda::GatherParams& params);
   // Prepares num_rows rows in the forms of the bit set.
   bool prepare(Rows& rows, const kernels::PrepareParams& params, int64_t num_rows, unsigned forms);
   // y = weight x, y and its form not yet set.
@@ -167,10 +168,8 @@ class CudaBackend final : public Backend {
   void multiply_heads(const std::vector<Weight>& heads, const Rows& rows, int64_t num_rows, float* y,
                       int64_t y_stride, ActivationRounding rounding);
 
-  // Memory of no graph that grows; its content is lost then.
-  Result<std::byte*> device_room(DeviceBuffer& buffer, size_t bytes);
   Status make_records(const ExamineOp& op, int64_t head_stride, std::byte* answers);
-  Status copy_rows(const ExamineOp& op, std::byte* rows);
+  Status bring_rows(const ExamineOp& op, std::byte* rows);
   // Until the stream has done all it was given; cuda_ranks.cc.
   Status wait();
   bool is_graph_step() const;
@@ -188,7 +187,7 @@ class CudaBackend final : public Backend {
   bool is_in_flight_ = false;  // staged_ is being read
   PinnedRoom read_room_;       // what was read back last
   PinnedRoom staged_queries_;
-  DeviceBuffer examining_;  // queries, answers and room of the last examine()
+  DeviceRoom examining_;  // queries, answers and room of the last examine()
   Status failure_;
   WeightStore store_;
   // By the panels of the first weight that is present: memory that lives as long as the backend.

@@ -1,6 +1,5 @@
 // What the host wants to know of logits: outside of steps, so that nothing of it is in a graph.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "device/cuda/cuda_backend.h"
@@ -39,16 +38,6 @@ struct AnswerLayout {
 
 }  // namespace
 
-Result<std::byte*> CudaBackend::device_room(DeviceBuffer& buffer, size_t bytes) {
-  if (buffer.bytes() < bytes) {
-    const size_t wanted = std::bit_ceil(bytes);
-    buffer = DeviceBuffer();
-    FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate(wanted));
-    buffer = DeviceBuffer(data, wanted, device_.release);
-  }
-  return static_cast<std::byte*>(buffer.data());
-}
-
 // Has the records and heads of the queries written to `answers`, pinned memory.
 Status CudaBackend::make_records(const ExamineOp& op, int64_t head_stride, std::byte* answers) {
   const int64_t num_rows = std::ssize(op.queries);
@@ -59,7 +48,7 @@ Status CudaBackend::make_records(const ExamineOp& op, int64_t head_stride, std::
   const size_t block_peaks = layout.add<uint32_t>(num_rows * num_groups * kBlocksPerGroup);
   const size_t group_peaks = layout.add<uint32_t>(num_rows * num_groups);
   const size_t group_sums = layout.add<double>(num_rows * num_groups);
-  FATHOM_ASSIGN_OR_RETURN(std::byte* const data, device_room(examining_, layout.size()));
+  FATHOM_ASSIGN_OR_RETURN(std::byte* const data, examining_.reserve(layout.size()));
   FATHOM_ASSIGN_OR_RETURN(std::byte* const staged, staged_queries_.reserve(op.queries.size_bytes()));
   std::memcpy(staged, op.queries.data(), op.queries.size_bytes());
   FATHOM_RETURN_IF_ERROR(
@@ -85,7 +74,7 @@ Status CudaBackend::make_records(const ExamineOp& op, int64_t head_stride, std::
 }
 
 // Has the rows written to `rows`, pinned memory; those that are neighbours by one copy.
-Status CudaBackend::copy_rows(const ExamineOp& op, std::byte* rows) {
+Status CudaBackend::bring_rows(const ExamineOp& op, std::byte* rows) {
   const size_t row_bytes = static_cast<size_t>(op.stride) * sizeof(float);
   for (size_t begin = 0, end = 0; begin < op.rows.size(); begin = end) {
     while (end < op.rows.size() && op.rows[end] - op.rows[begin] == static_cast<int64_t>(end - begin)) ++end;
@@ -106,7 +95,7 @@ Result<std::optional<Examined>> CudaBackend::examine(const ExamineOp& op) {
   const size_t rows = layout.add<float>(std::ssize(op.rows) * op.stride);
   FATHOM_ASSIGN_OR_RETURN(std::byte* const room, read_room_.reserve(layout.size()));
   if (!op.queries.empty()) FATHOM_RETURN_IF_ERROR(make_records(op, head_stride, room));
-  FATHOM_RETURN_IF_ERROR(copy_rows(op, room + rows));
+  FATHOM_RETURN_IF_ERROR(bring_rows(op, room + rows));
   FATHOM_RETURN_IF_ERROR(wait());
   is_in_flight_ = false;
   const Examined examined{

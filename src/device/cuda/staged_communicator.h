@@ -3,7 +3,7 @@
 #pragma once
 
 #include "device/cuda/cuda_device.h"
-#include "device/cuda/pinned_room.h"
+#include "device/cuda/growing_room.h"
 #include "device/device_communicator.h"
 
 namespace fathom {
