@@ -48,6 +48,7 @@ class Stopping(unittest.TestCase):
         response, connection = server.send("POST", V2 + "/generate_stream", {"id": "stream", "text_input": PROMPT,
                                                                               "parameters": self.LONG})
         response.readline()
+        wait_until(self.both_generate, "a token of each", PATIENCE)
         together = [lambda body=body: server.post("/v1/completions", body)["choices"] for body in others]
 
         def stop():
@@ -64,6 +65,10 @@ class Stopping(unittest.TestCase):
         self.assertTrue(0 < whole["reply"]["details"]["generated_tokens"] < 3000)
         server.wait_for_load(running=0, waiting=0)
         self.assertEqual(server.request("POST", V2 + "/stopInfer", {"id": "stream"})[0], 404)
+
+    def both_generate(self):
+        slots = [slot for slot in json.loads(server.request("GET", "/slots")[2]) if slot["is_processing"]]
+        return len(slots) == 2 and all(slot["next_token"]["n_decoded"] > 0 for slot in slots)
 
     def stop(self, name):
         wait_until(lambda: server.request("POST", V2 + "/stopInfer", {"id": name})[0] == 200, "stop of " + name, 20)

@@ -61,7 +61,7 @@ struct CudaDeviceFacts {
 
 // Copies take place in the order of the stream, after earlier launches. upload is complete at its return;
 // upload_later and download_later are not: `host` is memory of allocate_host, which stays as it is, or is not
-// there yet, until synchronize.
+// there yet, until synchronize. Where `bytes` is 0, both pointers may be null.
 struct CudaDevice {
   CudaDeviceFacts facts = {};
   Result<uint64_t> (*free_bytes)() = nullptr;         // of its memory

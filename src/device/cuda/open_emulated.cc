@@ -113,7 +113,7 @@ void release_host(void* data, size_t) { std::free(data); }
 Status copy(const void* from, void* to, size_t bytes, void*) {
   FATHOM_CHECK(emulated::launch_recorder() == nullptr, "a copy of {} bytes in a graph's capture", bytes);
   arena().enter();
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);
   arena().leave();
   arena().close();
   return ok_status();
