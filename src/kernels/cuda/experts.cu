@@ -33,10 +33,11 @@ FATHOM_DEVICE void softmax(const float* logits, const WarpScores& scores, int64_
   sync_warp();
 }
 
-// The largest of scores [first, first + count), the first of equal ones; the same in every lane.
+// The largest of scores [first, first + count), the first of equal ones and where all are NaN; the same in
+// every lane.
 FATHOM_DEVICE int arg_max(const WarpScores& scores, int64_t first, int64_t count) {
   float best = -2;
-  int at = static_cast<int>(count);
+  int at = 0;
   for (int64_t i = lane_index(); i < count; i += kWarpLanes) {
     if (scores[first + i] > best) {
       best = scores[first + i];

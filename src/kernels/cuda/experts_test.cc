@@ -1,5 +1,7 @@
 // Routing, the order of pairs, sums of experts' outputs and element by element operations on the emulated
 // device.
+#include <limits>
+
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/linear_plan.h"
@@ -12,13 +14,18 @@ struct RouterSizes {
   int64_t experts, per_token, groups, kept_groups;
 };
 
-// ties: logits are small integers, so that most scores have equals.
-void compare_router(const RouterSizes& sizes, RouterParams::Weights weights, bool ties) {
-  const int64_t num_tokens = 11;
+constexpr int64_t kRoutedTokens = 11;
+
+std::vector<float> random_logits(const RouterSizes& sizes) {
   Values values(static_cast<uint64_t>(sizes.experts));
-  auto logits = strided(values, num_tokens, sizes.experts, sizes.experts);
-  for (float& logit : logits) logit = ties ? std::nearbyint(logit * 2) : logit * 6;
-  const auto pairs = static_cast<size_t>(num_tokens * sizes.per_token);
+  auto logits = strided(values, kRoutedTokens, sizes.experts, sizes.experts);
+  for (float& logit : logits) logit *= 6;
+  return logits;
+}
+
+void compare_router(const RouterSizes& sizes, RouterParams::Weights weights,
+                    const std::vector<float>& logits) {
+  const auto pairs = static_cast<size_t>(kRoutedTokens * sizes.per_token);
   std::vector<int32_t> got_ids(pairs, -1), want_ids(pairs, -1);
   std::vector<float> got(pairs, kNaN), want(pairs, kNaN);
   std::vector<float> scratch(static_cast<size_t>(sizes.experts + sizes.groups));
@@ -31,7 +38,7 @@ void compare_router(const RouterSizes& sizes, RouterParams::Weights weights, boo
                  .topk_group = sizes.kept_groups,
                  .scaling = 16,
                  .weights = weights,
-                 .end = num_tokens};
+                 .end = kRoutedTokens};
   ASSERT_EQ(router(p, nullptr), 0);
   p.expert_ids = want_ids.data();
   p.expert_weights = want.data();
@@ -40,14 +47,44 @@ void compare_router(const RouterSizes& sizes, RouterParams::Weights weights, boo
   ASSERT_EQ(got_ids, want_ids) << "E " << sizes.experts << " groups " << sizes.groups;
   // Two sums of positive terms, two exponentials of error 2 units each.
   const double error = kEpsilon * (static_cast<double>(sizes.experts + sizes.per_token) / 16 + 24);
-  for (size_t i = 0; i < pairs; ++i) ASSERT_NEAR(got[i], want[i], error * want[i]) << "pair " << i;
+  for (size_t i = 0; i < pairs; ++i) {
+    if (std::isnan(want[i])) {
+      ASSERT_TRUE(std::isnan(got[i])) << "pair " << i;
+    } else {
+      ASSERT_NEAR(got[i], want[i], error * std::abs(want[i])) << "pair " << i;
+    }
+  }
 }
 
+constexpr RouterSizes kRouterSizes[] = {{1, 1, 1, 1},   {7, 2, 1, 1},  {64, 6, 1, 1},
+                                        {160, 6, 8, 3}, {12, 3, 4, 2}, {40, 8, 40, 9}};
+constexpr RouterParams::Weights kBothWeights[] = {RouterParams::Weights::kScaled,
+                                                  RouterParams::Weights::kNormalized};
+
 TEST(CudaRouter, EqualsReference) {
-  for (const RouterSizes& sizes :
-       {RouterSizes{1, 1, 1, 1}, {7, 2, 1, 1}, {64, 6, 1, 1}, {160, 6, 8, 3}, {12, 3, 4, 2}, {40, 8, 40, 9}})
-    for (RouterParams::Weights weights : {RouterParams::Weights::kScaled, RouterParams::Weights::kNormalized})
-      for (bool ties : {false, true}) ASSERT_NO_FATAL_FAILURE(compare_router(sizes, weights, ties));
+  for (const RouterSizes& sizes : kRouterSizes) {
+    const std::vector<float> logits = random_logits(sizes);
+    std::vector<float> ties;  // small integers, so that most scores have equals
+    for (float logit : logits) ties.push_back(std::nearbyint(logit / 3));
+    for (RouterParams::Weights weights : kBothWeights)
+      for (const auto& some : {logits, ties}) ASSERT_NO_FATAL_FAILURE(compare_router(sizes, weights, some));
+  }
+}
+
+// Such a token's request fails alone: its ids are those of experts, and nothing of another token changes.
+TEST(CudaRouter, TokensThatAreNotFinite) {
+  for (const RouterSizes& sizes : kRouterSizes) {
+    std::vector<float> logits = random_logits(sizes);
+    const auto logit = [&](int64_t token, int64_t expert) -> float& {
+      return logits[static_cast<size_t>(token * sizes.experts + expert)];
+    };
+    logit(0, 0) = kNaN;
+    logit(5, sizes.experts - 1) = std::numeric_limits<float>::infinity();
+    for (int64_t token : {6, 7})  // the last of a block's four
+      for (int64_t e = 0; e < sizes.experts; ++e) logit(token, e) = kNaN;
+    for (RouterParams::Weights weights : kBothWeights)
+      ASSERT_NO_FATAL_FAILURE(compare_router(sizes, weights, logits));
+  }
 }
 
 struct PlannedPairs {
