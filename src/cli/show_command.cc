@@ -269,12 +269,14 @@ Json tensors_json(const std::vector<TensorMode>& tensors) {
 std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, const MemoryInfo& memory) {
   std::string text =
       fmt::format("\n{:<24}{:<8}{:>8}{:>14}{:>14}\n", "weights", "format", "tensors", "bytes", "per rank");
+  uint64_t rank_bytes = 0;
   for (const WeightGroup& group : plan.weights) {
     text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", role_name(group.role), storage_name(group.dtype),
                         group.num_tensors, format_bytes(group.bytes), format_bytes(group.rank_bytes));
+    rank_bytes += group.rank_bytes;
   }
   text += fmt::format("{:<24}{:<8}{:>8}{:>14}{:>14}\n", "all", "", "", format_bytes(plan.weight_bytes),
-                      format_bytes(plan.rank_weight_bytes));
+                      format_bytes(rank_bytes));
   text += fmt::format("\n{:<24}{} a token in {}\n", "cache", format_bytes(plan.cache_bytes_per_token),
                       dtype_name(options.kv_cache_dtype));
   const int64_t num_homes = options.sharding.num_homes();
@@ -283,7 +285,7 @@ std::string plan_text(const MemoryPlan& plan, const MemoryPlanOptions& options, 
       options.max_num_seqs, options.max_model_len,
       num_homes > 1 ? fmt::format(", {} of them its own", ceil_div(options.max_num_seqs, num_homes)) : "");
   text +=
-      fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights",
+      fmt::format("{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n{:<24}{:>14}\n", "weights, packed",
                   format_bytes(plan.rank_weight_bytes), "cache", format_bytes(plan.cache_bytes), "workspace",
                   format_bytes(plan.workspace_bytes), "total", format_bytes(plan.rank_total_bytes));
   const auto available = memory.available();

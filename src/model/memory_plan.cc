@@ -10,8 +10,9 @@
 namespace fathom {
 namespace {
 
-// Of a GPU: what kernels bring with them, steps as graphs, a long prompt's expanded keys and values.
-constexpr uint64_t kDeviceBytes = uint64_t{768} << 20;
+// Of a GPU: what kernels bring with them, steps as graphs, a long prompt's expanded keys and values, the rest
+// of the last block of weights.
+constexpr uint64_t kDeviceBytes = uint64_t{1} << 30;
 constexpr uint64_t kProcessBytes = uint64_t{64} << 20;  // program, libraries, tokenizer, stacks
 
 double gib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30); }
@@ -68,6 +69,14 @@ Format stored_format(const Checkpoint& checkpoint, const QuantDescription& descr
 uint64_t share_of(uint64_t bytes, int64_t part, int64_t whole) {
   const auto p = static_cast<uint64_t>(part), w = static_cast<uint64_t>(whole);
   return bytes / w * p + (bytes % w * p + w - 1) / w;
+}
+
+// In panels int4 has a factor for every 32 inputs (kernels/packed.h), however long the file's groups are.
+uint64_t panel_bytes(const WeightGroup& group) {
+  if (group.dtype != DType::kUint8) return group.rank_bytes;
+  const double share = static_cast<double>(group.rank_bytes) / static_cast<double>(group.bytes);
+  const double packed = static_cast<double>(group.num_elements) * (0.5 + 1.0 / 32) * share;
+  return std::max(group.rank_bytes, static_cast<uint64_t>(packed));
 }
 
 std::vector<WeightGroup> group_weights(const ModelConfig& config, const Sharding& sharding,
@@ -196,7 +205,7 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& optio
   plan.weights = std::move(weights);
   for (const WeightGroup& group : plan.weights) {
     plan.weight_bytes += group.bytes;
-    plan.rank_weight_bytes += group.rank_bytes;
+    plan.rank_weight_bytes += panel_bytes(group);
   }
   plan.cache_bytes_per_token = cache_bytes_per_token(config, options.kv_cache_dtype);
   const int64_t sequence_tokens = round_up(options.max_model_len, options.block_size);

@@ -45,7 +45,7 @@ struct WeightGroup {
 struct MemoryPlan {
   std::vector<WeightGroup> weights;  // in the order of the roles
   uint64_t weight_bytes = 0;         // of the whole model
-  uint64_t rank_weight_bytes = 0;
+  uint64_t rank_weight_bytes = 0;    // as the rank holds them, packed
   uint64_t cache_bytes_per_token = 0;  // of all layers, on each rank that caches the token
   // Of one rank: max_num_seqs sequences of max_model_len, or its share of them, in whole pages.
   int64_t num_cache_tokens = 0;

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kWeightAlignment = 256;
 // The first block is small, for small models; later ones double.
 constexpr size_t kFirstBlockBytes = size_t{1} << 20;
-constexpr size_t kLargestBlockBytes = size_t{64} << 20;
+constexpr size_t kLargestBlockBytes = size_t{256} << 20;
 constexpr size_t kPieceBytes = size_t{4} << 20;
 constexpr size_t kStageBytes = 4 * kPieceBytes;
 
@@ -22,16 +22,17 @@ size_t aligned(size_t bytes) {
 }  // namespace
 
 Result<std::byte*> WeightStore::place(size_t bytes) {
-  if (blocks_.empty() || used_ + bytes > blocks_.back().bytes()) {
+  const auto has_room = [bytes](const Block& block) { return block.used + bytes <= block.memory.bytes(); };
+  auto block = std::find_if(blocks_.begin(), blocks_.end(), has_room);
+  if (block == blocks_.end()) {
     const size_t next =
-        blocks_.empty() ? kFirstBlockBytes : std::min(2 * blocks_.back().bytes(), kLargestBlockBytes);
+        blocks_.empty() ? kFirstBlockBytes : std::min(2 * blocks_.back().memory.bytes(), kLargestBlockBytes);
     const size_t wanted = std::max(next, aligned(bytes));
     FATHOM_ASSIGN_OR_RETURN(void* data, device_.allocate(wanted));
-    blocks_.emplace_back(data, wanted, device_.release);
-    used_ = 0;
+    block = blocks_.insert(blocks_.end(), {DeviceBuffer(data, wanted, device_.release)});
   }
-  std::byte* data = static_cast<std::byte*>(blocks_.back().data()) + used_;
-  used_ += aligned(bytes);
+  std::byte* data = static_cast<std::byte*>(block->memory.data()) + block->used;
+  block->used += aligned(bytes);
   return data;
 }
 

@@ -1,6 +1,6 @@
 // Device memory for weights and the way there: pieces are written into pinned host memory and copied while
-// the next ones are written. Memory is cut from blocks, since a device gives out whole megabytes. Both live
-// as long as the store.
+// the next ones are written. Memory is cut from blocks, since a device gives out whole megabytes; what is
+// left of one is for a later weight that fits. Both live as long as the store.
 #pragma once
 
 #include <cstddef>
@@ -28,12 +28,16 @@ class WeightStore {
  private:
   static constexpr int kNumStages = 2;
 
+  struct Block {
+    DeviceBuffer memory;
+    size_t used = 0;  // bytes
+  };
+
   Result<std::byte*> place(size_t bytes);
   Result<std::byte*> stage(size_t bytes);
 
   CudaDevice device_;
-  std::vector<DeviceBuffer> blocks_;
-  size_t used_ = 0;  // of the last block
+  std::vector<Block> blocks_;
   DeviceBuffer stages_[kNumStages];
   int stage_ = 0;      // being filled
   size_t staged_ = 0;  // bytes of it

@@ -86,6 +86,28 @@ TEST(WeightStore, BytesOfTheHostAreCopied) {
   EXPECT_EQ(std::memcmp(memory.value(), wanted.data(), wanted.size() * sizeof(int)), 0);
 }
 
+// Experts' matrices, of which no whole number fills a block, and the small weights between them.
+TEST(WeightStore, LittleIsLeftOfBlocks) {
+  static size_t allocated;
+  allocated = 0;
+  CudaDevice device = late_device();
+  device.allocate = [](size_t bytes) {
+    allocated += bytes;
+    return allocate(bytes);
+  };
+  device.upload_later = [](const void*, void*, size_t, void*) { return ok_status(); };
+  WeightStore store(device);
+  size_t stored = 0;
+  for (int layer = 0; layer < 8; ++layer) {
+    for (size_t bytes :
+         {size_t{61} << 20, size_t{70} << 20, size_t{9} << 20, size_t{5000}, size_t{1} << 20}) {
+      ASSERT_TRUE(store.store(1, bytes, [](int64_t, int64_t, std::byte*) {}).ok());
+      stored += bytes;
+    }
+  }
+  EXPECT_LT(allocated, stored + (size_t{256} << 20));
+}
+
 TEST(WeightStore, TooLittleMemoryIsReported) {
   CudaDevice device = late_device();
   device.allocate = [](size_t) -> Result<void*> { return resource_exhausted("full"); };
