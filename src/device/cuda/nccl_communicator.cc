@@ -54,11 +54,12 @@ Status NcclCommunicator::join() {
   if (rank() == 0) invitation.result = nccl_.get_unique_id(&invitation.id);
   FATHOM_RETURN_IF_ERROR(host().broadcast(std::as_writable_bytes(std::span(&invitation, 1)), 0));
   FATHOM_RETURN_IF_ERROR(check(invitation.result, "ncclGetUniqueId"));
-  FATHOM_RETURN_IF_ERROR(
-      check(nccl_.comm_init_rank(&comm_, size(), invitation.id, rank()), "ncclCommInitRank"));
   std::vector<size_t> starts;
   for (int i = 0; i <= size(); ++i) starts.push_back(static_cast<size_t>(i) * sizeof(float));
+  // First: an allocation makes the rank's device this thread's, which NCCL takes.
   FATHOM_RETURN_IF_ERROR(reserve(starts.back()));
+  FATHOM_RETURN_IF_ERROR(
+      check(nccl_.comm_init_rank(&comm_, size(), invitation.id, rank()), "ncclCommInitRank"));
   FATHOM_RETURN_IF_ERROR(all_gather_parts(arrived_.data(), starts));
   return wait();
 }

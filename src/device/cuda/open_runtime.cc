@@ -61,7 +61,10 @@ Status synchronize(void* stream) {
 
 Result<bool> is_idle(void* stream) {
   const cudaError_t error = cudaStreamQuery(stream_of(stream));
-  if (error == cudaErrorNotReady) return false;
+  if (error == cudaErrorNotReady) {
+    cudaGetLastError();  // else the next launch would report it
+    return false;
+  }
   FATHOM_RETURN_IF_ERROR(check(error, "an operation on the device"));
   return true;
 }

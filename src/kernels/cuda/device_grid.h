@@ -160,7 +160,8 @@ template <typename Params>
 LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
   if (shape.blocks_x == 0 || shape.blocks_y == 0) return 0;
   if (shape.shared_bytes > kSharedLimit) {
-    const auto bytes = static_cast<int>(shape.shared_bytes);
+    // Of all the kernel's launches the most: graphs hold launches of other sizes.
+    const auto bytes = static_cast<int>(shape.shared_limit);
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess) return static_cast<LaunchError>(error);
