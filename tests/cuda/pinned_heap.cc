@@ -21,11 +21,16 @@ namespace fathom::kernels::cuda_device {
 // Threads of a device have no order.
 void set_thread_order(ThreadOrder) {}
 
+bool has_wgmma() {
+  int major = 0;
+  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess && major == 9;
+}
+
 }  // namespace fathom::kernels::cuda_device
 
 namespace {
 
-constexpr size_t kArenaBytes = size_t{2} << 30;
+constexpr size_t kArenaBytes = size_t{1} << 30;
 constexpr size_t kAlignment = 64;
 constexpr int kNoTest = 77;
 

@@ -1,6 +1,8 @@
 // Fibers, barriers and collectives of the emulated device.
+#include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -199,26 +201,52 @@ Element element(uint32_t word, int i) {
 float bf16_value(uint16_t bits) { return to_float(BFloat16{bits}); }
 float fp16_value(uint16_t bits) { return to_float(Float16{bits}); }
 int32_t int8_value(int8_t value) { return value; }
+constexpr uint32_t kExponent = 0x7f800000;  // of float32's bits
+constexpr int kSumBits = 24;
+
+}  // namespace
+
+float tensor_core_sum(float c, const float* products, int count) {
+  uint32_t largest = std::bit_cast<uint32_t>(c) & kExponent;
+  for (int i = 0; i < count; ++i)
+    largest = std::max(largest, std::bit_cast<uint32_t>(products[i]) & kExponent);
+  if (largest == kExponent) return std::accumulate(products, products + count, c);
+  // Units of the last kept bit of the largest term: 2^(exponent - kSumBits).
+  const int exponent = std::max(static_cast<int>(largest >> 23), 1) - 127 - kSumBits;
+  const double to_units = std::ldexp(1.0, -exponent);
+  auto sum = static_cast<int64_t>(c * to_units);
+  for (int i = 0; i < count; ++i) sum += static_cast<int64_t>(products[i] * to_units);
+  // To float32 towards zero.
+  const int extra = std::max(static_cast<int>(std::bit_width(static_cast<uint64_t>(std::abs(sum)))) - 24, 0);
+  const int64_t kept = std::abs(sum) >> extra << extra;
+  return std::ldexp(static_cast<float>(sum < 0 ? -kept : kept), exponent);
+}
+
+int32_t tensor_core_sum(int32_t c, const int32_t* products, int count) {
+  return static_cast<int32_t>(std::accumulate(products, products + count, int64_t{c}));
+}
+
+namespace {
 
 // c += a b, from the fragment layouts of mma.sync m16n8 (PTX ISA, "Matrix fragments"), k in words of 4 bytes:
 // A row g = lane / 4 (+8) of words lane % 4 (+4), B column g of the same words, C rows g (+8) of columns 2
-// (lane % 4) (+1). Every sum is taken in Sum and rounded once: hardware leaves its order open.
-template <typename Element, typename C, typename Sum, auto kValue>
+// (lane % 4) (+1). The products of two 16-bit floats are exact in float32.
+template <typename Element, typename Number, auto kValue>
 void multiply_warp(LaneWords* lanes) {
   constexpr int kPerWord = 4 / static_cast<int>(sizeof(Element));
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       LaneWords& target = lanes[row % 8 * 4 + column / 2];
       const int c_index = row / 8 * 2 + column % 2;
-      auto sum = static_cast<Sum>(std::bit_cast<C>(target.in[6 + c_index]));
+      Number products[8 * kPerWord];
       for (int word = 0; word < 8; ++word) {
         const uint32_t a = lanes[row % 8 * 4 + word % 4].in[word / 4 * 2 + row / 8];
         const uint32_t b = lanes[column * 4 + word % 4].in[4 + word / 4];
         for (int i = 0; i < kPerWord; ++i)
-          sum += static_cast<Sum>(kValue(element<Element>(a, i))) *
-                 static_cast<Sum>(kValue(element<Element>(b, i)));
+          products[word * kPerWord + i] = kValue(element<Element>(a, i)) * kValue(element<Element>(b, i));
       }
-      target.out[c_index] = std::bit_cast<uint32_t>(static_cast<C>(sum));
+      const auto c = std::bit_cast<Number>(target.in[6 + c_index]);
+      target.out[c_index] = std::bit_cast<uint32_t>(tensor_core_sum(c, products, 8 * kPerWord));
     }
   }
 }
@@ -298,9 +326,9 @@ void combine_load_transposed(LaneWords* lanes) {
           matrix_element(lanes, m, i % 4 * 2, i / 4) | matrix_element(lanes, m, i % 4 * 2 + 1, i / 4) << 16;
 }
 
-void combine_mma_bf16(LaneWords* lanes) { multiply_warp<uint16_t, float, double, bf16_value>(lanes); }
-void combine_mma_fp16(LaneWords* lanes) { multiply_warp<uint16_t, float, double, fp16_value>(lanes); }
-void combine_mma_int8(LaneWords* lanes) { multiply_warp<int8_t, int32_t, int64_t, int8_value>(lanes); }
+void combine_mma_bf16(LaneWords* lanes) { multiply_warp<uint16_t, float, bf16_value>(lanes); }
+void combine_mma_fp16(LaneWords* lanes) { multiply_warp<uint16_t, float, fp16_value>(lanes); }
+void combine_mma_int8(LaneWords* lanes) { multiply_warp<int8_t, int32_t, int8_value>(lanes); }
 
 unsigned char* dynamic_shared(size_t begin, size_t bytes) {
   const Grid& g = grid();

@@ -25,6 +25,12 @@ enum class ThreadOrder : uint8_t { kForward, kBackward };
 void set_thread_order(ThreadOrder order);
 ThreadOrder thread_order();
 
+// c + products as tensor cores add them: terms cut to 24 bits behind the point of the largest one, the sum
+// cut to float32 (what MMA-Sim, github.com/microsoft/MMA-Sim, found of A100; H100 keeps a bit more). Not
+// finite: added in order.
+float tensor_core_sum(float c, const float* products, int count);
+int32_t tensor_core_sum(int32_t c, const int32_t* products, int count);
+
 int thread_index();
 int block_threads();
 int64_t block_x();

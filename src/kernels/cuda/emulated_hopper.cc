@@ -78,7 +78,7 @@ uint32_t load_word(uint32_t address) {
   return word;
 }
 
-double number(uint16_t bits, ProductType type) {
+float number(uint16_t bits, ProductType type) {
   return type == ProductType::kBFloat16 ? to_float(BFloat16{bits}) : to_float(Float16{bits});
 }
 
@@ -95,16 +95,14 @@ void unpack(uint32_t word, ProductType type, std::vector<Number>& to) {
 
 // "Matrix fragments for wgmma.mma_async.m64nNk16" and "k32": word w of row r of the warp's 16 is register
 // w / 4 * 2 + r / 8 of lane r % 8 * 4 + w % 4; sum i of a lane is row lane / 4 + i % 4 / 2 * 8, column
-// i / 4 * 8 + lane % 4 * 2 + i % 2. Sums are taken in Number, in the order of the inputs, and rounded once,
-// as those of mma.sync are.
-template <typename Number, typename Sum>
+// i / 4 * 8 + lane % 4 * 2 + i % 2. Sums are those of mma.sync.
+template <typename Number>
 void multiply(const WarpProduct& product) {
   const ThreadProduct& first = product.lanes[0];
   const Descriptor rows(first.b);
-  const auto columns = static_cast<size_t>(first.columns);
-  const auto sum_at = [&](size_t row, size_t column) -> Sum& {
+  const auto sum_at = [&](size_t row, size_t column) -> Number& {
     const ThreadProduct& own = product.lanes[row % 8 * 4 + column % 8 / 2];
-    return static_cast<Sum*>(own.d)[column / 8 * 4 + row / 8 * 2 + column % 2];
+    return static_cast<Number*>(own.d)[column / 8 * 4 + row / 8 * 2 + column % 2];
   };
   std::vector<Number> a, b;  // [16, inner], [columns, inner]
   for (size_t row = 0; row < 16; ++row)
@@ -113,26 +111,21 @@ void multiply(const WarpProduct& product) {
   for (int column = 0; column < first.columns; ++column)
     for (int word = 0; word < 8; ++word) unpack(load_word(rows.address_of(column, 4 * word)), first.type, b);
   const size_t inner = a.size() / 16;
-  std::vector<Number> by_input(b.size());  // [inner, columns]
-  for (size_t i = 0; i < b.size(); ++i) by_input[i % inner * columns + i / inner] = b[i];
-  std::vector<Number> sums(columns);
+  std::vector<Number> products(inner);
   for (size_t row = 0; row < 16; ++row) {
-    for (size_t n = 0; n < columns; ++n)
-      sums[n] = first.accumulate ? static_cast<Number>(sum_at(row, n)) : Number{0};
-    for (size_t k = 0; k < inner; ++k) {
-      const Number factor = a[row * inner + k];
-      const Number* column = by_input.data() + k * columns;
-      for (size_t n = 0; n < columns; ++n) sums[n] += factor * column[n];
+    for (size_t n = 0; n < static_cast<size_t>(first.columns); ++n) {
+      for (size_t k = 0; k < inner; ++k) products[k] = a[row * inner + k] * b[n * inner + k];
+      Number& sum = sum_at(row, n);
+      sum = tensor_core_sum(first.accumulate ? sum : Number{0}, products.data(), static_cast<int>(inner));
     }
-    for (size_t n = 0; n < columns; ++n) sum_at(row, n) = static_cast<Sum>(sums[n]);
   }
 }
 
 void carry_out(const WarpProduct& product) {
   if (product.lanes[0].type == ProductType::kInt8) {
-    multiply<int64_t, int32_t>(product);
+    multiply<int32_t>(product);
   } else {
-    multiply<double, float>(product);
+    multiply<float>(product);
   }
 }
 
