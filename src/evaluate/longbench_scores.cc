@@ -24,7 +24,7 @@ constexpr std::string_view kChinesePunctuation =
     "〟〰〾〿–—‘’‛“”„‟…‧﹏.";
 // Words of Python's \w that are articles.
 constexpr std::string_view kArticle = R"((?<![\p{L}\p{N}_])(?:a|an|the)(?![\p{L}\p{N}_]))";
-constexpr std::string_view kNumber = R"(\p{Nd}+)";
+constexpr std::string_view kDigits = R"(\p{Nd}+)";
 
 // All matches in order. text is well-formed.
 std::vector<std::string_view> matches_of(std::string_view pattern, std::string_view text) {
@@ -195,14 +195,14 @@ double class_score(std::string_view answer, std::string_view truth, const std::v
 }
 
 double number_share(std::string_view answer, std::string_view truth) {
-  const auto numbers = matches_of(kNumber, answer);
+  const auto numbers = matches_of(kDigits, answer);
   if (numbers.empty()) return 0;
   return static_cast<double>(std::count(numbers.begin(), numbers.end(), truth)) /
          static_cast<double>(numbers.size());
 }
 
 std::string_view number_after(std::string_view text, std::string_view word) {
-  for (std::string_view number : matches_of(kNumber, text)) {
+  for (std::string_view number : matches_of(kDigits, text)) {
     const std::string_view before = text.substr(0, static_cast<size_t>(number.data() - text.data()));
     if (before.ends_with(word)) return number;
   }
