@@ -453,6 +453,7 @@ class Block {
 template <typename V>
 FATHOM_KERNEL(V::kThreads)
 absorbed_kernel(Launched launched) {
+  begin_kernel();
   const cuda::SplitItem& item = launched.batch.items[block_x() / launched.line_blocks];
   const int first_line = static_cast<int>(block_x() % launched.line_blocks) * V::kLines;
   if (item.key_begin == item.key_end || first_line >= item.num_rows * launched.batch.num_heads) return;

@@ -33,6 +33,7 @@ FATHOM_DEVICE const unsigned char* cached_row(const Launched& launched, const cu
 }
 
 FATHOM_KERNEL(kThreads) absorbed_kernel(Launched launched) {
+  begin_kernel();
   const cuda::AbsorbedBatchParams& p = launched.batch;
   const LatentCacheView& cache = p.cache;
   const cuda::SplitItem item = p.items[block_x()];
@@ -91,6 +92,7 @@ constexpr int kMergeOutputs = 4;
 
 // A block a row and a head; splits in order of position. Bound by memory: every partial result is read once.
 FATHOM_KERNEL(kThreads) merge_kernel(cuda::MergeBatchParams p) {
+  begin_kernel();
   const int64_t row = block_x(), head = block_y();
   const cuda::SplitResults results = p.results[row];
   const auto place = [&](int split) { return (results.first + split * results.stride) * p.num_heads + head; };

@@ -7,6 +7,16 @@
 
 namespace fathom::kernels::cuda_device {
 
+// Lets the next kernel's blocks come to the multiprocessors as soon as all of this one's have, and waits
+// until the kernels before are complete and their writes visible: what is between two launches of a step is
+// hidden.
+FATHOM_DEVICE void begin_kernel() {
+#if defined(FATHOM_CUDA_EARLY_LAUNCHES) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 FATHOM_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 FATHOM_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
 FATHOM_DEVICE int64_t block_x() { return blockIdx.x; }
@@ -156,6 +166,22 @@ FATHOM_DEVICE float square_root(float value) { return sqrtf(value); }
 FATHOM_DEVICE float nearest_integer(float value) { return rintf(value); }
 FATHOM_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 
+// Whether kernels may be launched before those that they wait for are complete: only machine code for 9.0 has
+// the instructions of begin_kernel. A process has one device.
+inline bool launches_early() {
+#ifdef FATHOM_CUDA_EARLY_LAUNCHES
+  static const bool is_hopper = [] {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+           major == 9;
+  }();
+  return is_hopper;
+#else
+  return false;
+#endif
+}
+
 template <typename Params>
 LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Params& params) {
   if (shape.blocks_x == 0 || shape.blocks_y == 0) return 0;
@@ -166,10 +192,19 @@ LaunchError launch(void (*kernel)(Params), const LaunchShape& shape, const Param
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess) return static_cast<LaunchError>(error);
   }
-  const dim3 blocks(static_cast<unsigned>(shape.blocks_x), static_cast<unsigned>(shape.blocks_y));
-  kernel<<<blocks, static_cast<unsigned>(shape.threads), shape.shared_bytes,
-           static_cast<cudaStream_t>(shape.stream)>>>(params);
-  return static_cast<LaunchError>(cudaGetLastError());
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks_x), static_cast<unsigned>(shape.blocks_y));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(shape.stream);
+  config.attrs = &early;
+  config.numAttrs = launches_early() ? 1 : 0;
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, params);
+  if (error != cudaSuccess) cudaGetLastError();  // else a later call would report it
+  return static_cast<LaunchError>(error);
 }
 
 }  // namespace fathom::kernels::cuda_device

@@ -10,6 +10,7 @@ constexpr int kThreads = 256;
 FATHOM_DEVICE int64_t element_index() { return block_x() * kThreads + thread_index(); }
 
 FATHOM_KERNEL(kThreads) embed_kernel(cuda::EmbedParams p) {
+  begin_kernel();
   const int64_t index = element_index();
   if (index >= p.num_tokens * p.cols) return;
   const int64_t row = p.token_ids[index / p.cols] - p.first_row;
@@ -18,6 +19,7 @@ FATHOM_KERNEL(kThreads) embed_kernel(cuda::EmbedParams p) {
 }
 
 FATHOM_KERNEL(kThreads) gather_kernel(cuda::GatherParams p) {
+  begin_kernel();
   const int64_t index = element_index();
   if (index >= p.num_rows * p.width) return;
   const int64_t i = index / p.width;
@@ -26,6 +28,7 @@ FATHOM_KERNEL(kThreads) gather_kernel(cuda::GatherParams p) {
 }
 
 FATHOM_KERNEL(kThreads) elements_kernel(cuda::ElementsParams p) {
+  begin_kernel();
   const int64_t index = element_index();
   if (index >= p.count) return;
   if (p.y == nullptr) {

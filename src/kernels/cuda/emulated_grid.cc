@@ -60,6 +60,7 @@ struct Fiber {
   std::unique_ptr<std::byte[]> stack;
   void* saved = nullptr;
   State state = State::kDone;
+  bool has_begun = false;
   const char* collective = nullptr;
   Combine combine = nullptr;
   std::vector<std::vector<Copy>> copies = {{}};  // groups, the last one not committed
@@ -96,10 +97,24 @@ std::span<Fiber> fibers_of_block(Grid& g) { return {g.fibers.data(), static_cast
 
 Fiber& current_fiber(Grid& g) { return g.fibers[static_cast<size_t>(g.current)]; }
 
+std::string where(const Fiber& fiber) {
+  switch (fiber.state) {
+    case State::kAtBarrier:
+      return "at a barrier";
+    case State::kAtCollective:
+      return std::string("at ") + fiber.collective;
+    case State::kDone:
+      return "at its end";
+    default:
+      return "ready";
+  }
+}
+
 void leave_fiber(State state) {
   Grid& g = grid();
   Fiber& fiber = current_fiber(g);
   fiber.state = state;
+  FATHOM_CHECK(fiber.has_begun, "thread {} is {} before begin_kernel", g.current, where(fiber));
   fathom_switch_stack(&fiber.saved, g.scheduler);
 }
 
@@ -119,20 +134,8 @@ void prepare_fiber(Fiber& fiber) {
   for (int i = 0; i < kSavedRegisters; ++i) *--slot = nullptr;
   fiber.saved = slot;
   fiber.state = State::kReady;
+  fiber.has_begun = false;
   fiber.copies.assign(1, {});
-}
-
-std::string where(const Fiber& fiber) {
-  switch (fiber.state) {
-    case State::kAtBarrier:
-      return "at a barrier";
-    case State::kAtCollective:
-      return std::string("at ") + fiber.collective;
-    case State::kDone:
-      return "at its end";
-    default:
-      return "ready";
-  }
 }
 
 // Visits [0, count) in the chosen order.
@@ -268,6 +271,7 @@ void set_device_rules(const DeviceRules& rules) { device_rules() = rules; }
 void set_launch_recorder(RecordedLaunches* launches) { grid().recorder = launches; }
 RecordedLaunches* launch_recorder() { return grid().recorder; }
 
+void begin_kernel() { current_fiber(grid()).has_begun = true; }
 int thread_index() { return grid().current; }
 int block_threads() { return grid().shape.threads; }
 int64_t block_x() { return grid().block_x; }

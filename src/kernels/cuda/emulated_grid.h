@@ -31,6 +31,7 @@ ThreadOrder thread_order();
 float tensor_core_sum(float c, const float* products, int count);
 int32_t tensor_core_sum(int32_t c, const int32_t* products, int count);
 
+void begin_kernel();
 int thread_index();
 int block_threads();
 int64_t block_x();

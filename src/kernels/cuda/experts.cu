@@ -90,6 +90,7 @@ FATHOM_DEVICE void sort_choice(int32_t* ids, float* weights, int64_t count) {
 }
 
 FATHOM_KERNEL(kRouterThreads) router_kernel(RouterParams p) {
+  begin_kernel();
   SharedMemory shared;
   const auto floats_per_warp = static_cast<int>(p.num_experts + p.n_group);
   const SharedArray<float> room = shared.take<float>(kRouterWarps * floats_per_warp);
@@ -164,6 +165,7 @@ FATHOM_DEVICE cuda::LinearTile* write_tiles(cuda::LinearTile* tile, int32_t expe
 }
 
 FATHOM_KERNEL(kPlanThreads) plan_kernel(cuda::ExpertPlanParams p) {
+  begin_kernel();
   SharedMemory shared;
   const SharedArray<int32_t> counts = shared.take<int32_t>(kPlanThreads);  // [segments, slots]
   const SharedArray<int32_t> pairs = shared.take<int32_t>(kPlanThreads);   // [slots]
@@ -198,6 +200,7 @@ FATHOM_KERNEL(kPlanThreads) plan_kernel(cuda::ExpertPlanParams p) {
 }
 
 FATHOM_KERNEL(kCombineThreads) combine_kernel(cuda::CombineParams p) {
+  begin_kernel();
   const int64_t index = block_x() * kCombineThreads + thread_index();
   if (index >= p.num_tokens * p.width) return;
   const int64_t t = index / p.width;

@@ -262,6 +262,7 @@ FATHOM_DEVICE void write_rows(const Launched& launched, const Block& block, cons
 template <typename Elements, typename Shape>
 FATHOM_KERNEL(kThreads)
 flash_kernel(Launched launched) {
+  begin_kernel();
   const cuda::ExpandedBatchParams& p = launched.batch;
   const Block block = this_block(launched);
   SharedMemory shared;
@@ -356,6 +357,7 @@ FATHOM_DEVICE void attend_keys(const Launched& launched, const Block& block, con
 
 // Any dims and dtypes, float32 on the general cores: a warp a row at a time.
 FATHOM_KERNEL(kThreads) general_kernel(Launched launched) {
+  begin_kernel();
   const cuda::ExpandedBatchParams& p = launched.batch;
   const Block block = this_block(launched);
   const auto query_dim = static_cast<int>(p.nope_dim + p.rope_dim);

@@ -5,8 +5,9 @@
 //
 // Rules that both sides share: blocks are whole warps; every lane of a warp takes part in a collective; every
 // thread of a block reaches a barrier; shared memory is dynamic, carved by SharedMemory in the same order by
-// every thread. The emulation ends the process where a kernel breaks one of them. Kernels use no atomics:
-// results would depend on their order.
+// every thread; every thread begins with begin_kernel(), which waits for the kernels before: where the code
+// and the GPU are of compute capability 9.0, a launch does not. The emulation ends the process where a kernel
+// breaks one of them. Kernels use no atomics: results would depend on their order.
 //
 // FATHOM_UNROLL stands before a loop over an array that has to stay in registers.
 #pragma once

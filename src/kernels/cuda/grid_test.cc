@@ -16,6 +16,7 @@ struct WordsOut {
 };
 
 void index_kernel(WordsOut p) {
+  begin_kernel();
   const auto block = static_cast<uint32_t>(block_y() * 3 + block_x());
   p.out[block * 64 + static_cast<uint32_t>(thread_index())] =
       block * 1000 + static_cast<uint32_t>(warp_index() * 100 + lane_index());
@@ -29,6 +30,7 @@ TEST(CudaGrid, EveryThreadOfEveryBlockRunsOnce) {
 }
 
 void collective_kernel(WordsOut p) {
+  begin_kernel();
   const int lane = lane_index();
   uint32_t* out = p.out + 4 * thread_index();
   out[0] = static_cast<uint32_t>(shuffle(lane * 3, (lane + 5) % 32));
@@ -55,6 +57,7 @@ TEST(CudaGrid, Collectives) {
 }
 
 void integer_kernel(WordsOut p) {
+  begin_kernel();
   const int lane = lane_index();
   uint32_t* out = p.out + 3 * thread_index();
   out[0] = warp_max(lane == 9 ? 0x80000000u : static_cast<uint32_t>(lane));
@@ -73,6 +76,7 @@ TEST(CudaGrid, IntegerCollectives) {
 }
 
 void block_kernel(WordsOut p) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<float>(kReductionFloats);
   const auto values = shared.take<int32_t>(96);
@@ -97,6 +101,7 @@ TEST(CudaGrid, BlocksShareMemoryAndReduce) {
 
 // Without the barrier a thread reads what another has not written: the emulation shows it as poison.
 void racing_kernel(WordsOut p) {
+  begin_kernel();
   SharedMemory shared;
   const auto values = shared.take<uint32_t>(64);
   values[thread_index()] = 1;
@@ -118,6 +123,7 @@ struct CopyParams {
 };
 
 void copy_kernel(CopyParams p) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<uint32_t>(10);
   if (thread_index() == 0) {
@@ -153,6 +159,7 @@ TEST(CudaGrid, BytesAndPairsOfNumbers) {
 
 // Rows of eight elements in an order of their own: row i of matrix m at (5 (8 m + i)) % 32.
 void matrix_kernel(WordsOut p) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<uint16_t>(32 * 8);
   const int lane = lane_index();
@@ -192,12 +199,19 @@ TEST(CudaGrid, RecordedLaunchesRunWhenTheyAreCalled) {
 }
 
 void divergent_barrier_kernel(WordsOut) {
+  begin_kernel();
   if (thread_index() != 40) sync_threads();
 }
+void late_begin_kernel(WordsOut) {
+  sync_threads();
+  begin_kernel();
+}
 void divergent_shuffle_kernel(WordsOut) {
+  begin_kernel();
   if (lane_index() != 3) shuffle(1, 0);
 }
 void mixed_collective_kernel(WordsOut) {
+  begin_kernel();
   if (lane_index() < 16) {
     ballot(1);
   } else {
@@ -205,21 +219,25 @@ void mixed_collective_kernel(WordsOut) {
   }
 }
 void index_beyond_kernel(WordsOut) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<float>(4);
   room[4] = 1;
 }
 void memory_beyond_kernel(WordsOut) {
+  begin_kernel();
   SharedMemory shared;
   shared.take<float>(4);
   shared.take<float>(5);
 }
 void unaligned_small_copy_kernel(WordsOut p) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<unsigned char>(8);
   copy_async_4(room, 2, p.out, 4);
 }
 void unaligned_copy_kernel(WordsOut p) {
+  begin_kernel();
   SharedMemory shared;
   const auto room = shared.take<uint32_t>(8);
   copy_async_16(room, 1, p.out, 16);
@@ -230,6 +248,7 @@ TEST(CudaGridDeathTest, BrokenRulesEndTheProcess) {
   const LaunchShape two_warps{.threads = 64, .shared_bytes = 32};
   EXPECT_DEATH(launch(divergent_barrier_kernel, two_warps, none),
                "a block's threads part: thread 0 is at a barrier, thread 40 at its end");
+  EXPECT_DEATH(launch(late_begin_kernel, two_warps, none), "thread 0 is at a barrier before begin_kernel");
   EXPECT_DEATH(launch(divergent_shuffle_kernel, two_warps, none),
                "a warp's lanes part: thread 0 is at shuffle, thread 3 at its end");
   EXPECT_DEATH(launch(mixed_collective_kernel, two_warps, none),
@@ -253,6 +272,7 @@ struct ProductParams {
 };
 
 void product_kernel(ProductParams p) {
+  begin_kernel();
   const int lane = thread_index();
   uint32_t a[4], b[2];
   std::memcpy(a, p.a + 4 * lane, sizeof(a));

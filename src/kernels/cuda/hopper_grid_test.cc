@@ -73,6 +73,7 @@ void multiply(const StepParams& p, Sum (&d)[kColumns / 2], const uint32_t (&a)[4
 
 template <typename Sum, int kColumns>
 void step_kernel(StepParams p) {
+  begin_kernel();
   const int thread = thread_index();
   SharedMemory shared;
   const auto room = shared.take<uint32_t>(kTestRoom / 4);
@@ -282,8 +283,11 @@ TEST(CudaHopperGridDeathTest, BrokenRulesEndTheProcess) {
   EXPECT_DEATH(run_mistake(Mistake::kCopiesBeforeWait, ThreadOrder::kBackward), "copied by thread");
 }
 
-void few_threads_kernel(StepParams) { fence_products(); }
-void large_kernel(StepParams) {}
+void few_threads_kernel(StepParams) {
+  begin_kernel();
+  fence_products();
+}
+void large_kernel(StepParams) { begin_kernel(); }
 
 TEST(CudaHopperGridDeathTest, Launches) {
   EXPECT_DEATH(launch(few_threads_kernel, {.threads = 96}, StepParams{}), "fence_products with 96 threads");

@@ -1,4 +1,4 @@
-// The entries of the CUDA kernels. Each launches on a stream and returns cudaGetLastError's value, 0 for
+// The entries of the CUDA kernels. Each launches on a stream and returns the launch's cudaError_t, 0 for
 // success; nothing waits. What they compute is in kernels/params.h and kernels/cuda/params.h.
 #pragma once
 

@@ -17,6 +17,7 @@ struct Launched {
 };
 
 FATHOM_KERNEL(kThreads) gather_latents_kernel(Launched launched) {
+  begin_kernel();
   const cuda::GatherLatentsParams& p = launched.gather;
   const LatentCacheView& cache = p.cache;
   const cuda::KeyTile tile = p.tiles[block_x()];

@@ -151,6 +151,7 @@ FATHOM_DEVICE void multiply_rounds(const Launched& launched, const TileBlock& bl
 template <typename Operands, typename Shape>
 FATHOM_KERNEL(Shape::kThreads)
 hopper_kernel(Launched launched) {
+  begin_kernel();
   using Sum = typename Operands::Sum;
   const LinearParams& p = launched.batch.linear;
   const Work work = work_of_block(launched);

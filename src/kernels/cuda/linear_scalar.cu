@@ -33,6 +33,7 @@ FATHOM_DEVICE void add_part(const LinearParams& p, const uint32_t* lines, int pa
 template <int kPanels>
 FATHOM_KERNEL(kScalarThreads)
 scalar_kernel(Launched launched) {
+  begin_kernel();
   const LinearParams& p = launched.batch.linear;
   const Work work = work_of_block(launched);
   const int64_t first_token = work.row_block * kScalarTokens;

@@ -148,6 +148,7 @@ FATHOM_DEVICE void write_stream(const StreamLaunched& all, const Work& work, con
 template <typename Format, int kProducts>
 FATHOM_KERNEL(kStreamThreads, 2)
 stream_kernel(StreamLaunched all) {
+  begin_kernel();
   using Sum = typename Format::Sum;
   using Stream = PanelStream<Format, kProducts>;
   const Launched& launched = all.launched;

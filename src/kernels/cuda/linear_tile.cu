@@ -142,6 +142,7 @@ FATHOM_DEVICE void write_tile(const Launched& launched, const Work& work, int64_
 template <typename Format, typename Tile>
 FATHOM_KERNEL(Tile::kThreads, Tile::kSmBlocks)
 tile_kernel(Launched launched) {
+  begin_kernel();
   using Product = TileProduct<Format, Tile>;
   const Work work = work_of_block(launched);
   const int64_t first_row = work.row_block * Tile::kRows;

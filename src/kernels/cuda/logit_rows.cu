@@ -48,6 +48,7 @@ FATHOM_DEVICE Row row_of(const cuda::LogitRowsParams& p, int64_t index) {
 }
 
 FATHOM_KERNEL(kScanThreads) peaks_kernel(cuda::LogitRowsParams p) {
+  begin_kernel();
   const Row row = row_of(p, block_y());
   const int64_t group = block_x() * kScanWarps + warp_index();
   if (group >= row.num_groups) return;  // the whole warp
@@ -98,6 +99,7 @@ FATHOM_DEVICE void weigh_group(const Row& row, int64_t group, float greatest, do
 }
 
 FATHOM_KERNEL(kScanThreads) weights_kernel(cuda::LogitRowsParams p) {
+  begin_kernel();
   SharedMemory shared;
   const SharedArray<double> room = shared.take<double>(kScanWarps * kGroupRoom);
   const Row row = row_of(p, block_y());
@@ -275,6 +277,7 @@ FATHOM_DEVICE void take_head(const cuda::LogitRowsParams& p, const Row& row, Sha
 }
 
 FATHOM_KERNEL(kFinishThreads) records_kernel(cuda::LogitRowsParams p) {
+  begin_kernel();
   SharedMemory shared;
   const SharedArray<uint64_t> ranks = shared.take<uint64_t>(kMaxCandidates);
   const SharedArray<double> weights = shared.take<double>(kGroupRoom);

@@ -25,6 +25,7 @@ FATHOM_DEVICE float sum_branch(float (&values)[kBranch], int count) {
 }
 
 FATHOM_KERNEL(kThreads) sum_kernel(cuda::SumRanksParams p) {
+  begin_kernel();
   const int64_t index = block_x() * kThreads + thread_index();
   if (index >= p.count) return;
   const int num_ranks = static_cast<int>(p.num_ranks);

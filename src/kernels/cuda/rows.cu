@@ -81,6 +81,7 @@ FATHOM_DEVICE void write_float16(const PreparedRows& out, const RowValues& row, 
 }
 
 FATHOM_KERNEL(kThreads) prepare_kernel(cuda::PrepareBatchParams batch) {
+  begin_kernel();
   const PrepareParams& p = batch.rows;
   SharedMemory shared;
   const SharedArray<float> room = shared.take<float>(kReductionFloats);
@@ -110,6 +111,7 @@ FATHOM_DEVICE float rotated_imaginary(float a, float b, float cosine, float sine
 }
 
 FATHOM_KERNEL(kThreads) rope_query_kernel(RopeQueryParams p) {
+  begin_kernel();
   const int64_t half = p.rope_dim / 2;
   const int64_t pair = block_x() * kThreads + thread_index();
   if (pair >= p.end * p.num_heads * half) return;
@@ -158,6 +160,7 @@ FATHOM_DEVICE void store_rotated(const LatentCacheView& cache, unsigned char* ro
 }
 
 FATHOM_KERNEL(kThreads) store_latent_kernel(StoreParams params) {
+  begin_kernel();
   const StoreLatentParams& p = params.store;
   const LatentCacheView& cache = p.cache;
   SharedMemory shared;
