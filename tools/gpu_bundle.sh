@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Collects the third-party libraries that fathom is built with into build/gpu_bundle, a prefix of some 20 MB, for a machine
-# where they cannot be installed: copy the tree there with that folder and run tools/gpu_check.sh.
+# Collects the third-party libraries that fathom is built with into build/gpu_bundle.tar.xz, 4 MB, for a machine where they
+# cannot be installed: copy the tree there with that file and run tools/gpu_check.sh.
 #
 # Run it where the packages of install_dependencies.sh are and build/release is built: of Boost, which is large, the
 # bundle holds the headers that this build read. Programs of the other machine need its libc, libstdc++ and libudev.
@@ -47,4 +47,6 @@ WRAPPER
 chmod +x "$bundle/bin/pkg-config"
 sed -i 's|^prefix=/usr$|prefix=${pcfiledir}/../../..|' "$bundle/$libraries"/pkgconfig/*.pc
 
-echo "$bundle: $(du -sm "$bundle" | cut -f1) MB"
+tar -C build -cJf "$bundle.tar.xz" gpu_bundle
+rm -r "$bundle"
+ls -l "$bundle.tar.xz"
