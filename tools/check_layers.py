@@ -46,6 +46,7 @@ FENCES = [
     (re.compile(r"<boost/"), re.compile(r"src/(server|client)/(.*\.cc|connection\.h)$"), "Boost"),
 ]
 GETENV = re.compile(r"\b(secure_)?getenv\s*\(")
+PRINT = re.compile(r"\bstdout\b|\bcout\b|\bprintf\s*\(|\bputs\s*\(")
 
 # Files for one instruction set may use nothing whose inline functions the baseline could end up sharing.
 ISA_FILE = re.compile(r"src/kernels/cpu/(avx2|avx512|amx)/")
@@ -74,6 +75,8 @@ def problems_of(path: pathlib.Path, name: str) -> list[str]:
             found.append(f"{name}: a file for one instruction set may not include {include}")
     if GETENV.search(text) and folder != "cli":
         found.append(f"{name}: environment variables are read in src/cli only")
+    if PRINT.search(text) and folder != "cli" and not name.endswith("_test.cc"):
+        found.append(f"{name}: only src/cli writes to standard output")
     return found
 
 

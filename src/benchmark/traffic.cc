@@ -144,14 +144,6 @@ StepBytes decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64
           .cache = static_cast<double>(num_keys) * traffic.cache_bytes_per_token};
 }
 
-OperationCounts decode_operations(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys) {
-  OperationCounts operations;
-  operations.add(traffic.token, static_cast<double>(num_sequences));
-  operations.add(traffic.head, static_cast<double>(num_sequences));
-  operations.attention = static_cast<double>(num_keys) * traffic.absorbed_pair;
-  return operations;
-}
-
 PrefillWork prefill_work(const ModelTraffic& traffic, const PrefillShape& shape) {
   const int64_t num_tokens = shape.num_sequences * shape.prompt_len;
   const auto prompt_len = static_cast<double>(shape.prompt_len);

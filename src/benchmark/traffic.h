@@ -72,7 +72,6 @@ struct StepBytes {
   double total() const { return weights + cache; }
 };
 StepBytes decode_bytes(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys);
-OperationCounts decode_operations(const ModelTraffic& traffic, int64_t num_sequences, int64_t num_keys);
 
 struct PrefillShape {
   int64_t num_sequences = 1;

@@ -165,8 +165,7 @@ void add_compare_command(CLI::App& app, int& exit_status) {
   command->add_option("--b-kv-cache-dtype", options->b_kv_cache_dtype, "--kv-cache-dtype of B")->group(group);
   command->add_option("--text-file", options->text_files, "a file of text; may be given several times")
       ->required()
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   command->add_option("--context", options->context,
                       "tokens of a window, BOS included (default: 512, or the model's length if less)");
   command->add_option("--limit", options->limit, "compare on the first so many tokens");

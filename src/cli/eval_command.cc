@@ -225,8 +225,7 @@ void add_eval_command(CLI::App& app, int& exit_status) {
           fmt::format("{}; ceval, cmmlu and mmlu also by subject, ceval:law", fmt::join(task_names(), ", ")))
       ->required()
       ->delimiter(',')
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   command->add_option("--data", options->data, "folder with the data sets")->required();
   command->add_option("--style", options->style, "whose prompts and rules")
       ->check(CLI::IsMember({"harness", "modeltest"}))

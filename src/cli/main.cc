@@ -10,6 +10,7 @@
 #include "cli/config_file.h"
 #include "cli/console.h"
 #include "cli/mindie_config.h"
+#include "cli/spelling.h"
 
 namespace fathom {
 namespace {
@@ -35,7 +36,7 @@ void add_log_level(CLI::App& command) {
           "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
           "debug, info, warning, error or off")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
-      ->default_str("warning");
+      ->default_str(command.get_name() == "serve" ? "info" : "warning");
 }
 
 int run(int argc, char** argv) {
@@ -51,11 +52,18 @@ int run(int argc, char** argv) {
   Result<std::vector<std::string>> arguments = apply_mindie_config({argv + 1, argv + argc});
   if (arguments.ok()) arguments = apply_config_file(std::move(*arguments));
   if (!arguments.ok()) return print_error(arguments.status());
-  std::reverse(arguments->begin(), arguments->end());  // the library takes them last first
+  std::vector<std::string> last_first(arguments->rbegin(), arguments->rend());  // as the library takes them
   try {
-    app.parse(std::move(*arguments));
+    app.parse(std::move(last_first));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    const bool is_failure = error.get_exit_code() != 0;
+    const auto unknown = is_failure ? unknown_word(app, *arguments) : std::nullopt;
+    if (unknown) {
+      print_error(invalid_argument("{}", *unknown));
+    } else {
+      app.exit(error);
+    }
+    return is_failure ? 2 : 0;
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return print_error(io_error("standard output: cannot write all results"));

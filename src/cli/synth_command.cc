@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/cpu_features.h"
@@ -31,7 +32,7 @@ struct SynthFlags {
   std::string type = "auto";
   std::string shard_size = "5G";
   std::string tokenizer;
-  int64_t layers = 0;
+  std::optional<int64_t> layers;
   int64_t group_size = LayoutOptions().group_size;
   int64_t repeat_after = 0;
   uint64_t seed = 0;
@@ -68,10 +69,10 @@ Result<SynthOptions> to_synth_options(const SynthFlags& options) {
   if (!known_config(options.config) && directory_exists(options.config))
     synth.tokenizer_directory = options.config;
   FATHOM_RETURN_IF_ERROR(apply_type(options.type, synth.config));
-  if (options.layers != 0) {
+  if (options.layers) {
     // Checked like a config's own value.
     Json json = to_json(synth.config);
-    json["num_hidden_layers"] = options.layers;
+    json["num_hidden_layers"] = *options.layers;
     FATHOM_ASSIGN_OR_RETURN(synth.config, parse_model_config(json, "--layers"));
   }
   FATHOM_ASSIGN_OR_RETURN(synth.shard_bytes, parse_size(options.shard_size, "--shard-size"));

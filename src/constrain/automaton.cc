@@ -199,20 +199,6 @@ void Automaton::step(const ConfigurationSet& in, int byte_class, StackPool& pool
   close(out, pool);
 }
 
-int Automaton::only_next_byte(const ConfigurationSet& set) {
-  int found = -1;
-  for (const Configuration& from : set.closed) {
-    if (!items_[from.item].has_bytes) continue;
-    for (int c = 0; c < nfa_.num_classes; ++c) {
-      if (next(from.item, c) == kDead) continue;
-      const auto index = static_cast<size_t>(c);
-      if (nfa_.class_size[index] > 1 || (found >= 0 && found != nfa_.class_byte[index])) return -1;
-      found = nfa_.class_byte[index];
-    }
-  }
-  return found;
-}
-
 bool Automaton::can_go_on(const ConfigurationSet& set) const {
   return std::any_of(set.closed.begin(), set.closed.end(), [this](const Configuration& configuration) {
     return items_[configuration.item].has_bytes;

@@ -53,8 +53,6 @@ class Automaton {
   void close(ConfigurationSet& set, StackPool& pool);
   // out: what is left after a byte of the class; closed. in and out are different objects.
   void step(const ConfigurationSet& in, int byte_class, StackPool& pool, ConfigurationSet& out);
-  // The only byte that may follow; -1 where none, or more than one, may.
-  int only_next_byte(const ConfigurationSet& set);
   // Whether some byte may follow.
   bool can_go_on(const ConfigurationSet& set) const;
 

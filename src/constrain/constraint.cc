@@ -218,20 +218,4 @@ bool ConstraintMatcher::can_end_only() const {
   return has_ended_ || !shared.automaton.can_go_on(set_);
 }
 
-std::string ConstraintMatcher::forced_bytes() {
-  std::string forced;
-  if (has_ended_) return forced;
-  CompiledConstraint::Shared& shared = *constraint_->shared_;
-  const CompiledConstraint::Shared::Access access(shared);
-  const ConfigurationSet before = set_;
-  while (!set_.finished && forced.size() < kMaxForcedBytes) {
-    const int byte = shared.automaton.only_next_byte(set_);
-    const char c = static_cast<char>(byte);
-    if (byte < 0 || !step({&c, 1}, shared.automaton)) break;
-    forced += c;
-  }
-  set_ = before;
-  return forced;
-}
-
 }  // namespace fathom

@@ -83,9 +83,6 @@ class ConstraintMatcher {
   bool is_complete() const { return set_.finished; }
   // Whether it is, and nothing may follow but the end.
   bool can_end_only() const;
-  // What the text goes on with whatever is chosen: the bytes up to the next place at which there is a choice,
-  // or at which the text may end; at most kMaxForcedBytes. Not a token boundary, perhaps.
-  std::string forced_bytes();
 
   // Not ok once the constraint went over a limit while this matcher used it.
   const Status& status() const { return status_; }

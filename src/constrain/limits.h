@@ -40,6 +40,5 @@ inline constexpr size_t kMaxWalkStates = size_t{1} << 16;
 inline constexpr size_t kMaxWalkSteps = size_t{1} << 23;
 // Masks kept, per constraint; when they are more, all are dropped and made anew as needed.
 inline constexpr size_t kMaxMaskBytes = size_t{48} << 20;
-inline constexpr size_t kMaxForcedBytes = 4096;
 
 }  // namespace fathom

@@ -28,14 +28,12 @@ TEST(Matcher, ChoiceAndEnds) {
   EXPECT_TRUE(matcher.is_complete());
   EXPECT_FALSE(matcher.can_end_only());
   EXPECT_TRUE(is_set(mask_of(matcher, vocabulary), vocabulary.end_id));
-  EXPECT_EQ(matcher.forced_bytes(), "");  // it may end here
   ConstraintMatcher longer = matcher;
   EXPECT_TRUE(matcher.accept(vocabulary.end_id));
   EXPECT_FALSE(matcher.accept('t'));
   EXPECT_TRUE(matcher.can_end_only());
   EXPECT_TRUE(matcher.accept(vocabulary.end_id));
   EXPECT_TRUE(longer.accept('t'));
-  EXPECT_EQ(longer.forced_bytes(), "erday");
   EXPECT_FALSE(longer.is_complete());
   for (const char c : std::string("erday")) EXPECT_TRUE(longer.accept(c));
   EXPECT_TRUE(longer.can_end_only());
@@ -53,23 +51,6 @@ TEST(Matcher, ChoiceErrors) {
   EXPECT_EQ(error({std::string(kMaxConstraintBytes, 'a'), "b"}),
             "choice: 262145 bytes are over the limit of 262144");
   EXPECT_EQ(error({"", "a", "a"}), "no error");
-}
-
-TEST(Matcher, ForcedBytesStopAtAChoice) {
-  const Vocabulary vocabulary;
-  ConstraintMatcher matcher(compile(
-      Kind::kJsonSchema,
-      R"({"type":"object","properties":{"name":{"enum":["ab","ac"]}},"required":["name"]})", vocabulary));
-  EXPECT_EQ(matcher.forced_bytes(), "{");
-  EXPECT_TRUE(matcher.accept('{'));
-  EXPECT_EQ(matcher.forced_bytes(), "");  // a space or not
-  EXPECT_TRUE(matcher.accept('"'));
-  EXPECT_EQ(matcher.forced_bytes(), "name\":");
-  for (const char c : std::string("name\":\"")) EXPECT_TRUE(matcher.accept(c));
-  EXPECT_EQ(matcher.forced_bytes(), "a");
-  ConstraintMatcher endless(compile(Kind::kRegex, "a{9000}", vocabulary));
-  EXPECT_EQ(endless.forced_bytes(), std::string(kMaxForcedBytes, 'a'));
-  EXPECT_EQ(endless.forced_bytes().size(), kMaxForcedBytes);  // and nothing changed
 }
 
 // Where the depth gives out, brackets that could not be closed any more are not allowed, and the text still

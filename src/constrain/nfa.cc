@@ -188,12 +188,8 @@ class Builder {
     }
     begins[0] = true;
     for (size_t byte = 0; byte < 256; ++byte) {
-      if (begins[byte]) {
-        nfa_.class_byte.push_back(static_cast<uint8_t>(byte));
-        nfa_.class_size.push_back(0);
-      }
+      if (begins[byte]) nfa_.class_byte.push_back(static_cast<uint8_t>(byte));
       nfa_.class_of[byte] = static_cast<uint8_t>(nfa_.class_byte.size() - 1);
-      ++nfa_.class_size.back();
     }
     nfa_.num_classes = static_cast<int>(nfa_.class_byte.size());
   }

@@ -44,7 +44,6 @@ struct Nfa {
   int num_classes = 0;
   std::array<uint8_t, 256> class_of{};
   std::vector<uint8_t> class_byte;  // by class: one of its bytes
-  std::vector<int> class_size;      // by class: how many bytes it has
 };
 
 // facts: of analyse_grammar. Fails where the automaton would be over the limits.

@@ -263,7 +263,6 @@ Result<const float*> DeepseekV2::forward(const Batch& batch, const LatentCache& 
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
     FATHOM_RETURN_IF_ERROR(attention_block(layer, cache.layer(i)));
     FATHOM_RETURN_IF_ERROR(feed_forward_block(layer));
-    if (observer_) observer_(i, hidden_.floats());
   }
   if (num_logits > 0) {
     if (options_.sharding.num_homes() > 1) FATHOM_RETURN_IF_ERROR(backend_.begin_step(batch));

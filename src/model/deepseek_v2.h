@@ -6,7 +6,6 @@
 // with its own weights and its own copy of the cache, or its own sequences' cache, and all get the same bits.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "base/progress.h"
@@ -52,10 +51,6 @@ class DeepseekV2 {
   // Logits of other rows of the batch that forward() computed last; the same in all but logits_rows, of which
   // there are at most max_logits_rows. Valid until the next call of either.
   Result<const float*> more_logits(const Batch& batch);
-
-  // For looking inside: called after each layer with the residual stream [T, D] on the device.
-  using LayerObserver = std::function<void(int64_t layer_index, const float* hidden)>;
-  void observe_layers(LayerObserver observer) { observer_ = std::move(observer); }
 
  private:
   DeepseekV2(Backend& backend, const ModelConfig& config, const ModelOptions& options);
@@ -105,7 +100,6 @@ class DeepseekV2 {
   IndexRange own_rows_;                 // that this rank attends for
   std::vector<int32_t> own_starts_;     // Batch::starts of these
   std::vector<size_t> home_row_bytes_;  // where each home's rows begin in hidden_; and their end
-  LayerObserver observer_;
 
   // Activations, [max_tokens, ...].
   DeviceBuffer hidden_;    // D: the residual stream

@@ -98,6 +98,31 @@ Status read_devices(const Fields& server, int first_rank, int* num_ranks) {
   return ok_status();
 }
 
+Result<std::vector<Host>> hosts_of_table(const Json& table, const std::string& name) {
+  const Fields top(table, name + ": ");
+  FATHOM_RETURN_IF_ERROR(top.expect("version", "1.0"));
+  FATHOM_RETURN_IF_ERROR(top.expect("status", "completed"));
+  FATHOM_ASSIGN_OR_RETURN(const int server_count, top.number("server_count", kMostTableRanks));
+  FATHOM_ASSIGN_OR_RETURN(const Json* servers, top.list("server_list"));
+  if (static_cast<size_t>(server_count) != servers->size())
+    return invalid_data("{}: server_count is {}, server_list has {}", name, server_count, servers->size());
+  std::vector<Host> hosts;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < servers->size(); ++i) {
+    const Fields server((*servers)[i], top.inner("server_list", i));
+    FATHOM_ASSIGN_OR_RETURN(std::string address, server.address("server_id"));
+    if (!seen.insert(address).second)
+      return invalid_data("{}server_id {} is there twice", top.inner("server_list", i), address);
+    if (server.has("container_ip")) {
+      FATHOM_ASSIGN_OR_RETURN(address, server.address("container_ip"));
+    }
+    int num_ranks = 0;
+    FATHOM_RETURN_IF_ERROR(read_devices(server, count_ranks(hosts), &num_ranks));
+    hosts.push_back({std::move(address), num_ranks});
+  }
+  return hosts;
+}
+
 }  // namespace
 
 int count_ranks(std::span<const Host> hosts) {
@@ -133,33 +158,12 @@ Result<std::vector<Host>> parse_hosts(std::string_view text, std::string_view op
 
 Result<std::vector<Host>> read_rank_table(const std::string& path) {
   FATHOM_ASSIGN_OR_RETURN(const Json table, read_json_file(path, kLimits));
-  return parse_rank_table(dump_json(table), path);
+  return hosts_of_table(table, path);
 }
 
 Result<std::vector<Host>> parse_rank_table(std::string_view json, const std::string& name) {
   FATHOM_ASSIGN_OR_RETURN(const Json table, parse_json(json, name, kLimits));
-  const Fields top(table, name + ": ");
-  FATHOM_RETURN_IF_ERROR(top.expect("version", "1.0"));
-  FATHOM_RETURN_IF_ERROR(top.expect("status", "completed"));
-  FATHOM_ASSIGN_OR_RETURN(const int server_count, top.number("server_count", kMostTableRanks));
-  FATHOM_ASSIGN_OR_RETURN(const Json* servers, top.list("server_list"));
-  if (static_cast<size_t>(server_count) != servers->size())
-    return invalid_data("{}: server_count is {}, server_list has {}", name, server_count, servers->size());
-  std::vector<Host> hosts;
-  std::set<std::string> seen;
-  for (size_t i = 0; i < servers->size(); ++i) {
-    const Fields server((*servers)[i], top.inner("server_list", i));
-    FATHOM_ASSIGN_OR_RETURN(std::string address, server.address("server_id"));
-    if (!seen.insert(address).second)
-      return invalid_data("{}server_id {} is there twice", top.inner("server_list", i), address);
-    if (server.has("container_ip")) {
-      FATHOM_ASSIGN_OR_RETURN(address, server.address("container_ip"));
-    }
-    int num_ranks = 0;
-    FATHOM_RETURN_IF_ERROR(read_devices(server, count_ranks(hosts), &num_ranks));
-    hosts.push_back({std::move(address), num_ranks});
-  }
-  return hosts;
+  return hosts_of_table(table, name);
 }
 
 Result<NodeArguments> parse_node_arguments(std::span<const std::string> words) {

@@ -157,8 +157,9 @@ class Run(Case):
 
     def test_wrong_usage_is_status_2(self):
         self.assertEqual(fathom("run").returncode, 2)
-        self.assertEqual(fathom("nonsense").returncode, 2)
-        self.assertEqual(fathom("run", DEMO, "--no-such-option").returncode, 2)
+        self.fail_with("nonsense is no command of fathom", arguments=["nonsense"], status=2)
+        self.fail_with("did you mean run?", arguments=["rum", DEMO, "x"], status=2)
+        self.fail_with("did you mean --max-tokens?", arguments=["run", DEMO, "x", "--max-tokns", "5"], status=2)
 
     def test_invalid_utf8_prompt(self):
         done = subprocess.run([BINARY, "run", str(DEMO)], input=b"ab\xff\xfe", capture_output=True, check=False)
@@ -311,6 +312,16 @@ class Tools(Case):
             self.succeed("synth", TINY / "config.json", out, "--seed", 3)
             done = self.succeed("run", out, "--ids", "1,2,3", "--max-tokens", 4, "--ignore-eos", "--json")
             self.assertEqual(len(json.loads(done.stdout)["ids"]), 4)
+            self.fail_with("num_hidden_layers", "0", arguments=["synth", TINY / "config.json", f"{out}_0", "--layers", 0])
+            self.assertFalse(pathlib.Path(f"{out}_0").exists())
+
+    def test_options_that_may_repeat_take_no_other_word(self):
+        with self.subTest("serve"):  # a key's neighbour is no key
+            done = fathom("serve", "--api-key", "secret", "--host", "256.0.0.1", DEMO)
+            self.assertNotIn("required", done.stderr)
+            self.assertEqual(fathom("serve", "--model", DEMO, "--api-key", "k", "extra").returncode, 2)
+        done = self.succeed("compare", "--limit", 30, "--text-file", DEMO / "held_out_en.txt", DEMO, DEMO)
+        self.assertIn("KL", done.stdout)
 
     def test_synth_and_show_know_quantised_folders(self):
         for kind, name in [("w8a16", "w8a16"), ("w8a8-dynamic", "w8a8_dynamic")]:
