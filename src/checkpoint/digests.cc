@@ -1,9 +1,12 @@
 #include "checkpoint/digests.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <set>
 #include <span>
 
 #include "base/checksum.h"
+#include "base/file.h"
 
 namespace fathom {
 
@@ -32,6 +35,32 @@ std::string sample_digest(const Checkpoint& checkpoint) {
     checkpoint.release(name);  // the system may have mapped much around the samples
   }
   return sum.hex();
+}
+
+std::string weights_digest(const Checkpoint& checkpoint) {
+  if (const Checkpoint::RankPart* part = checkpoint.rank_part()) return part->folder.checksum;
+  return checksum_of(shape_digest(checkpoint) + sample_digest(checkpoint));
+}
+
+Result<std::string> settings_digest(const std::string& directory) {
+  constexpr std::string_view kSettings[] = {"chat_template.jinja", "config.json", "generation_config.json",
+                                            "tokenizer.json", "tokenizer_config.json"};
+  constexpr size_t kMaxBytes = size_t{1} << 30;
+  std::set<std::string> names;
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory, error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    std::string name = it->path().filename().string();
+    const bool counts = std::find(std::begin(kSettings), std::end(kSettings), name) != std::end(kSettings);
+    if (counts || name.starts_with("quant_model_description")) names.insert(std::move(name));
+  }
+  if (error) return io_error("{}: cannot list: {}", directory, error.message());
+  std::string text;
+  for (const std::string& name : names) {
+    FATHOM_ASSIGN_OR_RETURN(const std::string content, read_file(join_path(directory, name), kMaxBytes));
+    text += fmt::format("{} {}\n", name, checksum_of(content));
+  }
+  return checksum_of(text);
 }
 
 }  // namespace fathom

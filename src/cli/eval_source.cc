@@ -1,6 +1,7 @@
 #include "cli/eval_source.h"
 
 #include "cli/console.h"
+#include "cli/result_setup.h"
 #include "client/openai_api.h"
 #include "evaluate/engine_scorer.h"
 #include "evaluate/server_scorer.h"
@@ -15,7 +16,7 @@ Result<EvalSource> eval_by_engine(Engine& engine, const EngineFlags& flags, std:
   }
   source.max_model_len = engine.max_model_len();
   source.scorer = std::make_unique<EngineScorer>(engine, batch.value_or(flags.max_num_seqs));
-  source.setup = {{"device", flags.device}, {"dtype", flags.dtype}, {"kv_cache_dtype", flags.kv_cache_dtype}};
+  FATHOM_ASSIGN_OR_RETURN(source.setup, result_setup(engine));
   return source;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "cli/console.h"
+#include "cli/result_setup.h"
 #include "offline/offline_run.h"
 #include "offline/record.h"
 #include "schedule/sequence.h"
@@ -12,15 +13,11 @@
 namespace fathom {
 namespace {
 
-Json json_of(const std::optional<DType>& dtype) { return dtype ? Json(dtype_name(*dtype)) : Json(nullptr); }
-
-// What of the engine's options decides an answer's bits.
-Json setup_of(const EngineOptions& options) {
-  return {{"model", options.model_dir},
-          {"isa", isa_name(options.isa)},
-          {"dtype", json_of(options.dtype)},
-          {"kv_cache_dtype", json_of(options.kv_cache_dtype)},
-          {"max_model_len", options.max_model_len ? Json(*options.max_model_len) : Json(nullptr)}};
+// The folder's name stands in the answers.
+Result<Json> setup_of(const Engine& engine) {
+  FATHOM_ASSIGN_OR_RETURN(Json setup, result_setup(engine));
+  setup["model"] = engine.options().model_dir;
+  return setup;
 }
 
 Json to_json(const OfflineSummary& summary) {
@@ -46,6 +43,7 @@ std::string to_text(const OfflineSummary& summary) {
 }
 
 Status run_to_file(Engine& engine, const ServedModel& model, const FileRunOptions& options) {
+  FATHOM_ASSIGN_OR_RETURN(Json setup, setup_of(engine));
   OfflineSummary summary;
   {
     ProgressBar bar(ProgressUnit::kSteps);
@@ -58,10 +56,10 @@ Status run_to_file(Engine& engine, const ServedModel& model, const FileRunOption
     const OfflineOptions offline{.path = options.path,
                                  .out = options.out,
                                  .defaults = options.defaults,
-                                 .setup = setup_of(options.engine),
-                                 .max_num_seqs = static_cast<size_t>(options.engine.max_num_seqs),
+                                 .setup = std::move(setup),
+                                 .max_num_seqs = static_cast<size_t>(engine.options().max_num_seqs),
                                  .expanded_prompt_tokens = static_cast<size_t>(
-                                     options.engine.expanded_prompt_tokens.value_or(kExpandedPromptTokens)),
+                                     engine.options().expanded_prompt_tokens.value_or(kExpandedPromptTokens)),
                                  .on_progress = show};
     FATHOM_ASSIGN_OR_RETURN(summary, run_offline(engine, model, offline));
   }
@@ -101,9 +99,11 @@ Status run_to_stdout(Engine& engine, const ServedModel& model, const FileRunOpti
 }  // namespace
 
 Status run_file(Engine& engine, const FileRunOptions& options) {
-  const std::string name = std::filesystem::weakly_canonical(options.engine.model_dir).filename().string();
-  FATHOM_ASSIGN_OR_RETURN(const auto model, ServedModel::create(engine, options.engine.model_dir, {name},
+  const std::string name = std::filesystem::weakly_canonical(engine.options().model_dir).filename().string();
+  FATHOM_ASSIGN_OR_RETURN(const auto model, ServedModel::create(engine, engine.options().model_dir, {name},
                                                                 SamplingDefaults::kModel));
+  FATHOM_ASSIGN_OR_RETURN(std::string fingerprint, fingerprint_of(engine));
+  model->set_fingerprint(std::move(fingerprint));
   return options.out.empty() ? run_to_stdout(engine, *model, options) : run_to_file(engine, *model, options);
 }
 

@@ -14,7 +14,6 @@ struct FileRunOptions {
   std::string out;    // empty: stdout, at the end, and the first line that is no request ends the command
   std::string steps;  // without out: the file of the engine's steps, or empty
   LineDefaults defaults;
-  EngineOptions engine;  // as the engine was loaded with
   ReportOptions report;
 };
 

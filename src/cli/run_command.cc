@@ -52,7 +52,7 @@ struct GivenRun {
 };
 
 // What a line of a file leaves out: what was given here, not the model's own defaults.
-FileRunOptions to_file_options(const RunFlags& options, const EngineOptions& engine) {
+FileRunOptions to_file_options(const RunFlags& options) {
   Json fields = sampling_json(options.sampling);
   fields.erase("seed");
   return {.path = options.file,
@@ -62,7 +62,6 @@ FileRunOptions to_file_options(const RunFlags& options, const EngineOptions& eng
                        .own_max_tokens = kDefaultMaxTokens,
                        .seed = options.sampling.seed,
                        .chat = options.chat},
-          .engine = engine,
           .report = options.report};
 }
 
@@ -96,10 +95,7 @@ Status run_prompt(const RunFlags& options, Engine& engine, std::vector<int32_t> 
 
 Status generate(const RunFlags& options, const GivenRun& given, Engine& engine) {
   FATHOM_RETURN_IF_ERROR(warm_up(options, engine));
-  if (!options.file.empty()) {
-    FATHOM_ASSIGN_OR_RETURN(const EngineOptions engine_options, to_engine_options(options.engine));
-    return run_file(engine, to_file_options(options, engine_options));
-  }
+  if (!options.file.empty()) return run_file(engine, to_file_options(options));
   const SamplingParams sampling = sampling_of(options.sampling, engine.generation_config());
   PromptReader reader(options.engine.model, engine,
                       options.chat ? TextPrompt::kAsMessage : TextPrompt::kAsItIs);

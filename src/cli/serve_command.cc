@@ -6,12 +6,11 @@
 #include <memory>
 #include <optional>
 
-#include "base/checksum.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "benchmark/step_roof.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/result_setup.h"
 #include "cli/serve_options.h"
 #include "cli/with_ranks.h"
 
@@ -49,23 +48,18 @@ void measure_roof(const EngineOptions& options, double seconds, std::optional<St
   }
 }
 
-// The program, how many ranks there are, and a sum of what else answers depend on (docs/numerics.md). Empty
-// where there is no config: loading will say so.
-std::string fingerprint_of(const EngineOptions& options, int num_ranks) {
-  const auto config = read_file(options.model_dir + "/config.json", size_t{1} << 20);
-  if (!config.ok()) return {};
-  std::string text = *config;
-  const auto name = [](std::optional<DType> dtype) { return dtype ? dtype_name(*dtype) : "auto"; };
-  text += fmt::format("|{}|{}|{}|{}|{}", name(options.dtype), name(options.kv_cache_dtype),
-                      isa_name(options.isa), options.num_slices, options.num_expert_groups);
-  return fmt::format("fathom-{}-tp{}-{}", FATHOM_VERSION, num_ranks, checksum_of(text).substr(0, 8));
+// Nor for it: replies have none then.
+std::string shown_fingerprint(const Engine& engine) {
+  const Result<std::string> fingerprint = fingerprint_of(engine);
+  if (!fingerprint.ok()) log_warning("no system_fingerprint: {}", fingerprint.status().message());
+  return fingerprint.ok() ? *fingerprint : std::string();
 }
 
 Status serve(const ServeFlags& flags, const EngineOptions& engine_options) {
   Communicator* ranks = engine_options.communicator;
   if (ranks != nullptr && ranks->rank() != 0) return follow(engine_options);
   FATHOM_ASSIGN_OR_RETURN(ServerOptions options, to_server_options(flags));
-  options.fingerprint = fingerprint_of(engine_options, ranks == nullptr ? 1 : ranks->size());
+  options.fingerprint = shown_fingerprint;
   std::optional<StepRoof> roof;
   // What several ranks can do together is not what one of them measures.
   const double roof_seconds = ranks == nullptr ? flags.roof_seconds : 0;

@@ -27,7 +27,9 @@ std::string_view finish_reason_name(FinishReason reason) {
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
+const EngineOptions& Engine::options() const { return impl_->options; }
 const ModelConfig& Engine::config() const { return impl_->config; }
+const Checkpoint& Engine::checkpoint() const { return *impl_->checkpoint; }
 const GenerationConfig& Engine::generation_config() const { return impl_->generation_config; }
 const Tokenizer* Engine::tokenizer() const { return impl_->tokenizer.get(); }
 int64_t Engine::max_model_len() const { return impl_->max_model_len; }

@@ -29,6 +29,7 @@
 
 namespace fathom {
 
+class Checkpoint;
 class CompiledConstraint;
 class TokenTrie;
 
@@ -183,7 +184,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  const EngineOptions& options() const;  // that it was loaded with
   const ModelConfig& config() const;
+  const Checkpoint& checkpoint() const;
   const GenerationConfig& generation_config() const;
   // Null where the folder has no tokenizer: then text stays empty and stop strings are refused.
   const Tokenizer* tokenizer() const;

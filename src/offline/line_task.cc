@@ -1,71 +1,70 @@
 #include "offline/line_task.h"
 
+#include <ctime>
+
+#include "base/clock.h"
+#include "offline/record.h"
+
 namespace fathom {
 
-LineTask::LineTask(PromptLine line, CompletionRequest request)
-    : line_(std::move(line)), request_(std::move(request)) {
-  planned_ = plan_prompts(request_.generation);
-  choices_.resize(static_cast<size_t>(request_.generation.num_sequences()));
-  for (const auto& prompt : request_.generation.prompts)
-    usage_.prompt_tokens += static_cast<int64_t>(prompt.size());
-  if (request_.reply.token_ids) shown_prompts_ = std::move(request_.generation.prompts);
-  request_.generation.prompts.clear();
-  const bool echoes = request_.reply.echo && !request_.generation.prompt_logprobs;
-  for (size_t i = 0; i < choices_.size(); ++i) {
-    choices_[i].index = static_cast<int32_t>(i);
-    if (request_.reply.token_ids) choices_[i].prompt_ids = &shown_prompts_[i / num_choices()];
-    if (echoes) choices_[i].text = request_.echoed[i / num_choices()];
-  }
+ApiError line_error_of(const Status& status) {
+  ApiError error = api_error_of(status, "");
+  error.message = status.message();
+  return error;
+}
+
+LineTask::LineTask(PromptLine line, CompletionRequest request, const ServedModel& model)
+    : line_(std::move(line)), constraint_(std::move(request.constraint)) {
+  answer_.emplace(std::move(request), request_id(line_), model);
+  const GenerationRequest generation = answer_->take_generation();
+  num_choices_ = static_cast<size_t>(generation.num_sequences());
+  int64_t prompt_tokens = 0;
+  for (const auto& prompt : generation.prompts) prompt_tokens += static_cast<int64_t>(prompt.size());
+  record_.begin(prompt_tokens, num_choices_, generation.n);
+  planned_ = plan_prompts(generation);
+}
+
+std::optional<ApiError> LineTask::compile_constraint(const std::function<ConstraintCache*()>& cache) {
+  if (!constraint_) return std::nullopt;
+  auto compiled = fathom::compile_constraint(*constraint_, cache());
+  if (const auto* error = std::get_if<ApiError>(&compiled)) return *error;
+  for (PlannedPrompt& planned : planned_)
+    planned.request.constraint = std::get<ConstraintCache::Compiled>(compiled);
+  constraint_.reset();
+  return std::nullopt;
 }
 
 void LineTask::on_event(size_t index, const RequestEvent& event) {
   PlannedPrompt& planned = planned_[index];
-  if (planned.scores_prompt && event.choice == 0 && event.token_id) {
-    add_scores(to_scores_event(planned, event));
-    planned.scores_prompt = false;  // they come with the first token
+  // Scores come with the first token.
+  if (event.token_id && event.choice == 0 && std::exchange(planned.scores_prompt, false))
+    answer_->add_scores(to_scores_event(planned, event));
+  GenerationEvent out = to_generation_event(planned, event);
+  out.time = monotonic_seconds();
+  if (!out.status.ok()) {
+    if (!error_) error_ = line_error_of(out.status);
+  } else {
+    record_.observe(out);
+    answer_->add(answer_->piece_of(out, record_));
   }
-  const GenerationEvent out = to_generation_event(planned, event);
-  if (out.kind == GenerationEventKind::kToken) add_token(out);
-  if (!out.status.ok()) fail(out.status);
-  if (!out.ends()) return;
-  choices_[static_cast<size_t>(out.index)].finish_reason = out.finish_reason;
-  ++num_ended_;
+  if (out.ends()) ++num_ended_;
 }
 
-void LineTask::refuse(size_t index, const Status& status) {
-  fail(status);
+void LineTask::start(double time) {
+  if (has_started_ || !answer_) return;
+  has_started_ = true;
+  record_.observe({.kind = GenerationEventKind::kStarted, .time = time});
+  answer_->writer().set_created(std::time(nullptr));
+}
+
+void LineTask::refuse(size_t index, const ApiError& error) {
+  if (!error_) error_ = error;
   num_ended_ += static_cast<size_t>(planned_[index].request.n);
-}
-
-// The first error counts.
-void LineTask::fail(const Status& status) {
-  if (error_) return;
-  error_ = api_error_of(status, "");
-  error_->message = status.message();  // whoever runs the file may see it
-}
-
-// The scores of one prompt belong to all its choices, which may have begun.
-void LineTask::add_scores(const GenerationEvent& event) {
-  const auto first = static_cast<size_t>(event.index);
-  for (size_t i = first; i < first + num_choices(); ++i) {
-    choices_[i].text = request_.echoed[first / num_choices()] + choices_[i].text;
-    choices_[i].prompt_scores = event.prompt_scores;
-  }
-}
-
-void LineTask::add_token(const GenerationEvent& event) {
-  const auto index = static_cast<size_t>(event.index);
-  ++usage_.completion_tokens;
-  if (index % num_choices() == 0) usage_.cached_tokens += event.cached_tokens;
-  choices_[index].text += event.text;
-  if (request_.reply.keeps_tokens()) choices_[index].tokens.push_back(event.token);
 }
 
 void LineTask::forget() {
   planned_ = {};
-  choices_ = std::vector<ChoicePiece>(choices_.size());
-  shown_prompts_ = {};
-  request_.echoed = {};
+  answer_.reset();
 }
 
 }  // namespace fathom

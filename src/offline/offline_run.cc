@@ -36,9 +36,17 @@ class OfflineRun {
     size_t task = 0;
     size_t prompt = 0;
   };
+  // That the engine has, and did not begin when last looked at.
+  struct InLine {
+    RequestId id = 0;
+    size_t unit = 0;
+  };
   enum class Admission { kDone, kWait };
 
   Status submit_ready();
+  Status step();
+  void mark_started();
+  ConstraintCache* constraints();
   Admission admit(size_t unit);
   void on_event(size_t unit, const RequestEvent& event);
   void end(size_t unit);
@@ -58,6 +66,9 @@ class OfflineRun {
   std::optional<SubmissionOrder> order_;
   std::optional<size_t> held_;  // the engine has no place for it yet
   size_t in_flight_ = 0;
+  std::vector<InLine> in_line_;
+  double step_begin_ = 0;                         // monotonic seconds
+  std::unique_ptr<ConstraintCache> constraints_;  // from the first line that asks for one
   int64_t answer_tokens_ = 0;
   Status journal_status_;
   std::string first_error_;
@@ -74,7 +85,7 @@ Status OfflineRun::add_lines(PromptFile file) {
       continue;
     }
     if (std::holds_alternative<Json>(line.body)) line.body = Json();  // not needed any more
-    tasks_.emplace_back(std::move(line), std::get<CompletionRequest>(std::move(parsed)));
+    tasks_.emplace_back(std::move(line), std::get<CompletionRequest>(std::move(parsed)), model_);
     for (size_t prompt = 0; prompt < tasks_.back().num_prompts(); ++prompt)
       units_.push_back({tasks_.size() - 1, prompt});
   }
@@ -99,8 +110,7 @@ Status OfflineRun::run() {
   order_.emplace(make_order());
   while (journal_.num_done() < journal_.num_lines()) {
     FATHOM_RETURN_IF_ERROR(submit_ready());
-    if (engine_.has_work()) FATHOM_RETURN_IF_ERROR(engine_.step());
-    FATHOM_RETURN_IF_ERROR(journal_status_);
+    FATHOM_RETURN_IF_ERROR(step());
     if (const double now = monotonic_seconds(); now - synced > kSyncSeconds) {
       synced = now;
       FATHOM_RETURN_IF_ERROR(journal_.sync());
@@ -108,6 +118,29 @@ Status OfflineRun::run() {
     report(started);
   }
   return engine_.recount();
+}
+
+Status OfflineRun::step() {
+  step_begin_ = monotonic_seconds();
+  if (engine_.has_work()) FATHOM_RETURN_IF_ERROR(engine_.step());
+  mark_started();
+  return journal_status_;
+}
+
+void OfflineRun::mark_started() {
+  std::erase_if(in_line_, [this](const InLine& one) {
+    if (engine_.is_waiting(one.id, 0)) return false;
+    tasks_[units_[one.unit].task].start(step_begin_);
+    return true;
+  });
+}
+
+// Null where the model has no tokenizer.
+ConstraintCache* OfflineRun::constraints() {
+  if (constraints_ == nullptr) {
+    if (auto trie = engine_.token_trie()) constraints_ = std::make_unique<ConstraintCache>(std::move(trie));
+  }
+  return constraints_.get();
 }
 
 void OfflineRun::report(double started) const {
@@ -133,25 +166,37 @@ Status OfflineRun::submit_ready() {
   return ok_status();
 }
 
-// kWait only while the engine has work, after which there is more room.
+// kWait only while the engine has work, after which there is more room. A constraint is compiled no sooner
+// than here, and gone with its line: a file may have one of its own in every line.
 OfflineRun::Admission OfflineRun::admit(size_t unit) {
   LineTask& task = tasks_[units_[unit].task];
-  const Request& request = task.request(units_[unit].prompt);
+  const size_t prompt = units_[unit].prompt;
+  const auto refuse = [&](const ApiError& error) {
+    task.refuse(prompt, error);
+    end(unit);
+    return Admission::kDone;
+  };
+  if (task.has_failed()) return refuse(task.error());  // by another of its prompts
+  if (const auto error = task.compile_constraint([this] { return constraints(); })) {
+    return error->status == 429 && engine_.has_work() ? Admission::kWait : refuse(*error);
+  }
+  const Request& request = task.request(prompt);
   const auto num_choices = static_cast<size_t>(request.n);
   const Result<RequestId> id =
       engine_.submit(request, [this, unit](const RequestEvent& event) { on_event(unit, event); });
   if (id.ok()) {
     in_flight_ += num_choices;
+    in_line_.push_back({*id, unit});
     return Admission::kDone;
   }
   if (id.status().code() == ErrorCode::kResourceExhausted && engine_.has_work()) return Admission::kWait;
-  task.refuse(units_[unit].prompt, id.status());
-  end(unit);
-  return Admission::kDone;
+  return refuse(line_error_of(id.status()));
 }
 
 void OfflineRun::on_event(size_t unit, const RequestEvent& event) {
-  tasks_[units_[unit].task].on_event(units_[unit].prompt, event);
+  LineTask& task = tasks_[units_[unit].task];
+  if (event.token_id) task.start(step_begin_);
+  task.on_event(units_[unit].prompt, event);
   if (event.token_id) {
     ++answer_tokens_;
     order_->computed(unit);
@@ -170,9 +215,10 @@ void OfflineRun::end(size_t unit) {
 // Listeners have no way to return an error: run() looks at journal_status_ after each step.
 void OfflineRun::write(LineTask& task) {
   const PromptLine& line = task.line();
-  const Status status = task.has_failed() ? add_error(line, task.error())
-                                          : journal_.add(line.index, AnswerJournal::Outcome::kAnswered,
-                                                         answer_record(line, form_, task.answer(), model_));
+  const Status status = task.has_failed()
+                            ? add_error(line, task.error())
+                            : journal_.add(line.index, AnswerJournal::Outcome::kAnswered,
+                                           answer_record(line, form_, task.answer(), task.usage()));
   if (journal_status_.ok()) journal_status_ = status;
   task.forget();
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/file.h"
 #include "base/text_lines.h"
 #include "support/engine.h"
@@ -49,6 +51,13 @@ class OfflineTest : public ::testing::Test {
     return records;
   }
 
+  // The answers of one run.
+  std::vector<Json> answers_to(const std::string& lines) {
+    std::filesystem::remove(options_.out);
+    run(lines);
+    return answers();
+  }
+
   TempDir folder_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ServedModel> model_;
@@ -65,6 +74,21 @@ std::vector<int32_t> counted_ids(int32_t first, size_t count) {
   for (size_t i = 0; i < count; ++i) ids[i] = first + static_cast<int32_t>(i);
   return ids;
 }
+
+std::string batch_line(const std::string& id, const char* url, Json body) {
+  return dump_json({{"custom_id", id}, {"method", "POST"}, {"url", url}, {"body", std::move(body)}}) + "\n";
+}
+
+std::string text_line(const std::string& id, Json body) {
+  return batch_line(id, "/v1/completions", std::move(body));
+}
+
+std::string chat_line(const std::string& id, Json body) {
+  body["messages"] = Json::array({{{"role", "user"}, {"content", "Hello"}}});
+  return batch_line(id, "/v1/chat/completions", std::move(body));
+}
+
+const Json& body_of(const Json& record) { return record["response"]["body"]; }
 
 TEST_F(OfflineTest, AnswersAreThoseOfSinglePrompts) {
   std::string lines;
@@ -129,9 +153,7 @@ TEST_F(OfflineTest, BadLinesTakeNothingFromTheOthers) {
 }
 
 TEST_F(OfflineTest, BatchLinesHaveOpenAisAnswers) {
-  const auto line = [](const char* id, const char* url, Json body) {
-    return dump_json({{"custom_id", id}, {"method", "POST"}, {"url", url}, {"body", std::move(body)}}) + "\n";
-  };
+  const auto line = batch_line;
   const Json messages = Json::array({{{"role", "user"}, {"content", "Hello"}}});
   const OfflineSummary summary =
       run(line("a", "/v1/chat/completions",
@@ -205,6 +227,89 @@ TEST_F(OfflineTest, AnInterruptedRunGoesOn) {
   EXPECT_LT(summary.num_resumed, 12u);
   EXPECT_EQ(summary.num_failed, 1u);
   EXPECT_EQ(read_file(options_.out, 1 << 24).value(), whole);
+}
+
+TEST_F(OfflineTest, ALineIsHeldToItsConstraint) {
+  const Json choices = {"yes please", "no"};
+  const std::vector<Json> records =
+      answers_to(text_line("a", {{"prompt", {"x", "y"}}, {"guided_choice", choices}, {"max_tokens", 30}}) +
+                 text_line("b", {{"prompt", {"x", "y"}}, {"guided_regex", "("}}) +
+                 chat_line("c", {{"response_format", {{"type", "json_object"}}}, {"max_tokens", 2}}) +
+                 chat_line("d", {{"guided_json", {{"type", "nothing"}}}}) +
+                 text_line("e", {{"prompt", "z"}, {"guided_choice", choices}, {"max_tokens", 30}}));
+  for (const Json& record : {records[0], records[4]}) {
+    for (const Json& choice : body_of(record)["choices"]) {
+      EXPECT_NE(std::find(choices.begin(), choices.end(), choice["text"]), choices.end()) << choice;
+      EXPECT_EQ(choice["finish_reason"], "stop");
+    }
+  }
+  EXPECT_TRUE(body_of(records[2])["choices"][0]["message"]["content"].get<std::string>().starts_with("{"));
+  for (const auto& [index, param] : {std::pair{1, "guided_regex"}, {3, "guided_json"}}) {
+    const Json& record = records[static_cast<size_t>(index)];
+    EXPECT_EQ(record["response"]["status_code"], 400) << record;
+    EXPECT_EQ(body_of(record)["error"]["param"], param);
+    EXPECT_TRUE(body_of(record)["error"]["message"].get<std::string>().starts_with(param)) << record;
+  }
+}
+
+TEST_F(OfflineTest, PromptsAreScored) {
+  const std::vector<Json> records =
+      answers_to(chat_line("a", {{"prompt_logprobs", 1}}) +
+                 text_line("b", {{"prompt", {"It was", "The"}}, {"n", 2}, {"prompt_logprobs", 0}}) +
+                 text_line("c", {{"prompt", "It was"}, {"echo", true}, {"prompt_logprobs", 2}}));
+  const Json& chat = body_of(records[0]);
+  ASSERT_EQ(chat["prompt_logprobs"].size(), chat["usage"]["prompt_tokens"]);
+  EXPECT_EQ(chat["prompt_logprobs"][0], nullptr);
+  for (const Json& choice : body_of(records[1])["choices"]) {
+    const Json& scores = choice["prompt_logprobs"];
+    ASSERT_GE(scores.size(), 2u);
+    EXPECT_GE(scores[1].begin().value()["rank"], 1);
+    EXPECT_FALSE(choice["text"].get<std::string>().starts_with("It was"));  // no echo
+  }
+  EXPECT_TRUE(body_of(records[2])["choices"][0]["text"].get<std::string>().starts_with("It was"));
+}
+
+TEST_F(OfflineTest, RepliesSayWhatTheServersDo) {
+  const Json biased = {{"prompt", "x"}, {"logit_bias", {{"262", 100}}}, {"stop_token_ids", {262}}};
+  const std::vector<Json> records =
+      answers_to(text_line("a", biased) +
+                 text_line("b", {{"prompt", "x"}, {"timings_per_token", true}, {"max_tokens", 3}}) +
+                 text_line("c", {{"prompt", "x"}, {"logit_bias", {{"17", 100}}}}));
+  EXPECT_EQ(body_of(records[0])["choices"][0]["stop_reason"], 262);
+  EXPECT_EQ(body_of(records[0])["choices"][0]["finish_reason"], "stop");
+  const Json& timings = body_of(records[1])["timings"];
+  EXPECT_EQ(timings["predicted_n"], 3);
+  EXPECT_GT(timings["prompt_ms"], 0);
+  EXPECT_GT(timings["predicted_ms"], 0);
+  EXPECT_FALSE(body_of(records[2]).contains("timings"));
+  // A stop string that the engine shows and the reply does not.
+  const auto text = body_of(records[2])["choices"][0]["text"].get<std::string>();
+  const std::string stop = text.substr(text.size() / 2, 1);
+  const Json stopped = body_of(answers_to(
+      text_line("c", {{"prompt", "x"}, {"logit_bias", {{"17", 100}}}, {"stop", stop}}))[0])["choices"][0];
+  EXPECT_EQ(stopped["stop_reason"], stop);
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(stop)));
+}
+
+TEST_F(OfflineTest, NoTwoRecordsHaveOneId) {
+  const std::vector<Json> records =
+      answers_to(text_line("a", {{"prompt", "x"}}) + text_line("a", {{"prompt", "x"}}) + "{\n" + "{\n" +
+                 text_line("b", {{"prompt", "x"}, {"temperature", 9}}));
+  std::set<Json> ids;
+  for (const Json& record : records) ids.insert(record["id"]);
+  EXPECT_EQ(ids.size(), 5u);
+  EXPECT_EQ(records[1]["custom_id"], "a");
+}
+
+TEST_F(OfflineTest, NullStandsForWhatIsLeftOut) {
+  options_.defaults.fields.erase("max_tokens");
+  const Json nulls = {{"max_tokens", nullptr}, {"temperature", nullptr}, {"messages", nullptr}};
+  const std::vector<Json> records = answers_to(ids_line(counted_ids(5, 4), nulls));
+  EXPECT_EQ(records[0]["ids"].size(), 124u) << records[0];  // 256, as far as the context goes
+  options_.defaults.fields["max_tokens"] = 5;
+  EXPECT_EQ(answers_to(ids_line({5}, nulls))[0]["ids"].size(), 5u);
+  const Json body = {{"prompt", "x"}, {"max_tokens", nullptr}};
+  EXPECT_EQ(body_of(answers_to(text_line("a", body))[0])["usage"]["completion_tokens"], 5);
 }
 
 }  // namespace

@@ -34,6 +34,12 @@ constexpr const char* kOwnFields[] = {
 constexpr const char* kChatUrl = "/v1/chat/completions";
 constexpr const char* kTextUrl = "/v1/completions";
 
+// A null stands for what is left out, as it does in OpenAI's interface.
+bool is_given(const Json& object, const std::string& key) {
+  const auto found = object.find(key);
+  return found != object.end() && !found->is_null();
+}
+
 bool is_batch(const Json& line) { return line.contains("custom_id") || line.contains("body"); }
 
 ApiError not_a_request(const PromptLine& line, std::string_view why) {
@@ -49,7 +55,7 @@ void read_own(const Json& value, PromptLine& line) {
   }
   Json body = Json::object();
   for (const char* key : kOwnFields) {
-    if (const auto found = value.find(key); found != value.end()) body[key] = *found;
+    if (is_given(value, key)) body[key] = value[key];
   }
   const char* text = value.contains("prompt") ? "prompt" : "text";
   if (body.contains("messages")) {
@@ -100,11 +106,11 @@ int64_t seed_of(uint64_t seed, const Json& custom_id) {
 Json merged_body(const PromptLine& line, FileForm form, const LineDefaults& defaults) {
   Json body = std::get<Json>(line.body);
   for (const auto& [key, value] : defaults.fields.items()) {
-    const bool said = key == "max_tokens" && body.contains("max_completion_tokens");
-    if (!said && !body.contains(key)) body[key] = value;
+    const bool said = key == "max_tokens" && is_given(body, "max_completion_tokens");
+    if (!said && !is_given(body, key)) body[key] = value;
   }
-  if (form == FileForm::kOwn && !body.contains("max_tokens")) body["max_tokens"] = defaults.own_max_tokens;
-  if (!body.contains("seed") || body["seed"].is_null()) {
+  if (form == FileForm::kOwn && !is_given(body, "max_tokens")) body["max_tokens"] = defaults.own_max_tokens;
+  if (!is_given(body, "seed")) {
     body["seed"] =
         form == FileForm::kBatch ? seed_of(defaults.seed, line.id) : static_cast<int64_t>(defaults.seed);
   }

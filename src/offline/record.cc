@@ -5,11 +5,6 @@
 namespace fathom {
 namespace {
 
-// The same in every run of the file.
-std::string request_id(const PromptLine& line) {
-  return checksum_of(line.id.is_string() ? line.id.get_ref<const std::string&>() : line.where);
-}
-
 Json own_frame(const PromptLine& line) {
   Json record = {{"index", line.index}};
   if (!line.id.is_null()) record["id"] = line.id;
@@ -26,22 +21,23 @@ std::string batch_response(const PromptLine& line, int status, std::string_view 
 
 }  // namespace
 
+std::string request_id(const PromptLine& line) {
+  return checksum_of(fmt::format("{} {}", line.index, dump_json(line.id)));
+}
+
 std::string located(const PromptLine& line, const ApiError& error) {
   if (error.message.starts_with(line.where)) return error.message;
   return fmt::format("{}: {}", line.where, error.message);
 }
 
-std::string answer_record(const PromptLine& line, FileForm form, const LineAnswer& answer,
-                          const ServedModel& model) {
-  if (form == FileForm::kBatch) {
-    ReplyWriter writer(*answer.reply, request_id(line), model);
-    return batch_response(line, 200, writer.whole(*answer.choices, answer.usage));
-  }
-  const ChoicePiece& choice = answer.choices->front();
+std::string answer_record(const PromptLine& line, FileForm form, CompletionAnswer& answer,
+                          const Usage& usage) {
+  if (form == FileForm::kBatch) return batch_response(line, 200, answer.whole(usage));
+  const ChoicePiece& choice = answer.choices().front();
   Json ids = Json::array();
   for (const SampledToken& token : choice.tokens) ids.push_back(token.id);
   Json record = own_frame(line);
-  record["prompt_tokens"] = answer.usage.prompt_tokens;
+  record["prompt_tokens"] = usage.prompt_tokens;
   record["ids"] = std::move(ids);
   record["text"] = choice.text;
   record["finish_reason"] = finish_reason_name(choice.finish_reason);

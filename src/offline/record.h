@@ -7,26 +7,22 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "offline/prompt_file.h"
-#include "server/openai.h"
+#include "server/completion_answer.h"
 
 namespace fathom {
 
-// What has become of a line's request.
-struct LineAnswer {
-  const ReplyOptions* reply = nullptr;
-  const std::vector<ChoicePiece>* choices = nullptr;  // complete
-  Usage usage;
-};
+// What the line's answer is called: the same in every run of the file, and no other line's, though a file may
+// name several lines alike.
+std::string request_id(const PromptLine& line);
 
 // The error with the line's place in front of it.
 std::string located(const PromptLine& line, const ApiError& error);
 
-// One line without its end.
-std::string answer_record(const PromptLine& line, FileForm form, const LineAnswer& answer,
-                          const ServedModel& model);
+// Each one line without its end. The answer is complete, and is taken.
+std::string answer_record(const PromptLine& line, FileForm form, CompletionAnswer& answer,
+                          const Usage& usage);
 std::string error_record(const PromptLine& line, FileForm form, const ApiError& error);
 
 }  // namespace fathom

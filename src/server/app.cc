@@ -217,21 +217,16 @@ void App::compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void>
   auto* request = std::get_if<CompletionRequest>(parsed.get());
   if (request == nullptr || !request->constraint) return start(*parsed);
   const RequestedConstraint wanted = *request->constraint;
-  if (!constraints_) {
-    *parsed = bad_request(wanted.param, wanted.param + " needs a model with a tokenizer");
-    return start(*parsed);
-  }
-  request->generation.constraint = constraints_->find(wanted.spec);
+  if (constraints_) request->generation.constraint = constraints_->find(wanted.spec);
   if (request->generation.constraint) return start(*parsed);
   worker_([this, alive, start, wanted, parsed] {
     if (alive.expired()) return;
-    auto compiled = constraints_->find_or_compile(wanted.spec);
-    if (compiled.ok()) {
-      std::get<CompletionRequest>(*parsed).generation.constraint = std::move(compiled).value();
+    auto compiled = fathom::compile_constraint(wanted, constraints_.get());
+    if (const auto* error = std::get_if<ApiError>(&compiled)) {
+      *parsed = *error;
     } else {
-      ApiError error = api_error_of(compiled.status(), wanted.param);
-      error.message = wanted.param + ": " + error.message;
-      *parsed = std::move(error);
+      std::get<CompletionRequest>(*parsed).generation.constraint =
+          std::get<ConstraintCache::Compiled>(std::move(compiled));
     }
     io_([alive, start, parsed] {
       if (const auto exchange = alive.lock()) start(*parsed);

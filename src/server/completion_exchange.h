@@ -2,13 +2,12 @@
 // I/O thread.
 #pragma once
 
+#include <optional>
 #include <string>
-#include <vector>
 
-#include "server/chat/answer_parser.h"
+#include "server/completion_answer.h"
 #include "server/generation_exchange.h"
 #include "server/openai.h"
-#include "server/stop_reason.h"
 
 namespace fathom {
 
@@ -30,22 +29,13 @@ class CompletionExchange : public GenerationExchange {
   HttpReply refusal(const ApiError& error) const override { return error_reply(error); }
   std::string stream_failure(const ApiError& error) override;
 
-  size_t prompt_of(size_t index) const { return index / static_cast<size_t>(request_.generation.n); }
   void add_scores(const GenerationEvent& event);
-  void add_piece(ChoicePiece piece);
   void stream_piece(ChoicePiece piece);
-  ChoicePiece piece_of(GenerationEvent event);
-  std::optional<Usage> chunk_usage() const;
+  void send_chunk(const ChoicePiece& piece);
 
   std::string request_id_;
   const ServedModel& model_;
-  CompletionRequest request_;
-  std::vector<std::vector<int32_t>> shown_prompts_;  // where token ids are asked for
-  std::optional<ReplyWriter> reply_;
-  std::vector<ChoicePiece> choices_;   // what has come; of a stream only its finish reasons
-  std::vector<AnswerParser> parsers_;  // [choices] of a chat
-  std::vector<int32_t> last_calls_;    // [choices] of a chat: index of the last call, or -1
-  StopReason stop_reason_;
+  std::optional<CompletionAnswer> answer_;  // of a request that is one
 };
 
 }  // namespace fathom

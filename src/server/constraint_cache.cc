@@ -48,4 +48,14 @@ size_t ConstraintCache::make_room(size_t wanted) {
   return bytes;
 }
 
+std::variant<ConstraintCache::Compiled, ApiError> compile_constraint(const RequestedConstraint& wanted,
+                                                                     ConstraintCache* cache) {
+  if (cache == nullptr) return bad_request(wanted.param, wanted.param + " needs a model with a tokenizer");
+  auto compiled = cache->find_or_compile(wanted.spec);
+  if (compiled.ok()) return std::move(compiled).value();
+  ApiError error = api_error_of(compiled.status(), wanted.param);
+  error.message = wanted.param + ": " + error.message;
+  return error;
+}
+
 }  // namespace fathom

@@ -5,9 +5,12 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <variant>
 
 #include "base/status.h"
 #include "constrain/constraint.h"
+#include "server/api_error.h"
+#include "server/openai/constraint_fields.h"
 
 namespace fathom {
 
@@ -43,5 +46,10 @@ class ConstraintCache {
   std::mutex mutex_;
   std::list<Entry> entries_;  // guarded by mutex_; the last used first; all that are in use
 };
+
+// What a request asks for, compiled, or what its client is told. cache: null where the model has no
+// tokenizer. Takes as long as find_or_compile().
+std::variant<ConstraintCache::Compiled, ApiError> compile_constraint(const RequestedConstraint& wanted,
+                                                                     ConstraintCache* cache);
 
 }  // namespace fathom

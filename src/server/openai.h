@@ -109,6 +109,8 @@ class ReplyWriter {
 
   // choices: [prompts][candidates].
   std::string whole(std::vector<ChoicePiece> choices, const Usage& usage);
+  // Of whole replies, in seconds since 1970: where the answer begins later than this was made.
+  void set_created(int64_t time) { created_ = time; }
   // Shown in every chunk or reply from now on; null: not.
   void set_timings(Json timings) { timings_ = std::move(timings); }
 

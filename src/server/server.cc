@@ -63,7 +63,7 @@ class Server {
     };
     const auto shared = std::make_shared<Loaded>();
     shared->model = std::move(model).value();
-    shared->model->set_fingerprint(options_.fingerprint);
+    if (options_.fingerprint) shared->model->set_fingerprint(options_.fingerprint(engine));
     // Made here, where it holds up no stream.
     if (const auto trie = engine.token_trie()) shared->constraints = std::make_unique<ConstraintCache>(trie);
     edge_.post([this, shared] {

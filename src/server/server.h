@@ -21,7 +21,8 @@ struct ServerOptions {
   int64_t max_num_seqs = 64;  // the engine's
   int64_t block_size = 128;   // the engine's
   double shutdown_timeout = 30;
-  std::string fingerprint = {};  // ServedModel's
+  // ServedModel's, of the loaded model; may be empty. Called once, on the engine's thread.
+  std::function<std::string(const Engine&)> fingerprint = {};
   // The least seconds that a step can take on this machine, 0 where that is not known; may be empty. Called
   // once the model is loaded.
   std::function<double(const StepWork&)> step_roof = {};

@@ -157,6 +157,8 @@ class Eval(cli_test.Case):
             output = process.communicate()[0]
             if process.returncode == 0:
                 break
+            if kills == 1:
+                self.fail_with("--resume", "slices", arguments=[*arguments, "--out", out, "--resume", "--slices", 2])
         self.assertGreater(kills, 0)
         self.assertEqual(json.loads(output)["results"], want)
         self.assertFalse(progress.exists())

@@ -3,13 +3,18 @@
 
 usage: offline_test.py FATHOM_BINARY"""
 import json
+import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+
+from serving import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
@@ -18,6 +23,16 @@ BINARY = ""
 
 def batch_line(custom_id, body, url="/v1/chat/completions"):
     return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
+
+
+def without_what_differs(body):
+    """A reply without its name, times and what the cache happened to have."""
+    body = {key: value for key, value in body.items() if key not in ("id", "created")}
+    if "usage" in body:
+        body["usage"] = {**body["usage"], "prompt_tokens_details": None}
+    if "timings" in body:
+        body["timings"] = sorted(body["timings"])
+    return json.loads(re.sub(r"call_[^\"]*?(_\d+_\d+)\"", r'call\1"', json.dumps(body)))
 
 
 class Offline(unittest.TestCase):
@@ -29,8 +44,8 @@ class Offline(unittest.TestCase):
     def tearDown(self):
         self.temporary.cleanup()
 
-    def command(self, out, *options):
-        return [BINARY, "run", str(DEMO), "--file", str(self.prompts), "--out", str(out), *map(str, options)]
+    def command(self, out, *options, model=DEMO):
+        return [BINARY, "run", str(model), "--file", str(self.prompts), "--out", str(out), *map(str, options)]
 
     def run_to(self, name, *options, status=0):
         """The answers' lines as text, and what was said on stderr."""
@@ -106,6 +121,103 @@ class Offline(unittest.TestCase):
         body = answers[0]["response"]["body"]
         self.assertEqual(body["choices"][0]["finish_reason"], "length")
         self.assertEqual(body["usage"]["completion_tokens"], 4)
+
+    def test_a_batch_is_answered_as_a_server_answers(self):
+        say = {"messages": [{"role": "user", "content": "Go"}], "temperature": 0, "max_tokens": 12}
+        tell = {"prompt": "The old house", "temperature": 0, "max_tokens": 12}
+        parameters = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+        tools = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("f", "g")]
+        schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
+        chats = [say, {**say, "prompt_logprobs": 2}, {**say, "logprobs": True, "top_logprobs": 2, "n": 2},
+                 {**say, "tools": tools, "tool_choice": "required", "max_tokens": 200},
+                 {**say, "tools": tools, "tool_choice": {"type": "function", "function": {"name": "g"}}, "max_tokens": 200},
+                 {**say, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+                 {**say, "guided_json": {"type": "nothing"}}, {**say, "guided_regex": "(a"},
+                 {**say, "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}],
+                  "tool_choice": "required"}]
+        texts = [tell, {**tell, "guided_regex": "(yes|no)!"}, {**tell, "guided_choice": []}, {**tell, "prompt_logprobs": 1, "n": 2},
+                 {**tell, "prompt": ["It", "She was"], "echo": True, "prompt_logprobs": 0}, {**tell, "echo": True, "logprobs": 1},
+                 {**tell, "echo": True, "logprobs": 0, "max_tokens": 0}, {**tell, "logit_bias": {"262": 100}, "stop_token_ids": [262]},
+                 {**tell, "stop": [" "]}, {**tell, "stop": " ", "include_stop_str_in_output": True},
+                 {**tell, "timings_per_token": True}, {**tell, "return_token_ids": True}, {**tell, "best_of": 3, "seed": 5, "temperature": 1}]
+        requests = [("/v1/chat/completions", body) for body in chats] + [("/v1/completions", body) for body in texts]
+        self.write([batch_line(str(i), body, url) for i, (url, body) in enumerate(requests)])
+        lines, _ = self.run_to("out.jsonl", status=1)
+        with Server(BINARY) as server:
+            replies = [server.request("POST", url, body) for url, body in requests]
+        calls = 0
+        for line, (status, _, text), request in zip(map(json.loads, lines), replies, requests):
+            self.assertEqual(line["response"]["status_code"], status, (request, text))
+            body, want = line["response"]["body"], json.loads(text)
+            self.assertEqual(without_what_differs(body), without_what_differs(want), request)
+            calls += sum(len(choice.get("message", {}).get("tool_calls", [])) for choice in body.get("choices", []))
+        self.assertGreaterEqual(calls, 2)
+        self.assertEqual(sum(status == 400 for status, _, _ in replies), 4)
+
+    def start_and_kill(self, out, model, *options):
+        """A run that has answered something."""
+        unfinished = pathlib.Path(f"{out}.unfinished")
+        process = subprocess.Popen(self.command(out, *options, model=model), stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (unfinished.exists() and unfinished.read_bytes().count(b"\n") > 3):
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        self.assertFalse(out.exists())
+
+    def test_a_run_of_another_model_or_other_options_does_not_go_on(self):
+        model = self.folder / "model"
+        shutil.copytree(DEMO, model)
+        self.write([{"prompt": f"Chapter {i}. It was"} for i in range(200)])
+        out = self.folder / "out.jsonl"
+        self.start_and_kill(out, model, "--max-model-len", 300)
+        unfinished = pathlib.Path(f"{out}.unfinished")
+        before = unfinished.read_bytes()
+
+        def refused(what, *options, isa=None):
+            options = options if "--max-model-len" in options else (*options, "--max-model-len", 300)
+            env = {**os.environ, **({"FATHOM_ISA": isa} if isa else {})}
+            done = subprocess.run(self.command(out, *options, model=model), capture_output=True, text=True, env=env, check=False)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertIn(f"unfinished is of a run with {what} ", done.stderr)
+            self.assertEqual(unfinished.read_bytes(), before)
+
+        refused("dtype", "--dtype", "fp32")
+        refused("kv_cache_dtype", "--kv-cache-dtype", "int8")
+        refused("isa", isa="reference")
+        refused("max_model_len", "--max-model-len", 301)
+        refused("slices", "--slices", 2)
+        refused("defaults", "--max-tokens", 3)
+        config = json.loads((model / "generation_config.json").read_text())
+        shutil.copy(model / "generation_config.json", self.folder / "kept")
+        (model / "generation_config.json").write_text(json.dumps({**config, "temperature": 0.5}))
+        refused("settings")
+        shutil.copy(self.folder / "kept", model / "generation_config.json")
+        with open(model / "model.safetensors", "r+b") as file:
+            first = 8 + int.from_bytes(file.read(8), "little")
+            file.seek(first)
+            value = file.read(1)
+            file.seek(first)
+            file.write(bytes([value[0] ^ 1]))
+        refused("weights")
+        with open(model / "model.safetensors", "r+b") as file:
+            file.seek(first)
+            file.write(value)
+        done = subprocess.run(self.command(out, "--max-model-len", 300, "--threads", 1, "--max-num-seqs", 5, "--json", model=model),
+                              capture_output=True, text=True, check=True)  # what only speed depends on
+        self.assertGreater(json.loads(done.stdout)["resumed"], 2)
+
+    def test_null_stands_for_what_is_left_out(self):
+        self.write([{"prompt": "It was", "max_tokens": None, "ignore_eos": True}])
+        lines, _ = self.run_to("out.jsonl")
+        self.assertEqual(len(json.loads(lines[0])["ids"]), 256)
+
+    def test_no_two_records_have_one_id(self):
+        body = {"prompt": "x", "max_tokens": 1}
+        self.write([batch_line("same", body, "/v1/completions")] * 2)
+        lines, _ = self.run_to("out.jsonl", status=1)
+        first, second = map(json.loads, lines)
+        self.assertEqual([first["custom_id"], second["custom_id"]], ["same", "same"])
+        self.assertNotEqual(first["id"], second["id"])
 
     def test_usage_errors_have_one_line(self):
         for arguments, part in ((["--out", "x"], "--file"), (["--file", "/nowhere.jsonl", "--out", "x"], "/nowhere.jsonl")):
