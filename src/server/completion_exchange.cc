@@ -3,6 +3,24 @@
 #include "server/sse.h"
 
 namespace fathom {
+namespace {
+
+// Of a reply, roughly.
+size_t estimated_bytes(const std::vector<ChoicePiece>& choices) {
+  constexpr size_t kLogprobBytes = 64;
+  size_t bytes = 0;
+  const auto add = [&bytes](const std::vector<SampledToken>& tokens) {
+    for (const SampledToken& token : tokens) bytes += (1 + token.top_logprobs.size()) * kLogprobBytes;
+  };
+  for (const ChoicePiece& choice : choices) {
+    bytes += choice.text.size();
+    add(choice.prompt_scores);
+    add(choice.tokens);
+  }
+  return bytes;
+}
+
+}  // namespace
 
 void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed) {
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
@@ -138,6 +156,27 @@ void CompletionExchange::stream_piece(ChoicePiece piece) {
 
 HttpReply CompletionExchange::whole() {
   return {.body = reply_->whole(std::move(choices_), record().usage())};
+}
+
+// Log-probabilities can come to many megabytes, which would hold up all streams: the worker writes them.
+void CompletionExchange::finish_whole() {
+  struct Parts {
+    ReplyWriter writer;
+    std::vector<std::vector<int32_t>> shown_prompts;  // choices point into it
+    std::vector<ChoicePiece> choices;
+    Usage usage;
+    HttpReply reply;
+  };
+  const size_t bytes = estimated_bytes(choices_);
+  const auto parts = std::make_shared<Parts>(Parts{.writer = std::move(*reply_),
+                                                   .shown_prompts = std::move(shown_prompts_),
+                                                   .choices = std::move(choices_),
+                                                   .usage = record().usage(),
+                                                   .reply = {}});
+  work_.run_sized(bytes, weak_from_this(), [this, parts]() -> std::function<void()> {
+    parts->reply.body = parts->writer.whole(std::move(parts->choices), parts->usage);
+    return [this, parts] { finish_with(std::move(parts->reply)); };
+  });
 }
 
 std::string CompletionExchange::stream_end() {

@@ -2,6 +2,7 @@
 // I/O thread.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,15 +10,17 @@
 #include "server/generation_exchange.h"
 #include "server/openai.h"
 #include "server/stop_reason.h"
+#include "server/work_queue.h"
 
 namespace fathom {
 
-class CompletionExchange : public GenerationExchange {
+class CompletionExchange : public GenerationExchange,
+                           public std::enable_shared_from_this<CompletionExchange> {
  public:
   // All must outlive the exchange.
-  CompletionExchange(std::string request_id, const ServedModel& model, EngineClient& client,
+  CompletionExchange(std::string request_id, const ServedModel& model, EngineClient& client, WorkQueue& work,
                      ResponseWriter& writer)
-      : GenerationExchange(client, writer), request_id_(std::move(request_id)), model_(model) {}
+      : GenerationExchange(client, writer), request_id_(std::move(request_id)), model_(model), work_(work) {}
 
   // Starts the generation, or replies with the refusal.
   void start(std::variant<CompletionRequest, ApiError> parsed);
@@ -26,6 +29,7 @@ class CompletionExchange : public GenerationExchange {
   void opened() override;
   void take(const GenerationEvent& event) override;
   HttpReply whole() override;
+  void finish_whole() override;
   std::string stream_end() override;
   HttpReply refusal(const ApiError& error) const override { return error_reply(error); }
   std::string stream_failure(const ApiError& error) override;
@@ -39,6 +43,7 @@ class CompletionExchange : public GenerationExchange {
 
   std::string request_id_;
   const ServedModel& model_;
+  WorkQueue& work_;
   CompletionRequest request_;
   std::vector<std::vector<int32_t>> shown_prompts_;  // where token ids are asked for
   std::optional<ReplyWriter> reply_;
