@@ -56,6 +56,12 @@ void add_limit_flags(CLI::App& command, ServeFlags& flags) {
   count("--max-output-tokens", limits.max_output_tokens,
         "tokens of an answer, whatever a request asks for; 0: what the context holds");
   count("--max-prompts", limits.max_prompts, "prompts of one completion request");
+  command
+      .add_option("--max-reply-logprobs", limits.max_reply_logprobs,
+                  "log-probabilities that a reply may hold, alternatives and choices counted")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->group(group);
   command.add_option("--max-body-size", flags.max_body_size, "bytes of a request's body")
       ->capture_default_str()
       ->group(group);
@@ -65,7 +71,7 @@ void add_limit_flags(CLI::App& command, ServeFlags& flags) {
   seconds("--body-timeout", limits.body_timeout, "seconds for a client to send a request's body; then 408");
   seconds("--idle-timeout", limits.idle_timeout, "seconds a connection may idle between requests");
   seconds("--write-timeout", limits.write_timeout, "seconds for a client to take what was sent");
-  seconds("--ping-interval", limits.ping_interval, "seconds between comments in a silent stream");
+  seconds("--ping-interval", limits.ping_interval, "seconds between comments in a silent stream; 0: none");
   seconds("--step-timeout", limits.step_timeout, "seconds without progress after which /health says 503");
 }
 

@@ -289,8 +289,9 @@ Result<Grammar> compile_schema(std::string_view text) {
   JsonLimits limits;
   limits.max_bytes = kMaxConstraintBytes;
   limits.max_depth = 4 * kMaxConstraintNesting;
-  FATHOM_ASSIGN_OR_RETURN(const Json root, parse_json(text, "the schema", limits));
-  return SchemaCompiler(root).run();
+  const Result<Json> root = parse_json(text, "the schema", limits);
+  if (!root.ok()) return invalid_argument("{}", root.status().message());  // a client wrote it
+  return SchemaCompiler(*root).run();
 }
 
 }  // namespace fathom

@@ -171,7 +171,9 @@ std::variant<CompletionRequest, ApiError> parse_line(const PromptLine& line, Fil
       body.erase("prompt");
     }
   }
-  auto parsed = parse_completion(kind, body, model, ServerLimits());
+  ServerLimits limits;
+  limits.max_reply_logprobs = INT64_MAX / 2;  // the file's writer has the machine to himself
+  auto parsed = parse_completion(kind, body, model, limits);
   if (const auto* error = std::get_if<ApiError>(&parsed); error != nullptr && form == FileForm::kOwn) {
     if (const auto room = room_left(*error)) {
       body["max_tokens"] = *room;

@@ -56,7 +56,7 @@ std::optional<ApiError> AccessControl::check(const HttpRequest& request, Guard g
   if (host.empty() && !request.http_1_0) return bad_request("", "the Host header is missing");
   if (!host.empty() && !host_is_allowed(host)) {
     return ApiError{.status = 403,
-                    .message = "this server listens on a loopback address and does not answer to that Host",
+                    .message = "this server does not answer to that Host (--allowed-hosts)",
                     .code = "host_not_allowed"};
   }
   // Browsers send Origin with every POST: those of other pages must not reach a server in their user's

@@ -43,6 +43,8 @@ TEST(AccessControl, Hosts) {
   for (const char* host : {"evil.example", "localhost.evil.example", "127.0.0.1", "[::2]"}) {
     EXPECT_EQ(status(access, request_with({{"host", host}}), Guard::kOpen), 403) << host;
   }
+  const auto refused = access.check(request_with({{"host", "evil.example"}}), Guard::kOpen);
+  EXPECT_EQ(refused->message, "this server does not answer to that Host (--allowed-hosts)");
   HttpRequest none = request_with({});
   EXPECT_EQ(status(access, none), 400);
   none.http_1_0 = true;

@@ -9,7 +9,6 @@ std::string_view ApiError::type() const {
     case 403:
       return "permission_error";
     case 404:
-    case 405:
       return "not_found_error";
     case 429:
       return "rate_limit_error";
@@ -32,6 +31,10 @@ ApiError not_implemented(std::string message) { return {.status = 501, .message 
 
 ApiError unavailable(std::string message) { return {.status = 503, .message = std::move(message)}; }
 
+ApiError unexpected_failure() {
+  return {.status = 500, .message = "the request failed; the server's log has the cause"};
+}
+
 ApiError api_error_of(const Status& status, std::string param) {
   switch (status.code()) {
     case ErrorCode::kInvalidArgument:
@@ -42,7 +45,7 @@ ApiError api_error_of(const Status& status, std::string param) {
     case ErrorCode::kCancelled:
       return unavailable("the request was cancelled");
     default:
-      return {.status = 500, .message = "the request failed; the server's log has the cause"};
+      return unexpected_failure();
   }
 }
 

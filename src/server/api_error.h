@@ -23,6 +23,8 @@ struct ApiError {
 ApiError bad_request(std::string param, std::string message);
 ApiError not_implemented(std::string message);
 ApiError unavailable(std::string message);
+// Of what nobody foresaw.
+ApiError unexpected_failure();
 // What an engine's or tokenizer's Status means to a client. Messages of kInvalidArgument are shown; others
 // say no more than what failed, since they may hold paths.
 ApiError api_error_of(const Status& status, std::string param);

@@ -8,17 +8,13 @@
 #include "server/log_text.h"
 #include "server/mindie/error.h"
 #include "server/page_route.h"
+#include "server/pending_reply.h"
 #include "server/request_fields.h"
 
 namespace fathom {
 namespace {
 
-// Parsing and tokenising a body of this size takes a few milliseconds: longer ones would hold up all streams.
-constexpr size_t kInlineBodyBytes = size_t{16} << 10;
 constexpr const char* kAbortPath = "/abort_requests";
-
-// Keeps a task's result from reaching a client that has left.
-class PendingWork : public Exchange {};
 
 std::variant<Json, ApiError> parse_body(const std::string& body, const ServerLimits& limits) {
   auto json = parse_json(body, "body",
@@ -57,7 +53,9 @@ const App::Route App::kRoutes[] = {
     {"GET", "/v1/health", Guard::kOpen, &App::ready},
     {"POST", "/v1/embeddings", Guard::kKey, &App::not_offered},
     {"POST", "/rerank", Guard::kKey, &App::not_offered},
+    {"POST", "/v1/rerank", Guard::kKey, &App::not_offered},
     {"POST", "/score", Guard::kKey, &App::not_offered},
+    {"POST", "/v1/score", Guard::kKey, &App::not_offered},
 };
 
 App::App(AppOptions options, EngineClient& client, ServerMetrics& metrics, Post worker, Post io)
@@ -65,19 +63,14 @@ App::App(AppOptions options, EngineClient& client, ServerMetrics& metrics, Post 
       access_(options_.access),
       client_(client),
       metrics_(metrics),
-      worker_(std::move(worker)),
-      io_(std::move(io)),
+      work_(std::move(worker), std::move(io)),
       probe_(client),
       mindie_({.client = client,
                .metrics = metrics,
                .probe = probe_,
                .limits = options_.limits,
                .model = [this] { return model_.get(); },
-               .run_work =
-                   [this](size_t body_bytes, std::weak_ptr<void> alive,
-                          std::function<std::function<void()>()> work) {
-                     run_work(body_bytes, std::move(alive), std::move(work));
-                   },
+               .work = work_,
                .parse_body = [this](const std::string& body) { return parse_body(body, options_.limits); }},
               options_.facts, options_.stream_text) {}
 
@@ -92,7 +85,8 @@ bool App::matches(const Route& route, std::string_view path) {
 const App::Route* App::find_route(const std::string& method, std::string_view path, std::string& allowed) {
   for (const Route& route : kRoutes) {
     if (!matches(route, path)) continue;
-    if (method == route.method) return &route;
+    if (method == route.method || (method == "HEAD" && std::string_view(route.method) == "GET"))
+      return &route;
     allowed += allowed.empty() ? route.method : std::string(", ") + route.method;
   }
   return nullptr;
@@ -102,9 +96,8 @@ HttpReply App::refusal(const HttpRequest& request, const ApiError& error) const 
   if (request.path.starts_with("/v1/messages")) return anthropic_error_reply(error, request.id);
   HttpReply reply = error_reply(error);
   std::string others;
-  const std::string method = request.method == "HEAD" ? "GET" : request.method;
-  if (find_route(method, request.path, others) == nullptr &&
-      mindie_.find(method, request.path, others) != nullptr)
+  if (find_route(request.method, request.path, others) == nullptr &&
+      mindie_.find(request.method, request.path, others) != nullptr)
     reply.body = dump_json(mindie::refusal_json(error));
   return reply;
 }
@@ -126,15 +119,16 @@ std::shared_ptr<Exchange> App::dispatch(HttpRequest request, ResponseWriter& wri
     writer.reply(refusal(request, error));
     return nullptr;
   };
-  const std::string method = request.method == "HEAD" ? "GET" : request.method;
-  if (request.admin && method != "GET" && request.path != kAbortPath)
+  const std::string& method = request.method;
+  const bool reads = method == "GET" || method == "HEAD";
+  if (request.admin && !reads && request.path != kAbortPath)
     return refuse({.status = 404, .message = "the management port takes GET only", .code = "not_found"});
   if (!request.admin && request.path == kAbortPath)
     return refuse({.status = 404,
                    .message = request.path + " is at the management port (--admin-port)",
                    .code = "not_found"});
   if (const server::PageFile* file = find_page_file(request.path);
-      file != nullptr && method == "GET" && !request.admin) {
+      file != nullptr && reads && !request.admin) {
     if (auto error = access_.check(request, Guard::kOpen)) return refuse(*error);
     writer.reply(page_reply(request, *file));
     return nullptr;
@@ -168,25 +162,14 @@ std::shared_ptr<Exchange> App::dispatch(HttpRequest request, ResponseWriter& wri
   return refuse({.status = 404, .message = "no such path", .code = "not_found"});
 }
 
-void App::run_work(size_t body_bytes, std::weak_ptr<void> alive,
-                   std::function<std::function<void()>()> work) {
-  if (body_bytes <= kInlineBodyBytes) return work()();
-  worker_([this, alive = std::move(alive), work = std::move(work)] {
-    if (alive.expired()) return;
-    io_([alive, then = work()] {
-      if (const auto held = alive.lock()) then();
-    });
-  });
-}
-
 std::shared_ptr<Exchange> App::compute(HttpRequest request, ResponseWriter& writer, Compute compute) {
   if (!model_) {
     writer.reply(refusal(request, unavailable("the model is being loaded")));
     return nullptr;
   }
-  auto exchange = std::make_shared<PendingWork>();
+  auto exchange = std::make_shared<PendingReply>(writer);
   const size_t bytes = request.body.size();
-  run_work(
+  work_.run_sized(
       bytes, exchange,
       [this, &writer, compute = std::move(compute), request = std::move(request)]() -> std::function<void()> {
         auto json = parse_body(request.body, options_.limits);
@@ -198,29 +181,29 @@ std::shared_ptr<Exchange> App::compute(HttpRequest request, ResponseWriter& writ
   return exchange;
 }
 
-void App::prepare(HttpRequest request, std::weak_ptr<void> alive, Parse parse, Start start) {
+void App::prepare(HttpRequest request, std::weak_ptr<Exchange> alive, Parse parse, Start start) {
   const size_t bytes = request.body.size();
-  run_work(bytes, alive,
-           [this, alive, parse = std::move(parse), start = std::move(start), request = std::move(request)] {
-             auto json = parse_body(request.body, options_.limits);
-             const auto* error = std::get_if<ApiError>(&json);
-             const auto parsed = std::make_shared<Parsed>(
-                 error != nullptr ? Parsed(*error) : parse(std::get<Json>(json), *model_));
-             if (const auto* completion = std::get_if<CompletionRequest>(parsed.get())) {
-               log_unknown_fields(request.id, completion->unknown);
-             }
-             return [this, alive, start, parsed] { compile_constraint(parsed, alive, start); };
-           });
+  work_.run_sized(
+      bytes, alive,
+      [this, alive, parse = std::move(parse), start = std::move(start), request = std::move(request)] {
+        auto json = parse_body(request.body, options_.limits);
+        const auto* error = std::get_if<ApiError>(&json);
+        const auto parsed = std::make_shared<Parsed>(error != nullptr ? Parsed(*error)
+                                                                      : parse(std::get<Json>(json), *model_));
+        if (const auto* completion = std::get_if<CompletionRequest>(parsed.get())) {
+          log_unknown_fields(request.id, completion->unknown);
+        }
+        return [this, alive, start, parsed] { compile_constraint(parsed, alive, start); };
+      });
 }
 
-void App::compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void> alive, Start start) {
+void App::compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<Exchange> alive, Start start) {
   auto* request = std::get_if<CompletionRequest>(parsed.get());
   if (request == nullptr || !request->constraint) return start(*parsed);
   const RequestedConstraint wanted = *request->constraint;
   if (constraints_) request->generation.constraint = constraints_->find(wanted.spec);
   if (request->generation.constraint) return start(*parsed);
-  worker_([this, alive, start, wanted, parsed] {
-    if (alive.expired()) return;
+  work_.run(alive, [this, start, wanted, parsed]() -> std::function<void()> {
     auto compiled = fathom::compile_constraint(wanted, constraints_.get());
     if (const auto* error = std::get_if<ApiError>(&compiled)) {
       *parsed = *error;
@@ -228,9 +211,7 @@ void App::compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void>
       std::get<CompletionRequest>(*parsed).generation.constraint =
           std::get<ConstraintCache::Compiled>(std::move(compiled));
     }
-    io_([alive, start, parsed] {
-      if (const auto exchange = alive.lock()) start(*parsed);
-    });
+    return [start, parsed] { start(*parsed); };
   });
 }
 
@@ -239,7 +220,7 @@ std::shared_ptr<Exchange> App::complete(CompletionKind kind, HttpRequest request
     writer.reply(error_reply(unavailable("the model is being loaded")));
     return nullptr;
   }
-  auto exchange = std::make_shared<CompletionExchange>(request.id, *model_, client_, writer);
+  auto exchange = std::make_shared<CompletionExchange>(request.id, *model_, client_, work_, writer);
   prepare(
       std::move(request), exchange,
       [this, kind](const Json& body, const ServedModel& model) {
@@ -288,10 +269,9 @@ std::shared_ptr<Exchange> App::abort_requests(HttpRequest request, ResponseWrite
 
 void App::record(const RequestRecord& record) {
   std::string allowed;
-  const std::string method = record.method == "HEAD" ? "GET" : record.method;
-  const Route* route = find_route(method, record.path, allowed);
+  const Route* route = find_route(record.method, record.path, allowed);
   const mindie::Routes::Route* other =
-      route == nullptr ? mindie_.find(method, record.path, allowed) : nullptr;
+      route == nullptr ? mindie_.find(record.method, record.path, allowed) : nullptr;
   const char* path = route != nullptr ? route->path : other != nullptr ? other->path : nullptr;
   metrics_.http_request(path != nullptr ? path : "other", path != nullptr ? record.method : "other",
                         record.status, record.seconds);

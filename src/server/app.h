@@ -17,11 +17,9 @@
 #include "server/openai.h"
 #include "server/served_model.h"
 #include "server/server_metrics.h"
+#include "server/work_queue.h"
 
 namespace fathom {
-
-// Runs a task elsewhere, later.
-using Post = std::function<void(std::function<void()>)>;
 
 struct AppOptions {
   AccessOptions access;
@@ -83,17 +81,13 @@ class App {
   // A reply computed from the body, away from the I/O thread where the body is large.
   using Compute = std::function<HttpReply(const Json& body, const ServedModel& model)>;
   std::shared_ptr<Exchange> compute(HttpRequest request, ResponseWriter& writer, Compute compute);
-  // Calls work on the worker where the body is large, else at once; then its result on this thread, unless
-  // alive has gone.
-  void run_work(size_t body_bytes, std::weak_ptr<void> alive, std::function<std::function<void()>()> work);
-
   // A request for an answer: its body parsed, its constraint compiled, then handed over on this thread. Work
   // that takes time is done on the worker.
   using Parsed = std::variant<CompletionRequest, ApiError>;
   using Parse = std::function<Parsed(const Json& body, const ServedModel& model)>;
   using Start = std::function<void(Parsed&)>;  // may take it
-  void prepare(HttpRequest request, std::weak_ptr<void> alive, Parse parse, Start start);
-  void compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<void> alive, Start start);
+  void prepare(HttpRequest request, std::weak_ptr<Exchange> alive, Parse parse, Start start);
+  void compile_constraint(std::shared_ptr<Parsed> parsed, std::weak_ptr<Exchange> alive, Start start);
 
   std::shared_ptr<Exchange> complete(CompletionKind kind, HttpRequest request, ResponseWriter& writer);
   std::shared_ptr<Exchange> chat_completions(HttpRequest request, ResponseWriter& writer);
@@ -121,8 +115,7 @@ class App {
   AccessControl access_;
   EngineClient& client_;
   ServerMetrics& metrics_;
-  Post worker_;
-  Post io_;
+  WorkQueue work_;
   std::unique_ptr<ServedModel> model_;  // null while it loads
   std::unique_ptr<ConstraintCache> constraints_;
   HealthProbe probe_;

@@ -90,7 +90,8 @@ std::shared_ptr<Exchange> App::one_model(HttpRequest request, ResponseWriter& wr
     writer.reply(error_reply(unavailable("the model is being loaded")));
     return nullptr;
   }
-  const std::string name = request.path.substr(std::string_view("/v1/models/").size());
+  const std::string name =
+      percent_decode(std::string_view(request.path).substr(std::string_view("/v1/models/").size()));
   if (const auto error = model_->check_name(name)) {
     writer.reply(error_reply(*error));
   } else {
@@ -155,7 +156,7 @@ std::shared_ptr<Exchange> App::ready(HttpRequest request, ResponseWriter& writer
   return nullptr;
 }
 
-// 200 once the engine has made a token, 503 where it does not in time.
+// 200 once the engine has made a token, 503 where it does not in time. A full queue is work, not a failure.
 std::shared_ptr<Exchange> App::deep_health(HttpRequest, ResponseWriter& writer) {
   constexpr double kSeconds = 30;
   if (!model_) {
@@ -163,7 +164,7 @@ std::shared_ptr<Exchange> App::deep_health(HttpRequest, ResponseWriter& writer) 
     return nullptr;
   }
   return probe_.ask(model_->probe_token(), kSeconds, [&writer](const ProbeResult& result) {
-    const bool works = result.outcome == ProbeOutcome::kWorks;
+    const bool works = result.outcome == ProbeOutcome::kWorks || result.outcome == ProbeOutcome::kBusy;
     writer.reply(works ? json_reply({{"status", "ok"}}) : error_reply(unavailable(result.message)));
   });
 }

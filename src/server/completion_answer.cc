@@ -91,4 +91,18 @@ void CompletionAnswer::add(ChoicePiece piece) {
   choice.stop_reason = std::move(piece.stop_reason);
 }
 
+size_t CompletionAnswer::estimated_bytes() const {
+  constexpr size_t kLogprobBytes = 64;
+  size_t bytes = 0;
+  const auto add = [&bytes](const std::vector<SampledToken>& tokens) {
+    for (const SampledToken& token : tokens) bytes += (1 + token.top_logprobs.size()) * kLogprobBytes;
+  };
+  for (const ChoicePiece& choice : choices_) {
+    bytes += choice.text.size();
+    add(choice.prompt_scores);
+    add(choice.tokens);
+  }
+  return bytes;
+}
+
 }  // namespace fathom

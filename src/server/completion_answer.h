@@ -34,6 +34,8 @@ class CompletionAnswer {
   ChoicePiece piece_of(GenerationEvent event, const AnswerRecord& record);
   // To what has come of its choice.
   void add(ChoicePiece piece);
+  // Of the whole reply, roughly.
+  size_t estimated_bytes() const;
   // Once all choices have ended. Takes them.
   std::string whole(const Usage& usage) { return writer_.whole(std::move(choices_), usage); }
 

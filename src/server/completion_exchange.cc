@@ -6,7 +6,8 @@ namespace fathom {
 
 void CompletionExchange::start(std::variant<CompletionRequest, ApiError> parsed) {
   if (const auto* error = std::get_if<ApiError>(&parsed)) return fail(*error);
-  answer_.emplace(std::get<CompletionRequest>(std::move(parsed)), request_id_, model_);
+  answer_ =
+      std::make_shared<CompletionAnswer>(std::get<CompletionRequest>(std::move(parsed)), request_id_, model_);
   begin(answer_->take_generation(), answer_->options().stream ? Delivery::kStream : Delivery::kWhole);
 }
 
@@ -58,6 +59,16 @@ void CompletionExchange::stream_piece(ChoicePiece piece) {
 }
 
 HttpReply CompletionExchange::whole() { return {.body = answer_->whole(record().usage())}; }
+
+// Log-probabilities can come to many megabytes, which would hold up all streams: the worker writes them.
+void CompletionExchange::finish_whole() {
+  const auto reply = std::make_shared<HttpReply>();
+  work_.run_sized(answer_->estimated_bytes(), weak_from_this(),
+                  [this, answer = answer_, usage = record().usage(), reply]() -> std::function<void()> {
+                    reply->body = answer->whole(usage);
+                    return [this, reply] { finish_with(std::move(*reply)); };
+                  });
+}
 
 std::string CompletionExchange::stream_end() {
   std::string end;

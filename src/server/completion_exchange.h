@@ -2,21 +2,23 @@
 // I/O thread.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "server/completion_answer.h"
 #include "server/generation_exchange.h"
 #include "server/openai.h"
+#include "server/work_queue.h"
 
 namespace fathom {
 
-class CompletionExchange : public GenerationExchange {
+class CompletionExchange : public GenerationExchange,
+                           public std::enable_shared_from_this<CompletionExchange> {
  public:
   // All must outlive the exchange.
-  CompletionExchange(std::string request_id, const ServedModel& model, EngineClient& client,
+  CompletionExchange(std::string request_id, const ServedModel& model, EngineClient& client, WorkQueue& work,
                      ResponseWriter& writer)
-      : GenerationExchange(client, writer), request_id_(std::move(request_id)), model_(model) {}
+      : GenerationExchange(client, writer), request_id_(std::move(request_id)), model_(model), work_(work) {}
 
   // Starts the generation, or replies with the refusal.
   void start(std::variant<CompletionRequest, ApiError> parsed);
@@ -25,6 +27,7 @@ class CompletionExchange : public GenerationExchange {
   void opened() override;
   void take(const GenerationEvent& event) override;
   HttpReply whole() override;
+  void finish_whole() override;
   std::string stream_end() override;
   HttpReply refusal(const ApiError& error) const override { return error_reply(error); }
   std::string stream_failure(const ApiError& error) override;
@@ -35,7 +38,8 @@ class CompletionExchange : public GenerationExchange {
 
   std::string request_id_;
   const ServedModel& model_;
-  std::optional<CompletionAnswer> answer_;  // of a request that is one
+  WorkQueue& work_;
+  std::shared_ptr<CompletionAnswer> answer_;  // of a request that is one; the worker may hold it longer
 };
 
 }  // namespace fathom

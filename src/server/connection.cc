@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/status.hpp>
 #include <chrono>
@@ -88,6 +87,7 @@ asio::awaitable<void> Connection::read() {
 asio::awaitable<bool> Connection::flush() {
   while (!output_.empty() && !closed_) {
     std::swap(writing_, output_);
+    waiting_ = 0;
     const double known_since = std::exchange(known_since_, 0);
     set_phase(Phase::kWriting, edge_.options.limits.write_timeout);
     SocketError error;
@@ -113,11 +113,18 @@ void Connection::count_sent(double known_since) {
   if (known_since > 0) edge_.callbacks.sent(last_sent_ - known_since);
 }
 
-// The bodies being received, over all connections, have a bound too.
+// The bodies being received or waiting to be parsed, over all connections, have a bound too.
 bool Connection::count_body(size_t bytes) {
-  edge_.pending_body_bytes += bytes - counted_body_bytes_;
+  *edge_.pending_body_bytes += bytes - counted_body_bytes_;
   counted_body_bytes_ = bytes;
-  return edge_.pending_body_bytes <= edge_.options.limits.max_pending_body_bytes;
+  return *edge_.pending_body_bytes <= edge_.options.limits.max_pending_body_bytes;
+}
+
+// A body that has arrived counts until whoever has it lets go.
+std::shared_ptr<void> Connection::hand_over_count() {
+  const size_t bytes = std::exchange(counted_body_bytes_, 0);
+  if (bytes == 0) return nullptr;
+  return {nullptr, [all = edge_.pending_body_bytes, bytes](void*) { *all -= bytes; }};
 }
 
 // One request into the parser. False: the connection is over; what there was to say has been put out.
@@ -133,11 +140,15 @@ asio::awaitable<bool> Connection::receive(RequestParser& parser) {
     const size_t used = parser.feed(input_);
     input_.erase(0, used);
     reader_gate_.cancel();
-    if (parser.state() == RequestParser::State::kDone) co_return true;
     if (parser.state() == RequestParser::State::kFailed) {
       refuse(parser, parser.error());
       co_return false;
     }
+    if (!count_body(parser.body_bytes())) {
+      refuse(parser, {.status = 503, .message = "the server receives too much at once"});
+      co_return false;
+    }
+    if (parser.state() == RequestParser::State::kDone) co_return true;
     if (before == RequestParser::State::kHead && parser.state() == RequestParser::State::kBody) {
       set_phase(Phase::kReceiving, limits.body_timeout);
       if (parser.expects_continue() && input_.empty()) {
@@ -146,10 +157,6 @@ asio::awaitable<bool> Connection::receive(RequestParser& parser) {
         if (!written) co_return false;
         set_phase(Phase::kReceiving, limits.body_timeout);
       }
-    }
-    if (!count_body(parser.body_bytes())) {
-      refuse(parser, {.status = 503, .message = "the server receives too much at once"});
-      co_return false;
     }
     if (timed_out_) {
       refuse(parser,
@@ -201,6 +208,8 @@ void Connection::start_head(const HttpReply& head) {
 }
 
 void Connection::reply(HttpReply reply) {
+  constexpr size_t kHeadBytes = 4096;                                // more than any
+  output_.reserve(output_.size() + kHeadBytes + reply.body.size());  // before anything has been said
   start_head(reply);
   if (reply.status != 204) output_ += fmt::format("Content-Length: {}\r\n", reply.body.size());
   output_ += "\r\n";
@@ -223,8 +232,13 @@ void Connection::begin_stream(HttpReply head) {
 
 void Connection::write(std::string_view bytes) {
   if (closed_ || bytes.empty()) return;
-  if (output_.size() + bytes.size() > edge_.options.limits.max_stream_buffer_bytes) {
-    log_info("{}: too slow for its stream: {} bytes wait, the connection is closed", client_, output_.size());
+  if (turn_ != edge_.turn) {
+    turn_ = edge_.turn;
+    waiting_ = output_.size();
+  }
+  // Not what this turn has put out, however much: of that the client could not take anything yet.
+  if (!writing_.empty() && waiting_ > edge_.options.limits.max_stream_buffer_bytes) {
+    log_info("{}: too slow for its stream: {} bytes wait, the connection is closed", client_, waiting_);
     return close();
   }
   if (http_1_0_) {
@@ -243,6 +257,7 @@ void Connection::send_now() {
   const size_t count = plain_->send(asio::buffer(output_), 0, error);
   if (error && error != asio::error::would_block) return close();
   output_.erase(0, count);
+  waiting_ -= std::min(waiting_, count);
   if (!output_.empty()) return wake();
   count_sent(std::exchange(known_since_, 0));
 }
@@ -267,8 +282,7 @@ asio::awaitable<void> Connection::respond(HttpRequest request) {
     exchange_ = edge_.callbacks.handle(std::move(request), *this);
   } catch (const std::exception& error) {
     log_warning("{}: unexpected failure of a library: {}", record.id, error.what());
-    if (status_ == 0)
-      reply(error_reply({.status = 500, .message = "the request failed; the server's log has the cause"}));
+    if (status_ == 0) reply(error_reply(unexpected_failure()));
     ended_ = true;
   }
   while (true) {
@@ -278,8 +292,9 @@ asio::awaitable<void> Connection::respond(HttpRequest request) {
       continue;
     }
     if (ended_ || client_gone_ || closed_) break;
+    const double ping_interval = edge_.options.limits.ping_interval;
     const double next_ping =
-        streaming_ && takes_pings_ ? last_sent_ + edge_.options.limits.ping_interval : kNever;
+        streaming_ && takes_pings_ && ping_interval > 0 ? last_sent_ + ping_interval : kNever;
     if (monotonic_seconds() < next_ping) {
       co_await wait(next_ping);
     } else {
@@ -298,8 +313,8 @@ asio::awaitable<void> Connection::respond(HttpRequest request) {
 asio::awaitable<bool> Connection::serve_one() {
   RequestParser parser(edge_.options.limits);
   const bool received = co_await receive(parser);
-  count_body(0);
   if (!received) {
+    count_body(0);
     co_await flush();
     co_return false;
   }
@@ -308,6 +323,7 @@ asio::awaitable<bool> Connection::serve_one() {
   request.id = is_request_id(given) ? std::string(given) : edge_.new_request_id();
   request.client = client_;
   request.admin = admin_;
+  request.body_count = hand_over_count();
   co_await respond(std::move(request));
   set_phase(Phase::kIdle, edge_.options.limits.idle_timeout);
   co_return keep_alive_ && !closed_ && !client_gone_ && !stopping_;
@@ -337,7 +353,8 @@ asio::awaitable<void> Connection::run() {
     }
   }
   asio::co_spawn(
-      edge_.io, [self]() { return self->read(); }, asio::detached);
+      edge_.io, [self]() { return self->read(); },
+      [self](const std::exception_ptr& error) { self->end_after(error); });
   while (true) {
     const bool again = co_await serve_one();
     if (!again) break;
@@ -360,6 +377,13 @@ void Connection::check_deadline(double now) {
 void Connection::stop() {
   stopping_ = true;
   if (phase_ == Phase::kIdle) close();
+}
+
+void Connection::end_after(const std::exception_ptr& error) {
+  if (!error) return;
+  log_warning("{}: the connection has failed and is closed", client_);
+  client_gone_ = true;
+  close();
 }
 
 void Connection::close() {

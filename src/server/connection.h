@@ -2,6 +2,7 @@
 // only: it is the one header that knows Boost.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -11,6 +12,7 @@
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,7 +37,9 @@ struct EdgeState {
   std::optional<asio::ssl::context> tls;
   EdgeCallbacks callbacks;
   std::unordered_set<Connection*> connections;
-  size_t pending_body_bytes = 0;
+  // Shared with the counted bodies, the last of which may outlive this.
+  std::shared_ptr<std::atomic<size_t>> pending_body_bytes = std::make_shared<std::atomic<size_t>>(0);
+  uint64_t turn = 0;    // tasks that were posted, so far
   uint64_t id_key = 0;  // of generated request ids
   uint64_t id_counter = 0;
 
@@ -56,6 +60,8 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   void check_deadline(double now);
   void stop();  // after the response under way
   void close();
+  // The end of one of its coroutines: closes where that is an exception.
+  void end_after(const std::exception_ptr& error);
 
   void reply(HttpReply reply) override;
   void begin_stream(HttpReply head) override;
@@ -85,6 +91,7 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   void start_head(const HttpReply& head);
   void count_sent(double known_since);
   bool count_body(size_t bytes);
+  std::shared_ptr<void> hand_over_count();
 
   EdgeState& edge_;
   std::optional<Socket> plain_;
@@ -96,6 +103,8 @@ class Connection : public ResponseWriter, public std::enable_shared_from_this<Co
   std::string input_;
   std::string output_;
   std::string writing_;     // by flush(), which has been told to write it and waits
+  uint64_t turn_ = 0;       // of edge_, in which output_ was last written to
+  size_t waiting_ = 0;      // bytes of output_ that were there before that turn
   double last_sent_ = 0;    // monotonic seconds
   double known_since_ = 0;  // of something in output_; 0: not to be measured
   Phase phase_ = Phase::kReceiving;

@@ -22,7 +22,21 @@ void GenerationExchange::begin(GenerationRequest request, Delivery delivery) {
   generation_ = std::get<std::unique_ptr<Generation>>(std::move(started));
 }
 
+// One request's failure is not the others', whose events come behind it.
 void GenerationExchange::on_event(const GenerationEvent& event) {
+  try {
+    handle(event);
+  } catch (const std::exception& error) {
+    break_off(error.what());
+  }
+}
+
+void GenerationExchange::break_off(const std::string& cause) {
+  cause_ = cause;
+  fail(unexpected_failure());
+}
+
+void GenerationExchange::handle(const GenerationEvent& event) {
   if (state_ == State::kEnded) return;
   if (event.finish_reason == FinishReason::kError || event.finish_reason == FinishReason::kCancelled) {
     const ApiError error = error_of_event(event);
@@ -51,12 +65,18 @@ void GenerationExchange::send(const std::string& bytes) {
   if (!bytes.empty()) writer_.write(bytes);
 }
 
+// The state changes last: until then what throws can still be told to the client.
 void GenerationExchange::finish() {
-  const bool streaming = state_ == State::kStreaming;
-  state_ = State::kEnded;
-  if (!streaming) return writer_.reply(whole());
+  if (state_ != State::kStreaming) return finish_whole();
   send(stream_end());
+  state_ = State::kEnded;
   writer_.end_stream();
+}
+
+void GenerationExchange::finish_with(HttpReply reply) {
+  if (state_ == State::kEnded) return;  // aborted while it was written
+  writer_.reply(std::move(reply));
+  state_ = State::kEnded;
 }
 
 bool GenerationExchange::abort() {

@@ -17,6 +17,7 @@ class GenerationExchange : public Exchange, public GenerationListener {
   void on_event(const GenerationEvent& event) final;
   std::string log_note() const final;
   bool abort() final;
+  void break_off(const std::string& cause) final;
 
  protected:
   enum class State : uint8_t { kNew, kWaiting, kStreaming, kEnded };
@@ -30,6 +31,7 @@ class GenerationExchange : public Exchange, public GenerationListener {
   // The response's end: with what the protocol says at an end, or of an error.
   void finish();
   void fail(const ApiError& error);
+  void finish_with(HttpReply reply);
 
   State state() const { return state_; }
   const AnswerRecord& record() const { return record_; }
@@ -40,6 +42,7 @@ class GenerationExchange : public Exchange, public GenerationListener {
   void abandon() { generation_.reset(); }
 
  private:
+  void handle(const GenerationEvent& event);
   // The engine has the request; the head of a stream has been sent. Not earlier: until then it may still be
   // refused with a status of its own.
   virtual void opened() = 0;
@@ -48,6 +51,8 @@ class GenerationExchange : public Exchange, public GenerationListener {
 
   virtual HttpReply stream_head() const;
   virtual HttpReply whole() = 0;
+  // Ends with whole(), at once or later through finish_with().
+  virtual void finish_whole() { finish_with(whole()); }
   virtual std::string stream_end() = 0;
   virtual HttpReply refusal(const ApiError& error) const = 0;
   virtual std::string stream_failure(const ApiError& error) = 0;

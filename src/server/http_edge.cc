@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/short_turns.h"
 #include "server/connection.h"
+#include "server/work_queue.h"
 
 namespace fathom {
 namespace {
@@ -84,14 +85,15 @@ void HttpEdge::Impl::admit(Connection::Socket socket, bool admin) {
   }
   const auto connection = std::make_shared<Connection>(state, std::move(socket), admin);
   asio::co_spawn(
-      state.io, [connection]() { return connection->run(); }, asio::detached);
+      state.io, [connection]() { return connection->run(); },
+      [connection](const std::exception_ptr& error) { connection->end_after(error); });
 }
 
 asio::awaitable<void> HttpEdge::Impl::accept(Listener& listener) {
   while (listener.acceptor.is_open()) {
     auto [error, socket] = co_await listener.acceptor.async_accept(kWithError);
     if (!error) {
-      admit(std::move(socket), listener.admin);
+      guarded([&, &socket = socket] { admit(std::move(socket), listener.admin); })();
     } else if (listener.acceptor.is_open()) {
       // Out of descriptors, most likely: others must end first.
       log_warning("cannot accept a connection: {}", error.message());
@@ -116,7 +118,7 @@ asio::awaitable<void> HttpEdge::Impl::tick() {
       }
     }
     if (stopping_since != kNever && state.connections.empty()) co_return;
-    state.callbacks.tick();
+    guarded(state.callbacks.tick)();
   }
 }
 
@@ -125,14 +127,15 @@ asio::awaitable<void> HttpEdge::Impl::watch_signals() {
     auto [error, number] = co_await signals.async_wait(kWithError);
     if (error) co_return;
     log_info("signal {}", number);
-    state.callbacks.signal();
+    guarded(state.callbacks.signal)();
   }
 }
 
 HttpEdge::HttpEdge(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 HttpEdge::~HttpEdge() {
-  if (!impl_->state.options.listen.unix_path.empty()) ::unlink(impl_->state.options.listen.unix_path.c_str());
+  const std::string& path = impl_->state.options.listen.unix_path;
+  if (!path.empty()) remove_socket(path);
 }
 
 Result<std::unique_ptr<HttpEdge>> HttpEdge::create(const EdgeOptions& options) {
@@ -170,7 +173,12 @@ bool HttpEdge::loopback() const {
                      [](const auto& listener) { return listener->socket.loopback; });
 }
 
-void HttpEdge::post(std::function<void()> task) { asio::post(impl_->state.io, std::move(task)); }
+void HttpEdge::post(std::function<void()> task) {
+  asio::post(impl_->state.io, [&state = impl_->state, task = guarded(std::move(task))] {
+    ++state.turn;
+    task();
+  });
+}
 
 void HttpEdge::run(EdgeCallbacks callbacks) {
   Impl& impl = *impl_;

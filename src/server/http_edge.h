@@ -50,7 +50,7 @@ class HttpEdge {
   std::string admin_address() const;
   // All ports are reachable from this machine only.
   bool loopback() const;
-  // Runs a task on the edge's thread; from any thread.
+  // Runs a task on the edge's thread; from any thread. What it throws is logged.
   void post(std::function<void()> task);
   // Until stop() has been called and all is closed.
   void run(EdgeCallbacks callbacks);

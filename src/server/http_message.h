@@ -21,6 +21,9 @@ inline std::string ascii_lower(std::string_view text) {
   return out;
 }
 
+// A part of a path as it is meant: "a%2Fb" -> "a/b". What is no escape stays.
+std::string percent_decode(std::string_view text);
+
 struct HttpRequest {
   std::string method;
   std::string path;   // as sent, without the query
@@ -29,6 +32,8 @@ struct HttpRequest {
   bool http_1_0 = false;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
+  // While it lives, the body counts as waiting to be parsed. It goes where the body goes, on any thread.
+  std::shared_ptr<void> body_count;
   std::string id;      // the request's name in log and replies
   std::string client;  // address, for the log
   bool admin = false;  // came in at a management port
@@ -88,6 +93,8 @@ class Exchange {
   virtual std::string log_note() const { return {}; }
   // Ends the response with an error that says so. False: it is none that can be ended, or has ended.
   virtual bool abort() { return false; }
+  // Something unforeseen has happened: ends the response, with a 500 where it has not begun.
+  virtual void break_off(const std::string& /*cause*/) {}
 };
 
 }  // namespace fathom

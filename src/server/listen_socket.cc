@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -66,6 +67,12 @@ Result<ListenSocket> listen_tcp(const ListenOptions& options) {
                       .loopback = is_loopback(bound)};
 }
 
+bool is_socket(const std::string& path) {
+  struct stat entry = {};
+  return ::lstat(path.c_str(), &entry) == 0 && S_ISSOCK(entry.st_mode);
+}
+
+// Of a socket: a connection to any other file is refused too.
 bool nobody_listens(const sockaddr_un& address) {
   const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return false;
@@ -88,9 +95,15 @@ Result<ListenSocket> listen_unix(const std::string& path) {
   if (descriptor < 0) return system_error(path);
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   int bound = ::bind(descriptor, generic, sizeof address);
-  if (bound != 0 && errno == EADDRINUSE && nobody_listens(address)) {
-    ::unlink(path.c_str());
-    bound = ::bind(descriptor, generic, sizeof address);
+  if (bound != 0 && errno == EADDRINUSE) {
+    if (!is_socket(path)) {
+      ::close(descriptor);
+      return invalid_argument("--uds: {} is there already and is not a socket", path);
+    }
+    if (nobody_listens(address)) {
+      ::unlink(path.c_str());
+      bound = ::bind(descriptor, generic, sizeof address);
+    }
   }
   if (bound != 0 || ::listen(descriptor, kBacklog) != 0) {
     const Status status = system_error("cannot listen on " + path);
@@ -105,6 +118,10 @@ Result<ListenSocket> listen_unix(const std::string& path) {
 
 Result<ListenSocket> open_listen_socket(const ListenOptions& options) {
   return options.unix_path.empty() ? listen_tcp(options) : listen_unix(options.unix_path);
+}
+
+void remove_socket(const std::string& path) {
+  if (is_socket(path)) ::unlink(path.c_str());
 }
 
 std::string peer_address(int descriptor) {

@@ -22,8 +22,10 @@ struct ListenSocket {
   bool loopback = false;  // reachable from this machine only
 };
 
-// A stale Unix socket, which nobody listens on, is replaced.
+// A stale Unix socket, which nobody listens on, is replaced; any other file at its path is refused.
 Result<ListenSocket> open_listen_socket(const ListenOptions& options);
+// Removes a Unix socket; leaves whatever else is at the path.
+void remove_socket(const std::string& path);
 
 // The other end of a connection, without its port; "unix" for a Unix socket.
 std::string peer_address(int descriptor);

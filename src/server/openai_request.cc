@@ -16,6 +16,21 @@ struct Context {
   const ServerLimits& limits;
 };
 
+// How many tokens of an answer a request asks for, and what counts where it does not say; nothing: as many as
+// fit.
+struct AnswerLength {
+  std::optional<int64_t> wanted = {};
+  std::optional<int64_t> fallback = {};
+};
+
+// Clients of llama.cpp say -1 for what fits.
+AnswerLength read_length(RequestFields& fields, const char* key, std::optional<int64_t> fallback) {
+  constexpr int64_t kWhatFits = -1;
+  const auto given = fields.integer(key, kWhatFits, INT64_MAX);
+  if (given == kWhatFits) return {};
+  return {.wanted = given, .fallback = given ? given : fallback};
+}
+
 uint64_t random_seed() {
   static thread_local std::random_device device;
   return (uint64_t{device()} << 32) | device();
@@ -131,8 +146,9 @@ void read_common(RequestFields& fields, const Context& context, CompletionReques
 }
 
 // What the context leaves, where the request does not say; 400 where prompt and answer do not fit.
-std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<int64_t> wanted,
+std::optional<ApiError> settle_max_tokens(const Context& context, const AnswerLength& length,
                                           GenerationRequest& generation) {
+  std::optional<int64_t> wanted = length.wanted;
   int64_t longest = 0;
   for (const auto& prompt : generation.prompts)
     longest = std::max<int64_t>(longest, static_cast<int64_t>(prompt.size()));
@@ -143,7 +159,8 @@ std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<
   if (wanted && limit > 0) wanted = std::min(*wanted, most);
   if (room < least) return context_exceeded(longest, wanted.value_or(0), context.model.max_model_len());
   if (wanted && *wanted > room) return context_exceeded(longest, *wanted, context.model.max_model_len());
-  generation.sampling.max_tokens = std::max<int64_t>(1, wanted.value_or(std::min(room, most)));
+  generation.sampling.max_tokens =
+      std::max<int64_t>(1, wanted.value_or(std::min({room, most, length.fallback.value_or(room)})));
   if (generation.sampling.min_tokens > *generation.sampling.max_tokens) {
     return bad_request("min_tokens",
                        fmt::format("min_tokens must be at most max_tokens {}, is {}",
@@ -152,15 +169,41 @@ std::optional<ApiError> settle_max_tokens(const Context& context, std::optional<
   return std::nullopt;
 }
 
+// A reply that is made whole holds the log-probabilities of all its tokens and their alternatives at once,
+// and so does the piece of a stream that shows a prompt's.
+std::optional<ApiError> settle_logprobs(const Context& context, const AnswerLength& length,
+                                        CompletionRequest& request) {
+  GenerationRequest& generation = request.generation;
+  int64_t of_prompts = 0, per_token = 0;
+  if (generation.prompt_logprobs) {
+    for (const auto& prompt : generation.prompts) of_prompts += static_cast<int64_t>(prompt.size());
+    of_prompts *= generation.n * (int64_t{*generation.prompt_logprobs} + 1);
+  }
+  if (request.reply.logprobs && !request.reply.stream && generation.generates)
+    per_token = generation.num_sequences() * (int64_t{*generation.sampling.logprobs} + 1);
+  const int64_t most = context.limits.max_reply_logprobs;
+  int64_t& max_tokens = *generation.sampling.max_tokens;
+  // Where the request does not say how long, an answer that fits means this too.
+  if (!length.wanted && per_token > 0)
+    max_tokens = std::clamp<int64_t>((most - of_prompts) / per_token, 1, max_tokens);
+  const int64_t total = of_prompts + per_token * max_tokens;
+  if (total <= most) return std::nullopt;
+  const char* param = request.reply.prompt_scores ? "prompt_logprobs" : "logprobs";
+  return bad_request(param,
+                     fmt::format("{}: the reply could hold {} log-probabilities, counting alternatives "
+                                 "and choices; {} are the limit",
+                                 param, total, most));
+}
+
 // Of each prompt the last tokens only, where the request says how many; -1: as many as leave room for the
 // answer.
 std::optional<ApiError> truncate_prompts(RequestFields& fields, const Context& context,
-                                         std::optional<int64_t> max_tokens, CompletionRequest& request) {
+                                         const AnswerLength& length, CompletionRequest& request) {
   const auto wanted = fields.integer("truncate_prompt_tokens", -1, context.model.max_model_len());
   if (wanted == 0) fields.fail("truncate_prompt_tokens", "must be -1 or at least 1");
   if (fields.error()) return fields.error();
   if (!wanted) return std::nullopt;
-  const int64_t room = context.model.max_model_len() - std::max<int64_t>(1, max_tokens.value_or(1));
+  const int64_t room = context.model.max_model_len() - std::max<int64_t>(1, length.fallback.value_or(1));
   const auto most = static_cast<size_t>(std::max<int64_t>(1, *wanted < 0 ? room : *wanted));
   for (size_t i = 0; i < request.generation.prompts.size(); ++i) {
     std::vector<int32_t>& ids = request.generation.prompts[i];
@@ -173,10 +216,11 @@ std::optional<ApiError> truncate_prompts(RequestFields& fields, const Context& c
 }
 
 std::optional<ApiError> finish_request(RequestFields& fields, const Context& context,
-                                       std::optional<int64_t> max_tokens, CompletionRequest& request) {
-  if (auto error = truncate_prompts(fields, context, max_tokens, request)) return error;
+                                       const AnswerLength& length, CompletionRequest& request) {
+  if (auto error = truncate_prompts(fields, context, length, request)) return error;
   request.unknown = fields.unknown();
-  if (auto error = settle_max_tokens(context, max_tokens, request.generation)) return error;
+  if (auto error = settle_max_tokens(context, length, request.generation)) return error;
+  if (auto error = settle_logprobs(context, length, request)) return error;
   const Status status = request.generation.sampling.validate();
   if (!status.ok()) return api_error_of(status, "");
   return std::nullopt;
@@ -212,9 +256,11 @@ std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Con
   CompletionRequest request;
   request.reply.kind = CompletionKind::kChat;
   read_common(fields, context, request);
-  auto max_tokens = fields.integer("max_completion_tokens", 1, INT64_MAX);
-  const auto older = fields.integer("max_tokens", 1, INT64_MAX);
-  if (!max_tokens) max_tokens = older;
+  const bool is_newer = fields.value("max_completion_tokens") != nullptr;
+  const AnswerLength older = read_length(fields, "max_tokens", std::nullopt);
+  const AnswerLength length = is_newer ? read_length(fields, "max_completion_tokens", std::nullopt) : older;
+  if (length.wanted == 0)
+    fields.fail(is_newer ? "max_completion_tokens" : "max_tokens", "must be at least 1, or -1 for what fits");
   request.reply.logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", 0, kMaxLogprobs);
   if (top && *top > 0 && !request.reply.logprobs) fields.fail("top_logprobs", "needs logprobs: true");
@@ -228,7 +274,7 @@ std::variant<CompletionRequest, ApiError> parse_chat(const Json& body, const Con
   std::vector<int32_t>& ids = std::get<ServedModel::Rendered>(rendered).ids;
   if (ids.empty()) return bad_request("messages", "the chat template makes an empty prompt of the messages");
   request.generation.prompts.push_back(std::move(ids));
-  if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
+  if (auto error = finish_request(fields, context, length, request)) return *error;
   return request;
 }
 
@@ -295,21 +341,21 @@ std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Con
   request.reply.kind = CompletionKind::kText;
   read_common(fields, context, request);
   fields.only("tools", Json::array());
-  const int64_t max_tokens = fields.integer("max_tokens", 0, INT64_MAX).value_or(kDefaultTextTokens);
+  const AnswerLength length = read_length(fields, "max_tokens", kDefaultTextTokens);
   request.reply.echo = fields.boolean("echo").value_or(false);
   if (const auto logprobs = fields.integer("logprobs", 0, kMaxLogprobs)) {
     request.reply.logprobs = true;
     request.generation.sampling.logprobs = static_cast<int32_t>(*logprobs);
   }
   read_best_of(fields, context, request);
-  if (max_tokens == 0 && !request.reply.echo) fields.fail("max_tokens", "must be at least 1 without echo");
+  if (length.wanted == 0 && !request.reply.echo) fields.fail("max_tokens", "must be at least 1 without echo");
   EncodeOptions encode_options;
   if (!fields.boolean("add_special_tokens").value_or(true)) encode_options.add_bos = AddBos::kNever;
   fields.ignore("prompt");
   if (fields.error()) return *fields.error();
 
   if (auto error = add_prompts(body, context, encode_options, request)) return *error;
-  request.generation.generates = max_tokens > 0;
+  request.generation.generates = length.wanted != 0;
   if (request.reply.echo && request.reply.logprobs) {
     auto& wanted = request.generation.prompt_logprobs;
     const int32_t echoed = *request.generation.sampling.logprobs;
@@ -318,7 +364,7 @@ std::variant<CompletionRequest, ApiError> parse_text(const Json& body, const Con
     }
     wanted = echoed;
   }
-  if (auto error = finish_request(fields, context, max_tokens, request)) return *error;
+  if (auto error = finish_request(fields, context, length, request)) return *error;
   return request;
 }
 

@@ -45,7 +45,7 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   const CompletionRequest request = parse(
       CompletionKind::kText,
       R"({"prompt": ["a", [7]], "n": 2, "max_tokens": 9, "min_tokens": 3, "temperature": 1.5, "top_p": 0.5, "top_k": 4,
-          "min_p": 0.1, "presence_penalty": -1, "frequency_penalty": 2, "repetition_penalty": 1.1, "seed": -1,
+          "min_p": 0.1, "presence_penalty": -1, "frequency_penalty": 2, "repetition_penalty": 1.1, "seed": -2,
           "stop": ["", "y"], "stop_token_ids": [3], "logit_bias": {"5": -2.5}, "ignore_eos": true, "logprobs": 0,
           "echo": true, "include_stop_str_in_output": true, "skip_special_tokens": false, "cache_salt": "s",
           "priority": -3, "stream": true, "stream_options": {"include_usage": true}, "odd": 1, "user": "u"})");
@@ -64,7 +64,7 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   EXPECT_EQ(sampling.presence_penalty, -1);
   EXPECT_EQ(sampling.frequency_penalty, 2);
   EXPECT_EQ(sampling.repetition_penalty, 1.1);
-  EXPECT_EQ(sampling.seed, UINT64_MAX);
+  EXPECT_EQ(sampling.seed, UINT64_MAX - 1);
   EXPECT_EQ(sampling.stop_strings, std::vector<std::string>{"y"});
   EXPECT_EQ(sampling.stop_token_ids, std::vector<int32_t>{3});
   EXPECT_EQ(sampling.logit_bias, (std::vector<LogitBias>{{5, -2.5}}));
@@ -73,6 +73,66 @@ TEST_F(OpenAiTest, FieldsArriveWhereTheyBelong) {
   EXPECT_TRUE(request.reply.stream && request.reply.include_usage && request.reply.echo &&
               request.reply.logprobs);
   EXPECT_EQ(request.unknown, std::vector<std::string>{"odd"});
+}
+
+std::string prompt_of_zeros(int64_t count) {
+  return dump_json(std::vector<int>(static_cast<size_t>(count), 0));
+}
+
+TEST_F(OpenAiTest, ALengthThatIsNotAskedForIsCutToTheRoom) {
+  const int64_t context = model_->max_model_len();
+  const std::string prompt = R"({"prompt": )" + prompt_of_zeros(context - 3);
+  const auto max_tokens = [&](CompletionKind kind, const std::string& body) {
+    return parse(kind, body.c_str()).generation.sampling.max_tokens;
+  };
+  EXPECT_EQ(max_tokens(CompletionKind::kText, prompt + "}"), 3);
+  EXPECT_EQ(max_tokens(CompletionKind::kText, prompt + R"(, "max_tokens": -1})"), 3);
+  const ApiError error = error_of(CompletionKind::kText, (prompt + R"(, "max_tokens": 16})").c_str());
+  EXPECT_EQ(error.code, "context_length_exceeded");
+  // Clients of llama.cpp say -1 for what fits.
+  EXPECT_EQ(max_tokens(CompletionKind::kText, R"({"prompt": [5], "max_tokens": -1})"), context - 1);
+  for (const char* key : {"max_tokens", "max_completion_tokens"}) {
+    const std::string chat = R"({"messages": [{"role": "user", "content": "x"}])";
+    EXPECT_EQ(max_tokens(CompletionKind::kChat, fmt::format("{}, \"{}\": -1}}", chat, key)),
+              max_tokens(CompletionKind::kChat, chat + "}"));
+    for (int wrong : {0, -2}) {
+      const std::string body = fmt::format("{}, \"{}\": {}}}", chat, key, wrong);
+      EXPECT_EQ(error_of(CompletionKind::kChat, body.c_str()).param, key);
+    }
+  }
+}
+
+TEST_F(OpenAiTest, ASeedOfMinusOneIsNone) {
+  const auto seed = [] {
+    return parse(CompletionKind::kText, R"({"prompt": [5], "seed": -1})").generation.sampling.seed;
+  };
+  EXPECT_NE(seed(), seed());
+}
+
+TEST_F(OpenAiTest, LogprobsOfAReplyHaveALimit) {
+  const auto result = [](const std::string& fields, int64_t prompt_tokens, int64_t limit) {
+    ServerLimits limits;
+    limits.max_reply_logprobs = limit;
+    const std::string body = R"({"prompt": )" + prompt_of_zeros(prompt_tokens) + fields + "}";
+    return parse_completion(CompletionKind::kText, json(body.c_str()), *model_, limits);
+  };
+  // 100 tokens of the prompt and 10 of the answer, 3 a token, 4 times.
+  const std::string scored = R"(, "echo": true, "logprobs": 2, "n": 4, "max_tokens": 10)";
+  EXPECT_TRUE(std::holds_alternative<CompletionRequest>(result(scored, 100, 1320)));
+  const auto refused = result(scored, 100, 1319);
+  ASSERT_TRUE(std::holds_alternative<ApiError>(refused));
+  EXPECT_EQ(std::get<ApiError>(refused).status, 400);
+  EXPECT_EQ(std::get<ApiError>(refused).param, "logprobs");
+  EXPECT_EQ(std::get<ApiError>(refused).message,
+            "logprobs: the reply could hold 1320 log-probabilities, counting alternatives and choices; 1319 "
+            "are the limit");
+  // A stream holds those of a prompt only, and a default length is cut.
+  EXPECT_TRUE(std::holds_alternative<CompletionRequest>(result(scored + R"(, "stream": true)", 100, 1200)));
+  const auto cut = result(R"(, "logprobs": 2, "max_tokens": -1)", 100, 30);
+  ASSERT_TRUE(std::holds_alternative<CompletionRequest>(cut));
+  EXPECT_EQ(std::get<CompletionRequest>(cut).generation.sampling.max_tokens, 10);
+  EXPECT_TRUE(std::holds_alternative<ApiError>(result(R"(, "logprobs": 2, "n": 16)", 100, 40)));
+  EXPECT_TRUE(std::holds_alternative<ApiError>(result(R"(, "prompt_logprobs": 20)", 100, 2099)));
 }
 
 TEST_F(OpenAiTest, PromptsBecomeRequestsOfTheEngine) {

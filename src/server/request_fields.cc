@@ -55,7 +55,7 @@ std::optional<uint64_t> RequestFields::seed(std::string_view key) {
   const Json* field = value(key);
   if (field != nullptr && field->is_number_unsigned()) return field->get<uint64_t>();
   const auto number = integer(key, INT64_MIN, INT64_MAX);
-  return number ? std::optional(static_cast<uint64_t>(*number)) : std::nullopt;
+  return number && *number != -1 ? std::optional(static_cast<uint64_t>(*number)) : std::nullopt;
 }
 
 std::optional<double> RequestFields::number(std::string_view key, double low, double high) {

@@ -22,7 +22,8 @@ class RequestFields {
   const Json* value(std::string_view key);
   std::optional<bool> boolean(std::string_view key);
   std::optional<int64_t> integer(std::string_view key, int64_t low, int64_t high);
-  // Any integer of 64 bits, signed or not, as its bits.
+  // Any integer of 64 bits, signed or not, as its bits; nothing for -1, by which clients of llama.cpp mean
+  // none.
   std::optional<uint64_t> seed(std::string_view key);
   std::optional<double> number(std::string_view key, double low, double high);
   std::optional<std::string> text(std::string_view key, size_t max_bytes);

@@ -24,7 +24,7 @@ class Server {
         client_(options.edge.limits, options.max_num_seqs, metrics_),
         app_(
             options.app, client_, metrics_,
-            [this](std::function<void()> task) { boost::asio::post(worker_, std::move(task)); },
+            [this](std::function<void()> task) { boost::asio::post(worker_, guarded(std::move(task))); },
             [this](std::function<void()> task) { edge_.post(std::move(task)); }) {}
 
   Status run(EngineThread::Loader loader) {

@@ -94,6 +94,9 @@ class Stopping(unittest.TestCase):
             for headers in ({"Origin": "http://elsewhere"}, {"Sec-Fetch-Site": "cross-site"}):
                 self.assertEqual(admin.request("GET", "/stopService", None, headers)[0], 403)
             self.assertEqual(admin.request("GET", "/stopService?mode=force")[0], 422)
+            status, headers, _ = admin.request("HEAD", "/stopService")
+            self.assertEqual((status, headers["Allow"]), (405, "GET"))
+            self.assertEqual(admin.request("HEAD", "/metrics")[0], 200)
             body = {"text_input": PROMPT, "parameters": {**self.LONG, "max_new_tokens": 400}}
             response, connection = stopped.send("POST", V2 + "/generate_stream", body)
             first = response.readline()

@@ -57,7 +57,7 @@ class BadRequests(OneServer):
         (TEXT, {"prompt": [-1]}, 400, "prompt"), (TEXT, {"prompt": [8192]}, 400, "prompt"), (TEXT, {"prompt": {}}, 400, "prompt"),
         (TEXT, {"prompt": ["x"] * 65}, 400, "prompt"), (TEXT, {"prompt": [1.5]}, 400, "prompt"),
         (TEXT, {"prompt": "x" * 200_000}, 400, "prompt"), (TEXT, {"prompt": "x", "max_tokens": 4096}, 400, "prompt"),
-        (TEXT, {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": -1}, 400, "max_tokens"),
+        (TEXT, {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": -2}, 400, "max_tokens"),
         (TEXT, {"prompt": "x", "max_tokens": "9"}, 400, "max_tokens"), (TEXT, {"prompt": "x", "max_tokens": 1 << 63}, 400, "max_tokens"),
         (TEXT, {"prompt": "x", "n": 0}, 400, "n"), (TEXT, {"prompt": "x", "n": 17}, 400, "n"), (TEXT, {"prompt": "x", "n": 10**9}, 400, "n"),
         (TEXT, {"prompt": "x", "n": 9}, 400, "n"), (TEXT, {"prompt": "x", "best_of": 2, "stream": True}, 400, "best_of"), (TEXT, {"prompt": "x", "best_of": 17}, 400, "best_of"),
@@ -83,6 +83,8 @@ class BadRequests(OneServer):
         (CHAT, {"messages": USER, "tools": [{"type": "function"}]}, 400, "tools"),
         (CHAT, {"messages": USER, "response_format": {"type": "xml"}}, 400, "response_format"),
         (CHAT, {"messages": USER, "guided_regex": "("}, 400, "guided_regex"), (TEXT, {"prompt": "x", "guided_json": {"type": "y"}}, 400, "guided_json"),
+        (TEXT, {"prompt": "x", "guided_json": "a"}, 400, "guided_json"), (CHAT, {"messages": USER, "json_schema": "{"}, 400, "json_schema"),
+        (TEXT, {"prompt": [[5] * 3500] * 4, "n": 4, "echo": True, "logprobs": 20, "max_tokens": 1}, 400, "logprobs"),
         (CHAT, {"messages": USER, "tool_choice": "required"}, 400, "tool_choice"),
         (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{}]}]}, 400, "messages"),
         ("/v1/responses", {"input": []}, 400, "input"), ("/v1/responses", {"input": "x", "previous_response_id": "r"}, 400, "previous_response_id"),
@@ -91,7 +93,8 @@ class BadRequests(OneServer):
         (CHAT, {"messages": USER, "top_logprobs": 2}, 400, "top_logprobs"), (CHAT, {"messages": USER, "max_tokens": 0}, 400, "max_tokens"),
         (CHAT, {"messages": [{"role": "user", "content": "x" * 100_000}]}, 400, None),
         ("/detokenize", {"tokens": [8192]}, 400, "tokens"), ("/detokenize", {}, 400, "tokens"), ("/tokenize", {}, 400, "prompt"),
-        ("/nope", {}, 404, None), ("/v1/models", {}, 405, None), ("/v1/embeddings", {}, 501, None), ("//v1/models", {}, 404, None),
+        ("/nope", {}, 404, None), ("/v1/models", {}, 405, None), ("/v1/embeddings", {}, 501, None), ("/v1/rerank", {}, 501, None), ("/score", {}, 501, None),
+        ("/v1/score", {}, 501, None), ("//v1/models", {}, 404, None),
     ]
     RAW = [
         ("GET / HTTP/9.9\r\n\r\n", 400), ("nonsense\r\n\r\n", 400), ("GET  HTTP/1.1\r\n\r\n", 400), (b"\x16\x03\x01\x02\x00", 400),
@@ -128,6 +131,10 @@ class BadRequests(OneServer):
         events = events_of((first + response.read()).decode())
         connection.close()
         self.assertEqual([i for e in events for c in e["choices"] for i in c["token_ids"]], alone)
+
+    def test_405_is_the_requests_fault(self):
+        status, headers, text = self.server.request("POST", "/v1/models", {})
+        self.assertEqual((status, headers["Allow"], json.loads(text)["error"]["type"]), (405, "GET", "invalid_request_error"))
 
     def test_raw_requests_get_their_status(self):
         found = in_threads([lambda data=data: status_of(self.server, data) for data, _ in self.RAW])
@@ -265,6 +272,7 @@ class Leaving(OneServer):
         status, headers, text = self.server.request("POST", TEXT, {"prompt": "x", "max_tokens": 1})
         self.assertEqual((status, headers["Retry-After"]), (429, "1"), text)
         self.assertEqual(json.loads(text)["error"]["type"], "rate_limit_error")
+        self.assertEqual(self.server.request("GET", "/health/deep")[0], 200)  # busy, and well
         for response, connection in holders:
             response.close()
             connection.close()

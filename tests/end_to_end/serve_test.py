@@ -205,6 +205,21 @@ class Answers(unittest.TestCase):
         info = json.loads(server.request("GET", "/tokenizer_info")[2])
         self.assertEqual(info["eos_token"], "<｜end▁of▁sentence｜>")
 
+    def test_events_beyond_the_streams_buffer_reach_a_client_that_reads(self):
+        body = {"prompt": [7] * 3500, "echo": True, "logprobs": 20, "n": 4, "max_tokens": 2, "temperature": 0}
+        whole = server.post(TEXT, body)["choices"]
+        events = server.stream(TEXT, body)
+        for choice in whole:
+            parts = [c["logprobs"]["token_logprobs"] for e in events for c in e["choices"]
+                     if c["index"] == choice["index"] and c["logprobs"]]
+            self.assertEqual(sum(parts, []), choice["logprobs"]["token_logprobs"])
+
+    def test_what_clients_of_llama_cpp_send(self):
+        body = {"prompt": [7] * 4090, "max_tokens": -1, "seed": -1, "ignore_eos": True}
+        self.assertEqual(server.post(TEXT, body)["usage"]["completion_tokens"], 6)
+        del body["max_tokens"]
+        self.assertEqual(server.post(TEXT, body)["usage"]["completion_tokens"], 6)
+
     def test_echo_without_logprobs(self):
         body = {"prompt": "The old house", "max_tokens": 3, "temperature": 0}
         plain = server.post(TEXT, body)["choices"][0]["text"]
@@ -261,6 +276,8 @@ class Text(unittest.TestCase):
         self.assertEqual(listed[0]["max_model_len"], 4096)
         self.assertEqual(json.loads(server.request("GET", "/v1/models/demo")[2])["id"], "demo")
         self.assertEqual(server.request("GET", "/v1/models/other")[0], 404)
+        self.assertEqual(json.loads(server.request("GET", "/v1/models/d%65mo")[2])["id"], "demo")
+        self.assertEqual(server.request("GET", "/v2/models/d%65mo")[0], 200)
         self.assertIn("version", json.loads(server.request("GET", "/version")[2]))
 
     def test_metrics(self):

@@ -352,12 +352,13 @@ TEST(MindieRoutes, Paths) {
   const ServerLimits limits;
   EngineClient client(limits, 1, metrics);
   HealthProbe probe(client);
+  WorkQueue work({}, {});
   const Routes routes({.client = client,
                        .metrics = metrics,
                        .probe = probe,
                        .limits = limits,
                        .model = {},
-                       .run_work = {},
+                       .work = work,
                        .parse_body = {}},
                       {}, AnswerExchange::Text::kNew);
   const auto find = [&routes](const char* method, const char* path) {
@@ -383,6 +384,11 @@ TEST(MindieRoutes, Paths) {
   EXPECT_EQ(find("GET", "/generate/x"), "-");
   EXPECT_EQ(model_of("/v2/models/a/infer"), "a");
   EXPECT_EQ(model_of("/v2/models/a"), "a");
+  EXPECT_EQ(model_of("/v2/models/a%2Fb%20c/infer"), "a/b c");
+  EXPECT_EQ(find("HEAD", "/v2/health/live"), "/v2/health/live");
+  EXPECT_EQ(find("HEAD", "/v2/models/a/infer"), "-POST");
+  EXPECT_EQ(find("HEAD", "/stopService"), "-GET");
+  EXPECT_EQ(find("GET", "/stopService"), "/stopService");
 }
 
 }  // namespace

@@ -3,14 +3,12 @@
 #include "server/log_text.h"
 #include "server/mindie/error.h"
 #include "server/mindie/protocols.h"
+#include "server/pending_reply.h"
 #include "server/request_fields.h"
 #include "text/utf8.h"
 
 namespace fathom::mindie {
 namespace {
-
-// Keeps a task's result from reaching a client that has left.
-class PendingWork : public Exchange {};
 
 constexpr std::string_view kModels = "/v2/models/";
 constexpr std::string_view kVersion = "/versions/1";  // the only one; clients need not name it
@@ -63,7 +61,7 @@ HttpReply token_count_reply(const Json& body, const ServedModel& model) {
 
 std::string model_of(std::string_view path) {
   const std::string_view rest = path.substr(kModels.size());
-  return std::string(rest.substr(0, rest.find('/')));
+  return percent_decode(rest.substr(0, rest.find('/')));
 }
 
 const Routes::Route Routes::kRoutes[] = {
@@ -91,7 +89,7 @@ const Routes::Route Routes::kRoutes[] = {
     {"GET", "/health/timed", Guard::kKey, &Routes::timed},
     {"GET", "/health/timed-*", Guard::kKey, &Routes::timed},
     {"GET", "/metrics-json", Guard::kKey, &Routes::metrics},
-    {"GET", "/stopService", Guard::kKey, &Routes::stop_service, true},
+    {"GET", "/stopService", Guard::kKey, &Routes::stop_service, true, true},
 };
 
 const Routes::Route* Routes::find(std::string_view method, std::string_view path,
@@ -100,7 +98,8 @@ const Routes::Route* Routes::find(std::string_view method, std::string_view path
   for (const Route& route : kRoutes) {
     const bool is_root = std::string_view(route.path) == "/";
     if (is_root ? plain != "/" : !matches(route.path, plain)) continue;
-    if (method == route.method) return &route;
+    const bool is_head = method == "HEAD" && std::string_view(route.method) == "GET" && !route.has_effect;
+    if (method == route.method || is_head) return &route;
     allowed += allowed.empty() ? route.method : std::string(", ") + route.method;
   }
   return nullptr;
@@ -126,17 +125,18 @@ std::shared_ptr<Exchange> Routes::answer(HttpRequest& request, ResponseWriter& w
   Context context{.model = *model, .limits = services_.limits, .request_id = request.id};
   if (request.path.starts_with(kModels)) context.model_name = model_of(request.path);
   const size_t bytes = request.body.size();
-  services_.run_work(bytes, exchange,
-                     [this, target = exchange.get(), parse = std::move(parse), context = std::move(context),
-                      body = std::move(request.body)] {
-                       auto json = services_.parse_body(body);
-                       const auto* error = std::get_if<ApiError>(&json);
-                       const auto parsed = std::make_shared<Parsed>(
-                           error != nullptr ? Parsed(*error) : parse(std::get<Json>(json), context));
-                       if (const auto* prepared = std::get_if<Prepared>(parsed.get()))
-                         log_unknown_fields(context.request_id, prepared->unknown);
-                       return std::function<void()>([target, parsed] { target->start(std::move(*parsed)); });
-                     });
+  services_.work.run_sized(
+      bytes, exchange,
+      [this, target = exchange.get(), parse = std::move(parse), context = std::move(context),
+       body = std::move(request.body), count = std::move(request.body_count)] {
+        auto json = services_.parse_body(body);
+        const auto* error = std::get_if<ApiError>(&json);
+        const auto parsed = std::make_shared<Parsed>(error != nullptr ? Parsed(*error)
+                                                                      : parse(std::get<Json>(json), context));
+        if (const auto* prepared = std::get_if<Prepared>(parsed.get()))
+          log_unknown_fields(context.request_id, prepared->unknown);
+        return std::function<void()>([target, parsed] { target->start(std::move(*parsed)); });
+      });
   return exchange;
 }
 
@@ -152,10 +152,12 @@ std::shared_ptr<Exchange> Routes::compute(HttpRequest& request, ResponseWriter& 
                                           std::function<HttpReply(const Json&, const ServedModel&)> compute) {
   const ServedModel* model = services_.model();
   if (model == nullptr) return refuse(writer, unavailable("the model is being loaded"));
-  auto exchange = std::make_shared<PendingWork>();
+  auto exchange = std::make_shared<PendingReply>(writer);
   const size_t bytes = request.body.size();
-  services_.run_work(
-      bytes, exchange, [this, model, &writer, compute = std::move(compute), body = std::move(request.body)] {
+  services_.work.run_sized(
+      bytes, exchange,
+      [this, model, &writer, compute = std::move(compute), body = std::move(request.body),
+       count = std::move(request.body_count)] {
         auto json = services_.parse_body(body);
         const auto* error = std::get_if<ApiError>(&json);
         HttpReply reply = error != nullptr ? refusal_reply(*error) : compute(std::get<Json>(json), *model);

@@ -11,6 +11,7 @@
 #include "server/health_probe.h"
 #include "server/mindie/answer_exchange.h"
 #include "server/mindie/information.h"
+#include "server/work_queue.h"
 
 namespace fathom::mindie {
 
@@ -21,11 +22,7 @@ struct Services {
   HealthProbe& probe;
   const ServerLimits& limits;
   std::function<const ServedModel*()> model;  // null while it loads
-  // Calls work on another thread where the body is large, else at once; then its result on this thread,
-  // unless alive has gone.
-  std::function<void(size_t body_bytes, std::weak_ptr<void> alive,
-                     std::function<std::function<void()>()> work)>
-      run_work;
+  WorkQueue& work;
   std::function<std::variant<Json, ApiError>(const std::string& body)> parse_body;
 };
 
@@ -41,6 +38,7 @@ class Routes {
     Guard guard;
     Handler handler;
     bool admin_only = false;
+    bool has_effect = false;  // of a GET: a HEAD, which clients take for harmless, is refused
   };
 
   Routes(Services services, ServiceFacts facts, AnswerExchange::Text text)
