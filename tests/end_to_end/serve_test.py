@@ -206,8 +206,9 @@ class Answers(unittest.TestCase):
         self.assertEqual(info["eos_token"], "<｜end▁of▁sentence｜>")
 
     def test_events_beyond_the_streams_buffer_reach_a_client_that_reads(self):
-        body = {"prompt": [7] * 3500, "echo": True, "logprobs": 20, "n": 4, "max_tokens": 2, "temperature": 0}
+        body = {"prompt": [7] * 2400, "echo": True, "logprobs": 20, "n": 2, "max_tokens": 2, "temperature": 0}
         whole = server.post(TEXT, body)["choices"]
+        self.assertGreater(len(json.dumps(whole[0])), 1 << 20)
         events = server.stream(TEXT, body)
         for choice in whole:
             parts = [c["logprobs"]["token_logprobs"] for e in events for c in e["choices"]
