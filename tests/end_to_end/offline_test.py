@@ -167,9 +167,9 @@ class Offline(unittest.TestCase):
     def test_a_run_of_another_model_or_other_options_does_not_go_on(self):
         model = self.folder / "model"
         shutil.copytree(DEMO, model)
-        self.write([{"prompt": f"Chapter {i}. It was"} for i in range(200)])
+        self.write([{"prompt": f"Chapter {i}. It was", "max_tokens": 40} for i in range(40)])
         out = self.folder / "out.jsonl"
-        self.start_and_kill(out, model, "--max-model-len", 300)
+        self.start_and_kill(out, model, "--max-model-len", 300, "--max-num-seqs", 4)
         unfinished = pathlib.Path(f"{out}.unfinished")
         before = unfinished.read_bytes()
 
