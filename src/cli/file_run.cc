@@ -13,13 +13,6 @@
 namespace fathom {
 namespace {
 
-// The folder's name stands in the answers.
-Result<Json> setup_of(const Engine& engine) {
-  FATHOM_ASSIGN_OR_RETURN(Json setup, result_setup(engine));
-  setup["model"] = engine.options().model_dir;
-  return setup;
-}
-
 Json to_json(const OfflineSummary& summary) {
   return {{"lines", summary.num_lines},
           {"failed", summary.num_failed},
@@ -42,8 +35,8 @@ std::string to_text(const OfflineSummary& summary) {
       per_second(summary.prompt_tokens, summary.seconds), per_second(summary.answer_tokens, summary.seconds));
 }
 
-Status run_to_file(Engine& engine, const ServedModel& model, const FileRunOptions& options) {
-  FATHOM_ASSIGN_OR_RETURN(Json setup, setup_of(engine));
+Status run_to_file(Engine& engine, const ServedModel& model, Json setup, const FileRunOptions& options) {
+  setup["model"] = engine.options().model_dir;  // its name stands in the answers
   OfflineSummary summary;
   {
     ProgressBar bar(ProgressUnit::kSteps);
@@ -102,9 +95,10 @@ Status run_file(Engine& engine, const FileRunOptions& options) {
   const std::string name = std::filesystem::weakly_canonical(engine.options().model_dir).filename().string();
   FATHOM_ASSIGN_OR_RETURN(const auto model, ServedModel::create(engine, engine.options().model_dir, {name},
                                                                 SamplingDefaults::kModel));
-  FATHOM_ASSIGN_OR_RETURN(std::string fingerprint, fingerprint_of(engine));
-  model->set_fingerprint(std::move(fingerprint));
-  return options.out.empty() ? run_to_stdout(engine, *model, options) : run_to_file(engine, *model, options);
+  FATHOM_ASSIGN_OR_RETURN(Json setup, result_setup(engine));
+  model->set_fingerprint(fingerprint_of(engine, setup));
+  return options.out.empty() ? run_to_stdout(engine, *model, options)
+                             : run_to_file(engine, *model, std::move(setup), options);
 }
 
 }  // namespace fathom

@@ -33,8 +33,7 @@ Result<Json> result_setup(const Engine& engine) {
               {"weights", weights_digest(engine.checkpoint())}};
 }
 
-Result<std::string> fingerprint_of(const Engine& engine) {
-  FATHOM_ASSIGN_OR_RETURN(const Json setup, result_setup(engine));
+std::string fingerprint_of(const Engine& engine, const Json& setup) {
   const Communicator* ranks = engine.options().communicator;
   return fmt::format("fathom-{}-tp{}-{}", FATHOM_VERSION, ranks == nullptr ? 1 : ranks->size(),
                      checksum_of(dump_json(setup)).substr(0, 8));

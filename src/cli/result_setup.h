@@ -14,7 +14,7 @@ namespace fathom {
 // slices are not in it: they change no bit. Fails where the folder cannot be read.
 Result<Json> result_setup(const Engine& engine);
 
-// The same in a word: the program, the number of ranks, and a sum of all.
-Result<std::string> fingerprint_of(const Engine& engine);
+// The same in a word: the program, the number of ranks, and a sum of all. setup: of this engine.
+std::string fingerprint_of(const Engine& engine, const Json& setup);
 
 }  // namespace fathom

@@ -86,7 +86,10 @@ TEST_F(ResultSetupTest, TheModelsFilesAreInItAndNotTheirPlace) {
 }
 
 TEST_F(ResultSetupTest, AFingerprintNamesTheProgramAndTheRanks) {
-  const auto fingerprint = [this] { return fingerprint_of(*load_engine(options_)).value(); };
+  const auto fingerprint = [this] {
+    const auto engine = load_engine(options_);
+    return fingerprint_of(*engine, result_setup(*engine).value());
+  };
   const std::string before = fingerprint();
   EXPECT_TRUE(before.starts_with("fathom-" FATHOM_VERSION "-tp1-")) << before;
   EXPECT_EQ(fingerprint(), before);

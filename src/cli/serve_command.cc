@@ -50,9 +50,9 @@ void measure_roof(const EngineOptions& options, double seconds, std::optional<St
 
 // Nor for it: replies have none then.
 std::string shown_fingerprint(const Engine& engine) {
-  const Result<std::string> fingerprint = fingerprint_of(engine);
-  if (!fingerprint.ok()) log_warning("no system_fingerprint: {}", fingerprint.status().message());
-  return fingerprint.ok() ? *fingerprint : std::string();
+  const Result<Json> setup = result_setup(engine);
+  if (!setup.ok()) log_warning("no system_fingerprint: {}", setup.status().message());
+  return setup.ok() ? fingerprint_of(engine, *setup) : std::string();
 }
 
 Status serve(const ServeFlags& flags, const EngineOptions& engine_options) {
