@@ -52,7 +52,7 @@ void AnswerExchange::close_item() {
   item_is_open_ = false;
 }
 
-HttpReply AnswerExchange::whole() { return {.body = dump_json(format_->whole(items_, end_))}; }
+void AnswerExchange::finish_whole() { finish_with({.body = dump_json(format_->whole(items_, end_))}); }
 
 std::string AnswerExchange::stream_end() { return format_->end(items_, end_); }
 

@@ -55,7 +55,7 @@ class AnswerExchange : public GenerationExchange {
  private:
   void opened() override;
   void take(const GenerationEvent& event) override;
-  HttpReply whole() override;
+  void finish_whole() override;
   std::string stream_end() override;
   HttpReply refusal(const ApiError& error) const override { return format_->error(error); }
   std::string stream_failure(const ApiError& error) override { return format_->error_event(error); }

@@ -58,8 +58,6 @@ void CompletionExchange::stream_piece(ChoicePiece piece) {
   if (end.finish_reason != FinishReason::kNone) send_chunk(end);
 }
 
-HttpReply CompletionExchange::whole() { return {.body = answer_->whole(record().usage())}; }
-
 // Log-probabilities can come to many megabytes, which would hold up all streams: the worker writes them.
 void CompletionExchange::finish_whole() {
   const auto reply = std::make_shared<HttpReply>();

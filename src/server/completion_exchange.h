@@ -26,7 +26,6 @@ class CompletionExchange : public GenerationExchange,
  private:
   void opened() override;
   void take(const GenerationEvent& event) override;
-  HttpReply whole() override;
   void finish_whole() override;
   std::string stream_end() override;
   HttpReply refusal(const ApiError& error) const override { return error_reply(error); }

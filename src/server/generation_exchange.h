@@ -50,9 +50,8 @@ class GenerationExchange : public Exchange, public GenerationListener {
   virtual void take(const GenerationEvent& event) = 0;
 
   virtual HttpReply stream_head() const;
-  virtual HttpReply whole() = 0;
-  // Ends with whole(), at once or later through finish_with().
-  virtual void finish_whole() { finish_with(whole()); }
+  // All choices have ended: calls finish_with(), at once or later.
+  virtual void finish_whole() = 0;
   virtual std::string stream_end() = 0;
   virtual HttpReply refusal(const ApiError& error) const = 0;
   virtual std::string stream_failure(const ApiError& error) = 0;

@@ -36,9 +36,9 @@ class TestExchange : public GenerationExchange {
   void take(const GenerationEvent&) override {
     if (fails_ && state() == State::kStreaming) throw std::runtime_error("of a piece");
   }
-  HttpReply whole() override {
+  void finish_whole() override {
     if (fails_) throw std::bad_alloc();
-    return {.body = "whole"};
+    finish_with({.body = "whole"});
   }
   std::string stream_end() override { return "end"; }
   HttpReply refusal(const ApiError& error) const override { return error_reply(error); }

@@ -32,7 +32,7 @@ class AnswerExchange : public GenerationExchange {
   void opened() override {}
   void take(const GenerationEvent& event) override;
   HttpReply stream_head() const override { return request_.form->stream_head(); }
-  HttpReply whole() override { return {.body = dump_json(request_.form->whole(answers_))}; }
+  void finish_whole() override { finish_with({.body = dump_json(request_.form->whole(answers_))}); }
   std::string stream_end() override { return {}; }
   HttpReply refusal(const ApiError& error) const override;
   std::string stream_failure(const ApiError& error) override { return request_.form->stream_error(error); }
