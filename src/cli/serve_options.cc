@@ -87,30 +87,29 @@ void add_serve_flags(CLI::App& command, ServeFlags& flags) {
   const auto add = [&](const char* name, auto& value, const char* help) {
     return command.add_option(name, value, help)->group(group);
   };
+  // One value each time they are given: what stands behind it is none.
+  const auto add_several = [&](const char* name, auto& values, const char* help) {
+    add(name, values, help)->allow_extra_args(false);
+  };
   add("--host", flags.listen.host, "name or address to listen on")->capture_default_str();
   add("--port", flags.listen.port, "0: any free port, which the first line of output names")
       ->capture_default_str();
   add("--uds", flags.listen.unix_path, "listen on a Unix socket at this path instead");
-  add("--admin-port", flags.admin_ports,
-      "a port for management (metrics, health, stopService); may be given several times")
-      ->allow_extra_args(false);
+  add_several("--admin-port", flags.admin_ports,
+              "a port for management (metrics, health, stopService); may be given several times");
   add("--admin-host", flags.admin_host, "name or address it listens on")->capture_default_str();
   add("--ssl-certfile", flags.certificate_file, "certificate chain in PEM: HTTPS");
   add("--ssl-keyfile", flags.key_file, "its private key in PEM");
-  add("--ssl-ca-certs", flags.client_ca_files,
-      "authorities in PEM, one of which must have signed a client's certificate")
-      ->allow_extra_args(false);
-  add("--api-key", flags.access.api_keys, "a key that requests must show; may be given several times")
-      ->allow_extra_args(false);
+  add_several("--ssl-ca-certs", flags.client_ca_files,
+              "authorities in PEM, one of which must have signed a client's certificate");
+  add_several("--api-key", flags.access.api_keys,
+              "a key that requests must show; may be given several times");
   add("--api-key-file", flags.api_key_file, "file of keys, one a line");
-  add("--allowed-origins", flags.access.allowed_origins, "origins of web pages that may ask, or *")
-      ->allow_extra_args(false);
-  add("--allowed-hosts", flags.access.allowed_hosts,
-      "names that requests may address; default: this machine's own on a loopback address, else any")
-      ->allow_extra_args(false);
-  add("--served-model-name", flags.model_names,
-      "what requests may call the model; default: the folder's name")
-      ->allow_extra_args(false);
+  add_several("--allowed-origins", flags.access.allowed_origins, "origins of web pages that may ask, or *");
+  add_several("--allowed-hosts", flags.access.allowed_hosts,
+              "names that requests may address; default: this machine's own on a loopback address, else any");
+  add_several("--served-model-name", flags.model_names,
+              "what requests may call the model; default: the folder's name");
   add("--sampling-defaults", flags.sampling_defaults,
       "model: generation_config.json's, openai: temperature 1, top_p 1")
       ->capture_default_str()
