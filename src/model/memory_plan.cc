@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
+#include "kernels/packed.h"
 #include "model/stored_weight.h"
 
 namespace fathom {
@@ -71,11 +72,13 @@ uint64_t share_of(uint64_t bytes, int64_t part, int64_t whole) {
   return bytes / w * p + (bytes % w * p + w - 1) / w;
 }
 
-// In panels int4 has a factor for every 32 inputs (kernels/packed.h), however long the file's groups are.
-uint64_t panel_bytes(const WeightGroup& group) {
+// int4 takes more in panels than in the file, where its groups are longer than theirs.
+uint64_t packed_bytes(const WeightGroup& group) {
   if (group.dtype != DType::kUint8) return group.rank_bytes;
+  constexpr double kWeightBytes =
+      static_cast<double>(kernels::kSuperblockBytes) / (kernels::kSuperblockInputs * kernels::kPanelRows);
   const double share = static_cast<double>(group.rank_bytes) / static_cast<double>(group.bytes);
-  const double packed = static_cast<double>(group.num_elements) * (0.5 + 1.0 / 32) * share;
+  const double packed = static_cast<double>(group.num_elements) * kWeightBytes * share;
   return std::max(group.rank_bytes, static_cast<uint64_t>(packed));
 }
 
@@ -205,7 +208,7 @@ MemoryPlan plan_memory(const ModelConfig& config, const MemoryPlanOptions& optio
   plan.weights = std::move(weights);
   for (const WeightGroup& group : plan.weights) {
     plan.weight_bytes += group.bytes;
-    plan.rank_weight_bytes += panel_bytes(group);
+    plan.rank_weight_bytes += packed_bytes(group);
   }
   plan.cache_bytes_per_token = cache_bytes_per_token(config, options.kv_cache_dtype);
   const int64_t sequence_tokens = round_up(options.max_model_len, options.block_size);
