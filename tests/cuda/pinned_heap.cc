@@ -15,6 +15,7 @@
 #include <new>
 
 #include "kernels/cuda/grid.h"
+#include "kernels/cuda/hopper_plan.h"
 
 namespace fathom::kernels::cuda_device {
 
@@ -22,8 +23,10 @@ namespace fathom::kernels::cuda_device {
 void set_thread_order(ThreadOrder) {}
 
 bool has_wgmma() {
-  int major = 0;
-  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess && major == 9;
+  int major = 0, minor = 0;
+  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0) == cudaSuccess &&
+         cuda::product_family(10 * major + minor) == cuda::ProductFamily::kWgmma;
 }
 
 }  // namespace fathom::kernels::cuda_device

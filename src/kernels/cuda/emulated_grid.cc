@@ -213,10 +213,6 @@ int32_t int8_value(int8_t value) { return value; }
 constexpr uint32_t kExponent = 0x7f800000;  // of float32's bits
 constexpr int kSumBits = 24;
 
-double power_of_two_as_double(int exponent) {
-  return std::bit_cast<double>(static_cast<uint64_t>(1023 + exponent) << 52);
-}
-
 }  // namespace
 
 float tensor_core_sum(float c, const float* products, int count) {
@@ -226,13 +222,13 @@ float tensor_core_sum(float c, const float* products, int count) {
   if (largest == kExponent) return std::accumulate(products, products + count, c);
   // In units of the last kept bit of the largest term.
   const int unit = std::max(static_cast<int>(largest >> 23), 1) - 127 - kSumBits;
-  const double to_units = power_of_two_as_double(-unit);
+  const double to_units = std::ldexp(1.0, -unit);
   auto sum = static_cast<int64_t>(c * to_units);
   for (int i = 0; i < count; ++i) sum += static_cast<int64_t>(products[i] * to_units);
   // To float32 towards zero.
   const int extra = std::max(static_cast<int>(std::bit_width(static_cast<uint64_t>(std::abs(sum)))) - 24, 0);
   const int64_t kept = std::abs(sum) >> extra << extra;
-  return static_cast<float>(static_cast<double>(sum < 0 ? -kept : kept) * power_of_two_as_double(unit));
+  return std::ldexp(static_cast<float>(sum < 0 ? -kept : kept), unit);
 }
 
 int32_t tensor_core_sum(int32_t c, const int32_t* products, int count) {
