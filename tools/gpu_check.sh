@@ -155,9 +155,13 @@ kernel_tests() {
   done
   return $failed
 }
-# Hopper's products against those of other GPUs, and collectives of one rank: nothing to rehearse.
-product_tests() { [ -z "$rehearses" ] || { echo 'needs a GPU'; return 77; }; "$build/tests/cuda_product_families_test"; }
-rank_tests() { [ -z "$rehearses" ] || { echo 'needs a GPU'; return 77; }; "$build/tests/gpu_ranks_test"; }
+# on_gpu COMMAND..: there is nothing to rehearse of it.
+on_gpu() {
+  if [ -n "$rehearses" ]; then echo 'needs a GPU'; return 77; fi
+  "$@"
+}
+product_tests() { on_gpu "$build/tests/cuda_product_families_test"; }  # Hopper's against other GPUs'
+rank_tests() { on_gpu "$build/tests/gpu_ranks_test"; }
 golden_tests() { "$golden_test" --gtest_brief=1 ${rehearses:+--gtest_filter='*lite_like*'}; }
 w8a8() { bench_model w8a8-dynamic w8a8 $single; }
 w8a8_batches() { bench_model w8a8-dynamic w8a8_batches $batches; }
@@ -172,7 +176,7 @@ small() { bench_kernels --model "$config" --only small >"$out/small.json"; }
 # The whole service on a tiny model; of a step of it, almost all is the host's.
 host_overhead() { "$fathom" bench model models/demo --device cuda --format json $demo >"$out/model_demo.json"; }
 commands() { python3 tests/end_to_end/device_test.py "$fathom"; }
-server() { [ -z "$rehearses" ] || { echo 'rehearsed by ctest'; return 77; }; python3 tests/end_to_end/serve_test.py "$fathom"; }
+server() { on_gpu python3 tests/end_to_end/serve_test.py "$fathom"; }
 # sanitize TOOL FILTER: of the golden tests; some runtimes do not let the sanitizer near the device.
 sanitize() {
   local sanitizer status
