@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/hopper_plan.h"

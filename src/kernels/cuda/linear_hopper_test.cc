@@ -4,11 +4,6 @@
 #include "kernels/cuda/linear_test_support.h"
 
 namespace fathom::kernels::cuda_emulated {
-namespace {
-
-using cuda::HopperTile;
-using cuda::LinearBatchParams;
-using cuda::LinearSizes;
 
 #ifdef FATHOM_ON_GPU
 bool has_wgmma();  // tests/cuda/pinned_heap.cc
@@ -17,6 +12,12 @@ constexpr bool kFamiliesAddAlike = false;
 constexpr bool has_wgmma() { return true; }
 constexpr bool kFamiliesAddAlike = true;
 #endif
+
+namespace {
+
+using cuda::HopperTile;
+using cuda::LinearBatchParams;
+using cuda::LinearSizes;
 
 class CudaHopperLinear : public testing::Test {
  protected:
